@@ -1,0 +1,51 @@
+# `make help` lists what can be done here. Needs git, make and Python 3.10 or later with venv.
+PYTHON ?= python3
+VENV ?= .venv
+STUDY ?= digits
+GRID ?= init=xavier_u,kaiming_n lr=1.2e-3,0.1 dataset=digits
+TESTS ?= tests
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep figures test lint bench wheel clean
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: $(READY)  ## create the environment with the pinned packages of requirements.lock
+
+$(READY): requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or later is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	@echo "setting up $(VENV): a few minutes and about 6 GB the first time, nearly all of it PyTorch"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+sweep: $(READY)  ## run a 2x2 grid on the embedded digits and draw its figures (GRID="..." STUDY=name for another)
+	$(RUN) -m ltsweep -m $(GRID) study=$(STUDY)
+	$(RUN) -m multirun_analysis multirun/$(STUDY)
+
+figures: $(READY)  ## redraw what is out of date, for every study under multirun/
+	@found=; for study in multirun/*/; do [ -d "$$study" ] || continue; found=1; \
+	  $(RUN) -m multirun_analysis "$${study%/}" || exit 1; done; \
+	  [ -n "$$found" ] || echo "no studies under multirun/; make sweep makes one"
+
+test: $(READY)  ## run all tests (TESTS=tests/ltsweep/test_prune.py for some)
+	$(RUN) -m pytest $(TESTS)
+
+lint: $(READY)  ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(READY)  ## speed beside the loops a user would write, on MNIST; writes benchmarks/results
+	$(RUN) benchmarks/throughput.py --out benchmarks/results
+
+wheel: $(READY)  ## build dist/ltsweep-*.whl
+	$(RUN) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:  ## remove the environment and what was built; studies stay
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
