@@ -1,0 +1,1 @@
+"""The YAML choices of every config group, importable so that Hydra's `pkg://ltsweep.conf` finds them."""
