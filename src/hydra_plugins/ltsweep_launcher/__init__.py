@@ -1,0 +1,1 @@
+"""Hydra plugins of ltsweep: the launcher of whole grids on one machine, and the sweeper that feeds it."""

@@ -1,0 +1,1 @@
+"""ltsweep: lottery-ticket studies as one command."""

@@ -1,0 +1,85 @@
+"""The command line: arguments -> Hydra -> a launcher, and every mistake as one line.
+
+Exit codes: 0 every cell is finished, 1 some failed, 2 a mistake to mend, 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ltsweep import cell
+from ltsweep.errors import UserError
+from ltsweep.overrides import rewrite
+
+
+@hydra.main(config_path="pkg://ltsweep.conf", config_name="config", version_base="1.3")
+def task(config: DictConfig) -> dict[str, Any]:
+    """Run one cell: what Hydra's stock launchers call, each in a process of its own. Returns its status."""
+    from ltsweep.run import run, settings_from  # torch takes seconds to import, so only where it is needed
+
+    one = cell.from_config(config)
+    study = Path(HydraConfig.get().runtime.output_dir).parent
+    # The other cells of the study run beside this one, so only its own folder is held.
+    status = run([one], settings_from(config, study, claim=[study / one.key]))[one.key]
+    if status["status"] == "failed":
+        raise RuntimeError(f"{status['error']}; the traceback is in {study / one.key / 'cell.log'}")
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit."""
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Hydra prints an error as many lines; with this it hands the exception to us.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        sys.argv[1:] = rewrite(sys.argv[1:] if arguments is None else arguments)
+        cell.register_resolver()
+        _register_plugins()
+        cast(Callable[[], None], task)()
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last finished level", file=sys.stderr)
+        sys.exit(130)
+    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
+        if wants_traceback:
+            raise
+        print(f"ltsweep: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def one_line(error: Exception) -> str:
+    """Return what an exception says, without line breaks and without Hydra's listing of its search path."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = f"{error.override}: {error}" if isinstance(error, OverrideParseException) else str(error)
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        text += f" {error.__cause__}"
+    for tail in (
+        "\nConfig search path:",
+        "\n    full_key:",
+        "\nfull_key:",
+        "\nSee https://",
+        " To append to your config",
+        "\nTo append to your config",
+    ):
+        text = text.partition(tail)[0]
+    return " ".join(text.split()).replace("Available options in", "; available in").replace("' ;", "';")
+
+
+def _register_plugins() -> None:
+    """Make our launcher and sweeper known: an editable install is not where Hydra looks for plugins."""
+    known = Plugins.instance()  # first: its scan loads Hydra's own sweeper anew, which ours must be a subclass of
+    from hydra_plugins.ltsweep_launcher.grid import GridSweeper
+    from hydra_plugins.ltsweep_launcher.local import LocalLauncher
+    from hydra_plugins.ltsweep_launcher.slurm import SlurmLauncher
+
+    for plugin in (GridSweeper, LocalLauncher, SlurmLauncher):
+        known.register(plugin)

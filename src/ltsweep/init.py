@@ -1,0 +1,132 @@
+"""Initializations: short functions from a shape and a generator to a weight, and the draw of a whole network.
+
+A weight has torch's layout (out, in, *kernel): fan_in = in * prod(kernel), fan_out = out * prod(kernel).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ltsweep.errors import UserError
+from ltsweep.rng import generator
+
+Init = Callable[[Sequence[int], torch.Generator], Tensor]
+
+GAINS = ("linear", "relu", "leaky_relu", "tanh", "sigmoid")
+FAN_MODES = ("fan_in", "fan_out")
+
+
+def _fans(shape: Sequence[int]) -> tuple[int, int]:
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def _fan(shape: Sequence[int], fan_mode: str) -> int:
+    if fan_mode not in FAN_MODES:
+        raise UserError(f"init.fan_mode={fan_mode} is unknown; choose one of {', '.join(FAN_MODES)}")
+    return _fans(shape)[FAN_MODES.index(fan_mode)]
+
+
+def _gain(gain: float | str, negative_slope: float) -> float:
+    """Return a gain given as a number, or by the activation it makes up for (He et al. 2015, eq. 14)."""
+    if isinstance(gain, str):
+        if gain not in GAINS:
+            raise UserError(f"init.gain={gain} is unknown; give a number or one of {', '.join(GAINS)}")
+        return nn.init.calculate_gain(gain, negative_slope)  # type: ignore[arg-type]  # just checked
+    if not isinstance(gain, int | float) or isinstance(gain, bool) or not 0 < gain < math.inf:
+        raise UserError(f"init.gain={gain} is out of range; give a number above 0 or one of {', '.join(GAINS)}")
+    return float(gain)
+
+
+def xavier_uniform(
+    shape: Sequence[int], rng: torch.Generator, gain: float | str = 1.0, negative_slope: float = 0.01
+) -> Tensor:
+    """Draw U(-a, a), a = gain * sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16)."""
+    bound = _gain(gain, negative_slope) * math.sqrt(6 / sum(_fans(shape)))
+    return torch.empty(*shape).uniform_(-bound, bound, generator=rng)
+
+
+def xavier_normal(
+    shape: Sequence[int], rng: torch.Generator, gain: float | str = 1.0, negative_slope: float = 0.01
+) -> Tensor:
+    """Draw N(0, s^2), s = gain * sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 12)."""
+    std = _gain(gain, negative_slope) * math.sqrt(2 / sum(_fans(shape)))
+    return torch.empty(*shape).normal_(0.0, std, generator=rng)
+
+
+def kaiming_uniform(
+    shape: Sequence[int],
+    rng: torch.Generator,
+    fan_mode: str = "fan_in",
+    gain: float | str = 1.0,
+    negative_slope: float = 0.01,
+) -> Tensor:
+    """Draw U(-a, a), a = gain * sqrt(3 / fan) (He et al. 2015; without a gain the formula of Wijnja et al. 2020)."""
+    bound = _gain(gain, negative_slope) * math.sqrt(3 / _fan(shape, fan_mode))
+    return torch.empty(*shape).uniform_(-bound, bound, generator=rng)
+
+
+def kaiming_normal(
+    shape: Sequence[int],
+    rng: torch.Generator,
+    fan_mode: str = "fan_in",
+    gain: float | str = 1.0,
+    negative_slope: float = 0.01,
+) -> Tensor:
+    """Draw N(0, s^2), s = gain / sqrt(fan) (He et al. 2015, eq. 10; without a gain Wijnja et al. 2020)."""
+    std = _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode))
+    return torch.empty(*shape).normal_(0.0, std, generator=rng)
+
+
+def truncated_normal(
+    shape: Sequence[int],
+    rng: torch.Generator,
+    fan_mode: str = "fan_in",
+    gain: float | str = 1.0,
+    negative_slope: float = 0.01,
+) -> Tensor:
+    """Draw N(0, s^2), s = gain / sqrt(fan), cut at two standard deviations and not rescaled.
+
+    Cutting leaves 0.774 of the variance, which is what makes it fail with depth (Hanin & Rolnick 2018).
+    """
+    std = _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode))
+    return nn.init.trunc_normal_(torch.empty(*shape), 0.0, std, -2 * std, 2 * std, generator=rng)
+
+
+def orthogonal(
+    shape: Sequence[int], rng: torch.Generator, gain: float | str = 1.0, negative_slope: float = 0.01
+) -> Tensor:
+    """Draw an (out, in * prod(kernel)) matrix of orthonormal rows or columns, times the gain (Saxe et al. 2014)."""
+    return nn.init.orthogonal_(torch.empty(*shape), _gain(gain, negative_slope), generator=rng)
+
+
+def pytorch_default(shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    """Draw U(-a, a), a = 1 / sqrt(fan_in): what `reset_parameters` of nn.Linear and nn.Conv2d does."""
+    bound = 1 / math.sqrt(_fan(shape, "fan_in"))
+    return torch.empty(*shape).uniform_(-bound, bound, generator=rng)
+
+
+def _pytorch_bias(weight_shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    bound = 1 / math.sqrt(_fan(weight_shape, "fan_in"))
+    return torch.empty(weight_shape[0]).uniform_(-bound, bound, generator=rng)
+
+
+def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[str, Tensor]:
+    """Draw one network: name -> float32 tensor, every parameter and buffer of `model`, in torch's layout.
+
+    Weights (two or more dimensions) come from `init`, each from a stream of its own. Their biases are zero, as in the
+    papers, but for `pytorch_default`, which draws them. Normalization parameters and buffers keep what `model` has.
+    """
+    drawn = {n: t.detach().clone() for n, t in (*model.named_parameters(), *model.named_buffers())}
+    default = getattr(init, "func", init) is pytorch_default
+    for name, weight in model.named_parameters():
+        if weight.dim() < 2:
+            continue
+        drawn[name] = init(tuple(weight.shape), generator(seed, *purpose, name))
+        bias = name.removesuffix("weight") + "bias"
+        if name.endswith("weight") and bias in drawn:
+            rng = generator(seed, *purpose, bias)
+            drawn[bias] = _pytorch_bias(weight.shape, rng) if default else torch.zeros_like(drawn[bias])
+    return drawn

@@ -1,0 +1,67 @@
+"""Numbers for the groups lr and prune_rate: `lr=0.1` on the command line means `lr.value=0.1`.
+
+Hydra refuses a number for a config group, so the command rewrites it before Hydra sees it, by Hydra's own parser.
+"""
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
+from hydra.errors import HydraException
+
+from ltsweep.errors import UserError
+
+NUMBER_GROUPS = ("lr", "prune_rate")
+NAME_GROUPS = ("model", "init", "optimizer", "dataset", "method", "experiment")
+
+
+def rewrite(arguments: Sequence[str]) -> list[str]:
+    """Return the command's arguments with `lr=NUMBER` as `lr.value=NUMBER`, sweeps included; all else as it was.
+
+    Raises UserError for what is neither a name nor, for these two groups, a number; and where names and numbers are
+    mixed, since they go to different places of the config.
+    """
+    parser = OverridesParser.create()
+    # Hydra's argument parser takes the flag only before or after all overrides; people put it anywhere.
+    multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    others = [argument for argument in arguments if argument not in multirun]
+    return multirun[:1] + [_rewrite(argument, parser) for argument in others]
+
+
+def _rewrite(argument: str, parser: OverridesParser) -> str:
+    name, equals, value = argument.partition("=")
+    group = name.lstrip("+")
+    if group not in (*NUMBER_GROUPS, *NAME_GROUPS) or not equals:
+        return argument
+    try:
+        override = parser.parse_override(argument)
+    except HydraException:
+        return argument  # Hydra says it better, with the place
+    elements = _elements(override)
+    numbers = [_is_number(element) for element in elements]
+    names = [isinstance(element, str | list | QuotedString | Glob) for element in elements]
+    if all(names):
+        return argument
+    if group in NAME_GROUPS:
+        raise UserError(f"{argument}: {group} takes the name of a choice; python -m ltsweep --help lists them")
+    if any(names) and any(numbers):
+        raise UserError(
+            f"{argument} mixes names and numbers; sweep the names as {group}=..., and the numbers as {group}.value=..."
+        )
+    if not all(numbers):
+        raise UserError(f"{argument}: {group} takes a number, or the name of a choice, which --help lists")
+    return f"{name}.value={value}"
+
+
+def _elements(override: Override) -> list[object]:
+    """Return what the override may set its key to: the members of a choice, the ends of a range, or the value alone."""
+    value = override.value()
+    if isinstance(value, ChoiceSweep):
+        return list(value.list)
+    if isinstance(value, RangeSweep | IntervalSweep):
+        return [value.start]
+    return [value]
+
+
+def _is_number(element: object) -> bool:
+    return isinstance(element, int | float) and not isinstance(element, bool)

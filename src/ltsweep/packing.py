@@ -1,0 +1,69 @@
+"""Which device, how many workers, and which cells train together."""
+
+import hashlib
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+
+from ltsweep.build import make
+from ltsweep.cell import Cell
+from ltsweep.errors import UserError
+
+# Networks a stack: beyond 8 the weights and Adam's state leave a core's cache; a GPU wants many.
+STACK_SIZES = {"cpu": 8, "cuda": 128}
+
+
+def count(value: int | str, name: str, default: int) -> int:
+    """Return a whole number given as a setting, or `default` for auto."""
+    if value == "auto":
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"{name}={value} is out of range: {name} is auto, or a whole number from 1")
+    return value
+
+
+def find_devices(name: str) -> list[torch.device]:
+    """Return the devices that `device=name` means: every GPU for auto or cuda where there are any, else the CPU."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not gpus):
+        return [torch.device("cpu")]
+    if name in ("auto", "cuda") and gpus:
+        return [torch.device("cuda", i) for i in range(gpus)]
+    kind, _, number = str(name).partition(":")
+    if kind == "cuda" and number.isdecimal() and int(number) < gpus:
+        return [torch.device("cuda", int(number))]
+    if kind == "cuda":
+        raise UserError(
+            f"device={name}: this machine has {gpus or 'no'} CUDA device{'s' * (gpus != 1)}; device=cpu works"
+        )
+    raise UserError(f"device={name} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
+
+
+def pack(cells: Sequence[Cell], stack_size: int, workers: int) -> list[tuple[Cell, ...]]:
+    """Split cells into stacks: equal in all that a stack must share, evenly filled.
+
+    No stack holds more than `stack_size` networks (one cell's arms stay together), and where there are fewer stacks
+    than workers they are made smaller.
+    """
+    alike: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        alike[cell.stack_key].append(cell)
+    stacks = []
+    for group in alike.values():
+        arms = len(make(group[0].config, "method").arms(1))
+        size = max(1, min(stack_size // arms, math.ceil(len(group) / max(1, workers // len(alike)))))
+        parts = math.ceil(len(group) / size)
+        group = sorted(
+            group, key=lambda cell: (cell.config["lr"]["value"], cell.config["optimizer"].get("weight_decay", 0))
+        )
+        bounds = [round(i * len(group) / parts) for i in range(parts + 1)]
+        stacks += [tuple(group[a:b]) for a, b in itertools.pairwise(bounds)]
+    return stacks
+
+
+def stack_id(cells: Sequence[Cell]) -> str:
+    """Return the name of a stack, from the keys of its cells."""
+    return hashlib.sha256(" ".join(sorted(cell.key for cell in cells)).encode()).hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""Jobs side by side in processes that outlive them, one thread each; a process that dies takes only its job along."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+import torch
+import torch.multiprocessing
+
+J = TypeVar("J")
+Work = Callable[[J, Any], Iterator[Any]]
+
+_FINISHED = "finished"
+
+
+def prepare_process() -> None:
+    """Set this process up to train: one thread, and denormals flushed, which pruned networks fill Adam's state with."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_jobs(jobs: Sequence[J], work: Work[J], shared: Any, workers: int) -> Iterator[tuple[J, Any]]:
+    """Yield (job, event) for all that `work(job, shared)` yields, over up to `workers` processes.
+
+    A process that dies (killed, out of memory) yields (job, None) and is replaced. With one job, or one worker, all is
+    done in this process. Closing the generator, as an exception in the caller does, ends the processes.
+    """
+    count = min(workers, len(jobs))
+    if count <= 1:
+        prepare_process()
+        for job in jobs:
+            yield from ((job, event) for event in work(job, shared))
+        return
+    waiting: deque[J] = deque(jobs)
+    busy: dict[_Worker, J] = {}
+
+    def start(worker: _Worker) -> None:
+        """Give a worker the next job; one that died while it had none is replaced."""
+        while True:
+            try:
+                worker.connection.send(waiting[0])
+                break
+            except OSError:
+                worker.end()
+                worker = _Worker(work, shared)
+        busy[worker] = waiting.popleft()
+
+    try:
+        for _ in range(count):
+            start(_Worker(work, shared))
+        while busy:
+            for ready in wait([worker.connection for worker in busy]):
+                worker = next(w for w in busy if w.connection is ready)
+                try:
+                    event = worker.connection.recv()
+                except (EOFError, OSError):
+                    worker.end()
+                    yield busy.pop(worker), None
+                    if waiting:
+                        start(_Worker(work, shared))
+                    continue
+                if event != _FINISHED:
+                    yield busy[worker], event
+                    continue
+                del busy[worker]
+                if waiting:
+                    start(worker)
+                else:
+                    worker.end()
+    finally:
+        for worker in busy:
+            worker.end()
+
+
+class _Worker:
+    """A process and the driver's end of its pipe."""
+
+    def __init__(self, work: Work[Any], shared: Any) -> None:
+        context = torch.multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work, shared, os.getpid()), daemon=True)
+        with _signals_blocked():
+            interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the driver decides what Ctrl-C means
+            self.process.start()
+            signal.signal(signal.SIGINT, interrupt)
+        theirs.close()  # so that the pipe ends when the process does
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block, for processes started within, the signals that a batch system sends to a whole group.
+
+    The driver decides what they mean. This process gets what arrives meanwhile at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    ours = (signal.SIGTERM, signal.SIGUSR2)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+    try:
+        resource_tracker.ensure_running()  # by itself it starts with the first process, and unblocks SIGTERM
+        signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection, work: Work[Any], shared: Any, driver: int) -> None:
+    """Do the jobs that come down the pipe until it closes."""
+    if sys.platform == "linux":
+        # Die with the driver, even a killed one: whoever goes on must not meet a second writer.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != driver:
+        return
+    prepare_process()
+    try:
+        while True:
+            job = connection.recv()
+            for event in work(job, shared):
+                connection.send(event)
+            connection.send(_FINISHED)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
