@@ -1,0 +1,136 @@
+"""Tidy tables to the tables that are drawn: means and bands over seeds. DataFrame in, DataFrame out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from multirun_analysis.errors import AnalysisError
+from multirun_analysis.schema import COUNTED, STOPPED
+from multirun_analysis.view import View, label, labelled
+
+BANDS = ("minmax", "se")
+"""Kinds of band: least to greatest over seeds (Frankle & Carbin 2019, section 2), or one standard error."""
+
+
+def final(levels: pd.DataFrame) -> pd.DataFrame:
+    """Name the scores at the end of each level as an evaluation's: `final_test_loss` becomes `test_loss`."""
+    return levels.rename(columns=lambda name: name.removeprefix("final_"))
+
+
+def metrics(levels: pd.DataFrame) -> list[str]:
+    """Columns of `final(levels)` that can be drawn against the weights remaining, as scores or iterations."""
+    ends = ("_loss", "_accuracy", "_iteration", "iterations_trained", "seconds")
+    return [name for name in final(levels).columns if name.endswith(ends)]
+
+
+def mean_of_draws(df: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Average the draws of an arm within its cell: a cell of three re-inits weighs as much as one of one.
+
+    Gives one row for each (key, *by) and the columns `values`; scores that are null in one draw are null.
+    """
+    draws = df.groupby(["key", *by], observed=True, sort=True)[list(values)]
+    whole = draws.count().eq(draws.size(), axis="index")
+    return draws.mean().where(whole).reset_index()
+
+
+def bands(df: pd.DataFrame, by: Sequence[str], metric: str, kind: str = "minmax") -> pd.DataFrame:
+    """Summarize a row for each cell to one for each `by`: `mean, low, high` over the `n` cells with a value.
+
+    `low` and `high` are the least and the greatest value (`minmax`), or the mean less and plus one standard
+    error (`se`, sample deviation over sqrt n); with one cell both are the mean. Groups in which no cell has a
+    value are left out. Raises AnalysisError for an unknown kind.
+    """
+    if kind not in BANDS:
+        raise AnalysisError(f"no band {kind!r}: it is one of {', '.join(BANDS)}")
+    found = (
+        df.groupby(list(by), observed=True, sort=True)[metric]
+        .agg(mean="mean", low="min", high="max", n="count", error="sem")
+        .reset_index()
+        .query("n > 0")
+    )
+    if kind == "se":
+        error = found["error"].fillna(0.0)
+        found = found.assign(low=found["mean"] - error, high=found["mean"] + error)
+    return found.drop(columns="error").reset_index(drop=True)
+
+
+def accuracy_vs_remaining(levels: pd.DataFrame, view: View) -> pd.DataFrame:
+    """Table the view's metric at the end of each level against the fraction of weights remaining.
+
+    Columns: `row, col, hue` (names of panel and line)`, arm, cell, level, remaining, mean, low, high, n,
+    cells`. `cell` is empty for a mean over cells, of which `n` have this level while `cells` is the most that
+    this line has at any level; a failed or diverged cell is in no mean and has rows of its own, under its
+    key. Raises AnalysisError where the metric is no column or has no value.
+    """
+    place = ["row", "col", "hue", "arm"]
+    scores = (
+        final(levels)
+        .pipe(_with_metric, view.metric)
+        .pipe(labelled, view)
+        .pipe(mean_of_draws, [*place, "status", "level"], ["remaining", view.metric])
+    )
+    counted = scores[scores["status"].isin(COUNTED)]
+    weights = bands(counted, [*place, "level"], "remaining").rename(columns={"mean": "remaining"})
+    means = bands(counted, [*place, "level"], view.metric, view.band).merge(weights[[*place, "level", "remaining"]])
+    return pd.concat(
+        [
+            means.assign(cell="", cells=means.groupby(place, observed=True)["n"].transform("max")),
+            _one_by_one(scores, view.metric),
+        ],
+        ignore_index=True,
+    )[[*place, "cell", "level", "remaining", "mean", "low", "high", "n", "cells"]]
+
+
+def training_curves(
+    evaluations: pd.DataFrame,
+    view: View,
+    scores: Sequence[str],
+    *,
+    levels: Sequence[int] = (),
+    arm: str = "ticket",
+) -> pd.DataFrame:
+    """Table scores against the iteration within a level, for some levels of one arm.
+
+    Columns: `row, choice` (name of what is in `view.row`, and of all else that varies but for the seed)`,
+    level, remaining, score, iteration, mean, low, high, n`. Levels are `spread(...)` unless given. Failed and
+    diverged cells are left out; scores without any value, such as validation scores where nothing was held
+    out, have no rows.
+    """
+    wanted = list(levels) or spread(evaluations["level"])
+    counted = evaluations[
+        evaluations["status"].isin(COUNTED) & evaluations["arm"].eq(arm) & evaluations["level"].isin(wanted)
+    ]
+    line = ["row", "choice", "level"]
+    cells = counted.assign(row=label(counted, view.row), choice=label(counted, (*view.hue, *view.col))).pipe(
+        mean_of_draws, [*line, "iteration"], ["remaining", *scores]
+    )
+    remaining = cells.groupby(line, observed=True)["remaining"].mean().reset_index()
+    return pd.concat(
+        [bands(cells, [*line, "iteration"], score, view.band).assign(score=score) for score in scores],
+        ignore_index=True,
+    ).merge(remaining)[[*line, "remaining", "score", "iteration", "mean", "low", "high", "n"]]
+
+
+def spread(levels: pd.Series, n: int = 5) -> list[int]:
+    """Pick about `n` levels spread evenly from the dense one to the last."""
+    found = np.sort(levels.unique())
+    places = np.linspace(0, len(found) - 1, min(n, len(found))).round().astype(int)
+    return [int(level) for level in found[places]]
+
+
+def _with_metric(levels: pd.DataFrame, metric: str) -> pd.DataFrame:
+    known = metrics(levels)
+    if metric not in known:
+        raise AnalysisError(f"no metric {metric!r}: it is one of {', '.join(known)}")
+    if len(levels) and levels[metric].isna().all():
+        by_validation = metric.startswith(("val", "best", "early_stop"))
+        held = " (validation=0: no examples were held out)" if by_validation else ""
+        raise AnalysisError(f"the metric {metric} has no value in these records{held}; choose another one")
+    return levels
+
+
+def _one_by_one(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    stopped = scores[scores["status"].isin(STOPPED)]
+    value = stopped[metric]
+    return stopped.assign(cell=stopped["key"].astype("str"), mean=value, low=value, high=value, n=1, cells=1)

@@ -1,0 +1,175 @@
+"""A grid of panels with one legend and one note outside them, and axes that show what they leave out."""
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.offsetbox import DrawingArea, HPacker, TextArea
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 3.5, 2.7
+"""Inches of a panel."""
+
+_WRAP = 3
+_STRETCH = 3.0
+"""Values are far from the rest beyond an empty stretch of axis so many times as long as the rest ..."""
+
+_LEAST = 0.1
+"""... and at least this part of their median: where all else is alike, a small step is shown."""
+
+
+class Limits(NamedTuple):
+    """Ends of an axis."""
+
+    low: float
+    high: float
+
+
+def grid(
+    rows: Sequence[str], cols: Sequence[str], *, legend_width: float, width: float = WIDTH, wrap: bool = True
+) -> tuple[Figure, NDArray[Any]]:
+    """Make a figure and its Axes, an array of len(rows) x len(cols); a lone row or column of panels wraps.
+
+    `width` is that of a panel and `legend_width` that of the legend, in inches.
+    """
+    n_rows, n_cols = len(rows), len(cols)
+    flat = wrap and 1 in (n_rows, n_cols)
+    total = n_rows * n_cols
+    wide = (2 if total == 4 else min(total, _WRAP)) if flat else n_cols
+    high = math.ceil(total / wide)
+    figure = Figure(figsize=(wide * width + legend_width + 0.3, high * HEIGHT + 0.5), layout="constrained")
+    axes = figure.subplots(high, wide, squeeze=False)
+    if not flat:
+        return figure, axes
+    for ax in axes.flat[total:]:
+        ax.set_axis_off()
+    return figure, axes.ravel()[:total].reshape(n_rows, n_cols)
+
+
+def title(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
+    """Title of a panel from the names of its row and column; one config column is named, as `lr = 0.1`."""
+    return "  ·  ".join(
+        f"{cols[0]} = {name}" if len(cols) == 1 else name for name, cols in zip(names, columns, strict=True) if name
+    )
+
+
+def limits(values: Iterable[float], metric: str) -> Limits:
+    """Ends for an axis that holds all values, unless far ones on the worse side would squash the rest.
+
+    Low accuracies and high losses are left out where an empty stretch three times as long as the rest parts
+    them from a better half or more; other metrics are shown in full.
+    """
+    found = np.sort([value for value in values if math.isfinite(value)])
+    if not len(found):
+        return Limits(0.0, 1.0)
+    best_first = found[::-1] if metric.endswith("accuracy") else found
+    kept = _near(best_first) if metric.endswith(("accuracy", "loss")) else found
+    pad = 0.05 * max(kept.max() - kept.min(), 0.01 * abs(float(np.median(kept))), 1e-9)
+    return Limits(float(kept.min() - pad), float(kept.max() + pad))
+
+
+def share(all_limits: Sequence[Limits]) -> list[Limits]:
+    """Give panels one common axis, unless it would be more than three times as long as the shortest one."""
+    low, high = min(one.low for one in all_limits), max(one.high for one in all_limits)
+    if high - low > 3 * min(one.high - one.low for one in all_limits):
+        return list(all_limits)
+    return [Limits(low, high)] * len(all_limits)
+
+
+def clip(ax: Axes, lines: Iterable[Line2D], ends: Limits) -> int:
+    """Set the y-axis to `ends`, mark points beyond it by triangles at the edge, and give their number."""
+    ax.set_ylim(ends.low, ends.high)
+    beyond = 0
+    for line in lines:
+        x, y = (np.asarray(data, dtype=float) for data in line.get_data())
+        for outside, edge, marker in ((y < ends.low, ends.low, "v"), (y > ends.high, ends.high, "^")):
+            if outside.any():
+                beyond += int(outside.sum())
+                ax.plot(
+                    x[outside], np.full(outside.sum(), edge), marker, color=line.get_color(), markersize=5,
+                    clip_on=False, zorder=5, label="_beyond",
+                )  # fmt: skip
+    return beyond
+
+
+def percent_axis(ax: Axes, remaining: pd.Series) -> None:
+    """Make x a log axis of the fraction of weights remaining, from 100 % on the left, marked in percent.
+
+    The marks are the levels themselves where all lines share them, as in the paper (100, 51.3, 26.3, ...),
+    else 100, 50, 20, 10, ...
+    """
+    shown = np.sort(remaining.dropna().round(9).unique())[::-1]  # means of equal fractions differ in the last bit
+    end = shown.min() if len(shown) else 0.5
+    ax.set_xscale("log")
+    ax.set_xlim(1.0 * 1.08, min(end / 1.08, 0.9))
+    ax.xaxis.set_major_locator(FixedLocator(_apart(shown) or [1.0]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
+
+
+def percent(fraction: float) -> str:
+    """Write a fraction as percent to three figures at most: 100, 51.3, 6.9, 0.12."""
+    value = 100 * fraction
+    return f"{value:.3g}" if value >= 10 else f"{value:.2g}"
+
+
+def legend_size(names: Iterable[str]) -> tuple[int, float]:
+    """Columns and inches that a legend of these names takes."""
+    found = list(names)
+    columns = 1 + len(found) // 16  # so many fit beside one row of panels
+    return columns, columns * (0.75 + 0.075 * max(map(len, found)))
+
+
+def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Artist]]], *, columns: int = 1) -> None:
+    """Put one legend right of the panels: sections of labelled handles, each under its heading, if any."""
+    handles: list[Artist] = []
+    for heading, entries in sections:
+        if entries and heading:
+            handles.append(Line2D([], [], linestyle="none", label=heading))
+        handles += entries
+    if not handles:
+        return
+    box = figure.legend(handles=handles, loc="outside right upper", ncols=columns, fontsize="small", handlelength=2.6)
+    headings = {heading for heading, _ in sections}
+    for entry in box.findobj(HPacker):
+        match entry.get_children():
+            case [DrawingArea() as handle, TextArea() as name] if name.get_text() in headings:
+                handle.set_visible(False)  # a packer gives no room to what is not visible: the heading moves left
+    for text in box.get_texts():
+        text.set_fontweight("bold" if text.get_text() in headings else "normal")
+
+
+def note(figure: Figure, text: str) -> None:
+    """Put small print under the panels, wrapped to the figure's width."""
+    lines = textwrap.fill(text, int(figure.get_figwidth() * 18))
+    figure.supxlabel(lines, fontsize=7, color="0.35", x=0.01, ha="left")
+
+
+def _apart(shown: NDArray[Any]) -> list[float]:
+    """Levels to mark, a factor of 1.6 apart at least; round numbers where the levels are no one sequence."""
+    if len(shown) > 1 and (shown[:-1] / shown[1:]).min() < 1.03:
+        round_numbers = (part * 10.0**-power for power in range(7) for part in (1.0, 0.5, 0.2))
+        shown = np.array([number for number in round_numbers if number >= shown.min()])
+    span = math.log(shown.max() / shown.min()) if len(shown) else 0.0
+    step = max(math.log(1.6), span / 8)
+    marks: list[float] = []
+    for value in shown:
+        if not marks or math.log(marks[-1] / value) > step - 1e-6:
+            marks.append(float(value))
+    return marks
+
+
+def _near(best_first: NDArray[Any]) -> NDArray[Any]:
+    """Keep the values before the first stretch that parts far worse ones off, but the better half always."""
+    gaps, rest = np.abs(np.diff(best_first)), np.abs(best_first[:-1] - best_first[0])
+    wide = gaps > np.maximum(_STRETCH * rest, _LEAST * abs(np.median(best_first)))
+    wide[: len(best_first) // 2 - 1] = False
+    return best_first[: int(wide.argmax()) + 1] if wide.any() else best_first

@@ -1,0 +1,61 @@
+"""Which figures of a study are up to date: a stamp beside them says what they were made from."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from multirun_analysis.load import cell_folders
+
+CELLS = "cells"
+"""Entry of the stamp that holds the closing table of the study's cells, beside one entry a figure."""
+
+_NAME = ".figures.json"
+_RECORDS = ("config.yaml", "status.json", "evaluations.parquet", "levels.parquet", "tickets/init.safetensors")
+_DRAWN_BY = ("matplotlib", "seaborn", "pandas", "numpy")
+
+
+def fingerprint(study: Path) -> str:
+    """Hash what figures depend on: name, time and size of each record, and this program itself."""
+    found = hashlib.sha256()
+    for package in _DRAWN_BY:
+        found.update(f"{package} {importlib.metadata.version(package)}\n".encode())
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        found.update(source.read_bytes())
+    for folder in cell_folders(study):
+        for record in _RECORDS:
+            found.update(f"{folder.name}/{record} {_time_and_size(folder / record)}\n".encode())
+    return found.hexdigest()
+
+
+def read(out: Path) -> dict[str, dict[str, str]]:
+    """Read the stamp beside the figures, {figure: {"made_from": hash, "files": names}}; empty if none."""
+    try:
+        found = json.loads((out / _NAME).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_current(out: Path, had: Mapping[str, Mapping[str, str]], name: str, made_from: str) -> bool:
+    """Say whether a figure was made from these records and options, and its files are still there."""
+    entry = had.get(name, {})
+    return entry.get("made_from") == made_from and all((out / file).exists() for file in entry["files"].split())
+
+
+def write(out: Path, stamp: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the stamp of a folder of figures, whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    temporary = out / f"{_NAME}.{os.getpid()}"
+    temporary.write_text(json.dumps(stamp, indent=1, sort_keys=True) + "\n")
+    temporary.replace(out / _NAME)
+
+
+def _time_and_size(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return "none"
+    return f"{found.st_mtime_ns} {found.st_size}"

@@ -1,0 +1,117 @@
+"""How every figure looks: fonts, colours, dashes, markers, and files that are the same byte for byte."""
+
+import io
+import os
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+_RC = {
+    **sns.axes_style("ticks"),
+    **sns.plotting_context("paper"),
+    # DejaVu Sans comes with matplotlib, so that the machine's own fonts do not change a figure.
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "pdf.fonttype": 42,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "0.92",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.0,
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+}
+
+_DASHES = {"ticket": "-", "reinit": (0, (4, 1.5)), "random_mask": (0, (1.2, 1.2))}
+_OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+_MARKERS = "os^DvPX*"
+_DISTINCT = len(_MARKERS)
+
+Color = tuple[float, float, float]
+Dash = Any
+"""A colour is red, green and blue; dashes are what matplotlib takes: a string, or an offset and lengths."""
+
+
+def rc() -> AbstractContextManager[None]:
+    """The settings that a figure is drawn and saved under, as a context."""
+    return mpl.rc_context(_RC)
+
+
+def colors(names: Sequence[str]) -> list[Color]:
+    """Colour-blind-safe colours: seaborn's for up to eight choices, steps along a scale for `is_scale` ones.
+
+    More than eight choices of two or more columns have a colour for each value of the first column, and
+    shades of it.
+    """
+    n = len(names)
+    if is_scale(names):
+        return scale(n)
+    if n <= _DISTINCT:
+        return list(sns.color_palette("colorblind", n))
+    families = pd.Series([name.partition(", ")[0] for name in names])
+    if families.nunique() > _DISTINCT or families.nunique() == n:
+        return scale(n)
+    base = dict(zip(families.unique(), sns.color_palette("colorblind"), strict=False))
+    size, place = families.map(families.value_counts()), families.groupby(families).cumcount()
+    return [
+        _shade(base[family], 0.75 * at / max(of - 1, 1)) for family, at, of in zip(families, place, size, strict=True)
+    ]
+
+
+def scale(n: int) -> list[Color]:
+    """Steps along a scale from dark to light."""
+    # The light end of the map is left off: it cannot be seen on white.
+    return [mpl.colormaps["viridis"](0.88 * i / max(n - 1, 1))[:3] for i in range(n)]
+
+
+def markers(n: int) -> list[str]:
+    """A marker for each of up to eight choices, so that colour is not the only difference; none for more."""
+    return list(_MARKERS[:n]) if n <= _DISTINCT else [""] * n
+
+
+def dashes(arms: Sequence[str]) -> dict[str, Dash]:
+    """Tickets solid, controls dashed, the known ones always alike."""
+    others = iter(_OTHER_DASHES * len(arms))
+    return {arm: _DASHES[arm] if arm in _DASHES else next(others) for arm in arms}
+
+
+def is_scale(names: Sequence[str]) -> bool:
+    """Say whether the choices are steps of one scale: three or more, and all of them numbers."""
+    return len(names) > 2 and all(re.fullmatch(r"-?[\d.]+(e-?\d+)?", name) for name in names)
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `<stem>.pdf` (fonts embedded) and `<stem>.png`, each whole or not at all and without a date."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with rc():
+        # Laid out once, for both files: they look alike, and the layout is a good part of the work.
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    written = []
+    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+        buffer = io.BytesIO()
+        with rc():
+            figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+        path = stem.with_name(stem.name + suffix)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_bytes(buffer.getvalue())
+        temporary.replace(path)
+        written.append(path)
+    return written
+
+
+def _shade(color: Color, lighter: float) -> Color:
+    """Mix a colour with black for the first shades of a family and with white for the last."""
+    toward, share = (0.0, 0.45 - lighter) if lighter < 0.45 else (1.0, lighter - 0.2)
+    red, green, blue = (part * (1 - share) + toward * share for part in color)
+    return red, green, blue

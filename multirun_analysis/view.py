@@ -1,0 +1,129 @@
+"""What varies in a study, and where it goes in a figure: row of panels, column of panels, or line."""
+
+import difflib
+from dataclasses import dataclass
+
+import pandas as pd
+
+from multirun_analysis.errors import AnalysisError
+from multirun_analysis.schema import RECORD_COLUMNS
+
+_FIRST = ("dataset", "model", "method", "init", "optimizer", "lr", "prune_rate")
+"""Where two columns vary together, the earlier of these stands for both."""
+
+_MANY = 8
+"""More lines of different colours than this in one panel cannot be told apart."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How a study is drawn. `row`, `col` and `hue` are config columns: all that vary but for the seed.
+
+    metric: a column of `curves.final(levels)`. band: `minmax` over seeds (the paper's) or `se`, one standard
+    error. note: one or more sentences to stand under every figure, such as which cells it does not show.
+    """
+
+    row: tuple[str, ...] = ()
+    col: tuple[str, ...] = ()
+    hue: tuple[str, ...] = ()
+    metric: str = "test_accuracy"
+    band: str = "minmax"
+    note: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that tell one choice from another."""
+        return (*self.row, *self.col, *self.hue)
+
+
+def config_columns(df: pd.DataFrame) -> list[str]:
+    """Columns of a tidy table that are config values."""
+    return [name for name in df.columns if name not in RECORD_COLUMNS]
+
+
+def varying(df: pd.DataFrame) -> list[str]:
+    """List the fewest config columns that tell the cells of a tidy table apart, but for their seeds.
+
+    A column that follows from those before it is left out: `init.gain` where each init has one gain, or the
+    learning rate where each model has its own. Unreadable cells tell nothing: their configs may be torn.
+    """
+    readable = df[df["status"] != "unreadable"]
+    names = [name for name in config_columns(df) if name != "seed"]
+    values = readable[names].drop_duplicates()
+    kept: list[str] = []
+    groups = 1
+    for name in sorted(names, key=_place):
+        if (found := len(values[[*kept, name]].drop_duplicates())) > groups:
+            kept, groups = [*kept, name], found
+    return kept
+
+
+def choose(
+    cells: pd.DataFrame,
+    *,
+    controls: bool = False,
+    hue: tuple[str, ...] = (),
+    col: tuple[str, ...] = (),
+    row: tuple[str, ...] = (),
+) -> View:
+    """Give every varying column of the cells table a place; the places that are asked for come first.
+
+    Data sets and models become rows of panels, the learning rate columns of panels, all else lines: cells of
+    different configs are never averaged, so what has no place of its own becomes part of the line's name. A
+    study of learning rates alone has one panel with a line for each, unless there are `controls` to compare
+    within each. Raises AnalysisError for a column that does not exist.
+    """
+    for name in (*hue, *col, *row):
+        _check(name, cells)
+    free = [name for name in varying(cells) if name not in {*hue, *col, *row}]
+    row = row or tuple(name for name in free if name in {"dataset", "model"})
+    lines = tuple(name for name in free if name not in row)
+    if not col and "lr" in lines and (len(lines) > 1 or hue or controls):
+        col = ("lr",)
+    lines = tuple(name for name in lines if name not in col)
+    if not col and len(lines) > 1 and _count(cells, (*hue, *lines)) > _MANY:
+        col = (min(lines, key=lambda name: _count(cells, (name,))),)
+        lines = tuple(name for name in lines if name not in col)
+    return View(row=row, col=col, hue=(*hue, *lines))
+
+
+def label(df: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
+    """Name each row by its values in `columns`, as ordered categories in the order of those values."""
+    if not columns:
+        return pd.Series(pd.Categorical([""] * len(df), [""], ordered=True), index=df.index)
+    codes = df.groupby(list(columns), sort=True, dropna=False, observed=True).ngroup()
+    first = df.assign(_code=codes).drop_duplicates("_code").sort_values("_code")
+    names = [", ".join(map(_text, values)) for values in first[list(columns)].itertuples(index=False)]
+    found = pd.Categorical.from_codes(codes.tolist(), pd.Index(names), ordered=True)
+    return pd.Series(found, index=df.index)
+
+
+def labelled(df: pd.DataFrame, view: View) -> pd.DataFrame:
+    """Add the columns `row`, `col` and `hue`: the names of the panel and of the line of each row."""
+    return df.assign(row=label(df, view.row), col=label(df, view.col), hue=label(df, view.hue))
+
+
+def _place(name: str) -> tuple[int, str]:
+    group = name.split(".")[0]
+    if name in _FIRST:
+        return _FIRST.index(name), name
+    return len(_FIRST) + (_FIRST.index(group) + 1 if group in _FIRST else 0), name
+
+
+def _count(cells: pd.DataFrame, columns: tuple[str, ...]) -> int:
+    return len(cells[list(columns)].drop_duplicates())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "null" if value != value else f"{value:.10g}"
+    return str(value)
+
+
+def _check(name: str, cells: pd.DataFrame) -> None:
+    known = config_columns(cells)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, 1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    raise AnalysisError(f"no config column {name!r}: {meant}These vary here: {', '.join(varying(cells)) or 'none'}")
