@@ -1,0 +1,15 @@
+"""Fixtures for every test folder. Nothing here imports torch, which the analysis does without."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    """Return the folder that holds MNIST/raw, as LTSWEEP_DATA names it; skip where the files are not there."""
+    folder = Path(os.environ.get("LTSWEEP_DATA", "data")).absolute()
+    if not (folder / "MNIST/raw/train-images-idx3-ubyte").is_file():
+        pytest.skip(f"no MNIST files in {folder / 'MNIST/raw'}; set LTSWEEP_DATA")
+    return folder

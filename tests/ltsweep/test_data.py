@@ -1,0 +1,144 @@
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from ltsweep.data import Dataset, check, digits, torchvision_mnist
+from ltsweep.errors import UserError
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def test_digits_are_scikit_learns_split_by_class(tmp_path):
+    from sklearn.datasets import load_digits
+
+    data = digits(tmp_path)
+    assert data.train_x.shape == (1437, 1, 8, 8)
+    assert data.test_x.shape == (360, 1, 8, 8)
+    assert data.train_x.dtype == data.test_x.dtype == torch.float32
+    assert data.train_y.dtype == data.test_y.dtype == torch.int64
+    pictures, labels = load_digits(return_X_y=True)
+    expected = sorted((int(label), *(picture / 16).tolist()) for picture, label in zip(pictures, labels, strict=True))
+    x, y = torch.cat([data.train_x, data.test_x]).flatten(1), torch.cat([data.train_y, data.test_y])
+    # every example of the source once, with its own label: the split loses and repeats none
+    assert sorted((int(label), *picture.tolist()) for picture, label in zip(x, y, strict=True)) == expected
+    shares = torch.bincount(data.test_y) / torch.bincount(y)
+    assert (shares - 360 / 1797).abs().max() < 0.01
+    again = digits(tmp_path)
+    assert torch.equal(again.test_x, data.test_x)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_map_reaches_every_part(data):
+    doubled = data.map(lambda tensor: tensor * 2)
+    for part in ("train_x", "train_y", "test_x", "test_y"):
+        assert torch.equal(getattr(doubled, part), 2 * getattr(data, part))
+
+
+def test_check_accepts_what_the_yaml_says(data):
+    check(data, "small", (1, 4, 4), 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "shape", "classes", "text"),
+    [
+        ({}, (1, 5, 4), 3, r"^dataset=small: input_shape is \[1, 5, 4\], the train files hold \[1, 4, 4\]$"),
+        ({"test_x": torch.zeros(23, 16)}, (1, 4, 4), 3, r"^dataset=small: .*the test files hold \[16\]$"),
+        ({}, (1, 4, 4), 2, r"^dataset=small: train labels run to 2, num_classes is 2$"),
+        ({"test_y": torch.full((23,), 3)}, (1, 4, 4), 3, r"^dataset=small: test labels run to 3, num_classes is 3$"),
+        ({"test_y": torch.full((23,), -1)}, (1, 4, 4), 3, r"^dataset=small: test labels"),
+        ({"train_y": torch.zeros(49, dtype=torch.int64)}, (1, 4, 4), 3, r"^dataset=small: 50 train .* 49 labels$"),
+    ],
+)
+def test_check_refuses_what_does_not_fit(data, change, shape, classes, text):
+    parts = {name: getattr(data, name) for name in ("train_x", "train_y", "test_x", "test_y")}
+    with pytest.raises(UserError, match=text):
+        check(Dataset(**parts | change), "small", shape, classes)
+
+
+def pictures(n, value=7):
+    return struct.pack(">4i", 2051, n, 28, 28) + bytes([value]) * (n * 784)
+
+
+def labels(n):
+    return struct.pack(">2i", 2049, n) + bytes(i % 10 for i in range(n))
+
+
+@pytest.fixture
+def write_mnist(tmp_path, monkeypatch):
+    """Return a function that writes four files in MNIST's layout; no test reaches for the network."""
+    from torchvision import datasets
+
+    def no_download(self):
+        raise OSError("no network\nin a test")
+
+    monkeypatch.setattr(datasets.MNIST, "download", no_download)
+
+    def write(train=60_000, test=10_000, **other):
+        raw = tmp_path / "MNIST/raw"
+        raw.mkdir(parents=True)
+        contents = [pictures(train, 51), labels(train), pictures(test, 255), labels(test)]
+        for name, content in zip(FILES, contents, strict=True):
+            (raw / name).write_bytes(other.get(name, content))
+        return tmp_path
+
+    return write
+
+
+def test_files_in_torchvisions_layout_are_used_as_they_are_and_normalized(write_mnist):
+    folder = write_mnist()
+    data = torchvision_mnist(folder, "MNIST", mean=0.1, std=0.4)
+    assert data.train_x.shape == (60_000, 1, 28, 28)
+    assert data.test_x.shape == (10_000, 1, 28, 28)
+    assert data.train_x.dtype == torch.float32
+    assert data.train_y.dtype == torch.int64
+    assert list(map(float, data.train_x.aminmax())) == pytest.approx([(51 / 255 - 0.1) / 0.4] * 2, rel=1e-6)
+    assert list(map(float, data.test_x.aminmax())) == pytest.approx([(1 - 0.1) / 0.4] * 2, rel=1e-6)
+    assert torch.equal(data.test_y, torch.arange(10_000) % 10)
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == sorted(FILES)
+
+
+def refused(folder, kind="MNIST"):
+    with pytest.raises(UserError) as caught:
+        torchvision_mnist(folder, kind)
+    text = str(caught.value)
+    assert "\n" not in text
+    for part in (kind, str(folder / kind / "raw"), "LTSWEEP_DATA", "data_dir", "dataset=digits"):
+        assert part in text
+    return text
+
+
+@pytest.mark.parametrize("kind", ["MNIST", "FashionMNIST", "KMNIST"])
+def test_missing_files_that_cannot_be_downloaded_are_one_line(tmp_path, write_mnist, kind):
+    assert "no network in a test" in refused(tmp_path, kind)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("size", [0, 3, 10, 5000])
+def test_a_truncated_file_is_one_line(write_mnist, name, size):
+    whole = pictures(10_000) if "images" in name else labels(10_000)
+    refused(write_mnist(**{name: whole[:size]}))
+
+
+def test_a_file_of_another_kind_is_one_line(write_mnist):
+    refused(write_mnist(**{FILES[0]: gzip.compress(pictures(5))}))
+
+
+@pytest.mark.parametrize("sizes", [(59_999, 10_000), (60_000, 100)])
+def test_too_few_examples_are_one_line(write_mnist, sizes):
+    assert "is not whole" in refused(write_mnist(*sizes))
+
+
+@pytest.mark.mnist
+def test_mnist_is_mnist(mnist_dir):
+    data = torchvision_mnist(mnist_dir, "MNIST")
+    check(data, "mnist", (1, 28, 28), 10)
+    assert torch.bincount(data.train_y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert torch.bincount(data.test_y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    pixels = data.train_x.numpy()
+    assert pixels.min() == 0
+    assert pixels.max() == 1
+    assert np.mean(pixels, dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)
+    assert np.std(pixels, dtype=np.float64) == pytest.approx(0.3081, abs=5e-5)

@@ -1,0 +1,183 @@
+"""Loading: the contract's columns and numbers, and every way in which a cell or a study can be wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from multirun_analysis.errors import AnalysisError
+from multirun_analysis.load import Study, load
+
+SCORES = [f"{split}_{what}" for split in ("train", "val", "test") for what in ("loss", "accuracy")]
+
+
+def test_evaluations_have_the_columns_of_the_contract(mixed: Study) -> None:
+    first = ["key", "status", "arm", "draw", "level", "remaining", "weights_remaining", "weights_total"]
+    config = {
+        "seed", "levels", "epochs", "iterations", "batch_size", "validation", "evaluate_every",
+        "init", "init.gain", "model", "model.activation", "model.negative_slope",
+        "optimizer", "optimizer.betas",
+        "dataset", "method", "method.scope", "method.rewind", "method.controls", "method.draws",
+        "lr", "lr.name", "prune_rate", "prune_rate.name", "prune_rate.output",
+    }  # fmt: skip
+    assert list(mixed.evaluations.columns[:8]) == first
+    assert set(mixed.evaluations.columns) == {
+        *first,
+        *SCORES,
+        *config,
+        "epoch",
+        "iteration",
+        "lr_now",
+        "seconds",
+    }
+
+
+def test_config_values_are_joined_to_each_row_of_their_cell(mixed: Study, mixed_folder: Path) -> None:
+    for key, rows in mixed.evaluations.groupby("key", observed=True):
+        values = rows.drop(columns=["arm", *rows.columns[3:19]]).drop_duplicates()
+        row = values[["key", "status", "init", "lr", "seed", "method.controls", "prune_rate"]]
+        assert len(row) == 1
+        cell = mixed.cells.set_index("key").loc[key]
+        assert all(row.iloc[0][name] == cell[name] for name in row if name != "key")
+    one = mixed.cells.query("init == 'kaiming_n' and lr == 0.1 and seed == 2").iloc[0]
+    assert (one["lr.name"], one["method.controls"], one["optimizer.betas"]) == (
+        "constant",
+        "[reinit]",
+        "[0.9,0.999]",
+    )
+    assert (mixed_folder / one["key"]).is_dir()
+
+
+def test_rows_are_those_of_the_files_with_an_exact_fraction(mixed: Study, mixed_folder: Path) -> None:
+    seen = 0
+    for key, tidy in mixed.levels.groupby("key", observed=True):
+        file = pd.read_parquet(mixed_folder / str(key) / "levels.parquet")
+        assert tidy["final_test_accuracy"].tolist() == file["final_test_accuracy"].tolist()
+        assert tidy["iterations_trained"].tolist() == file["iterations"].tolist()
+        assert [list(row) for row in tidy["layer_remaining"]] == [list(row) for row in file["layer_remaining"]]
+        counts = zip(file["weights_remaining"], file["weights_total"], strict=True)
+        assert tidy["remaining"].tolist() == [left / total for left, total in counts]
+        seen += len(file)
+    assert seen == len(mixed.levels)
+    assert mixed.levels.query("level == 6")["remaining"].round(4).unique().tolist() == [0.2632]
+
+
+def test_cells_say_what_became_of_each(mixed: Study) -> None:
+    assert mixed.cells["status"].value_counts().to_dict() == {
+        "done": 24, "failed": 1, "diverged": 1, "pending": 1, "running": 1, "unreadable": 1
+    }  # fmt: skip
+    reasons = mixed.cells.set_index("status")["reason"]
+    assert set(reasons.loc[["done"]]) == {""}
+    assert reasons["failed"] == "RuntimeError: out of memory"
+    assert reasons["diverged"] == "loss is nan at level 3, iteration 917"
+    assert reasons["pending"] == "not started"
+    assert reasons["running"] == "at level 1 of 6"
+    assert reasons["unreadable"].startswith("evaluations.parquet cannot be read: ")
+
+
+def test_a_torn_cell_has_no_rows_and_a_failed_one_keeps_its_levels(mixed: Study) -> None:
+    levels = mixed.levels.groupby("status", observed=True)["level"].max()
+    assert levels.to_dict() == {"done": 6, "running": 1, "failed": 2, "diverged": 3}
+
+
+def _tear_config(cell: Path) -> None:
+    (cell / "config.yaml").write_text("init: {name: [")
+
+
+def _change_status(**changes: object) -> Callable[[Path], None]:
+    def change(cell: Path) -> None:
+        status = json.loads((cell / "status.json").read_text())
+        (cell / "status.json").write_text(json.dumps({k: v for k, v in (status | changes).items() if v != "GONE"}))
+
+    return change
+
+
+def _drop_column(cell: Path) -> None:
+    pd.read_parquet(cell / "levels.parquet").drop(columns="layers").to_parquet(cell / "levels.parquet")
+
+
+def _clear(cell: Path) -> None:
+    for path in cell.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_tear_config, "config.yaml cannot be read"),
+        (
+            lambda cell: (cell / "config.yaml").write_text("- a list"),
+            "config.yaml cannot be read: it holds no mapping",
+        ),
+        (lambda cell: (cell / "config.yaml").unlink(), "config.yaml is missing"),
+        (lambda cell: (cell / "status.json").write_text('{"schema": 1'), "status.json cannot be read"),
+        (lambda cell: (cell / "status.json").unlink(), "status.json is missing"),
+        (_change_status(schema=2), "status.json has schema 2, this analysis reads 1"),
+        (_change_status(status="resting"), "status.json has the unknown status 'resting'"),
+        (_change_status(seconds="GONE"), "status.json lacks 'seconds'"),
+        (
+            lambda cell: (cell / "levels.parquet").unlink(),
+            "done, but evaluations.parquet or levels.parquet is missing",
+        ),
+        (lambda cell: (cell / "levels.parquet").write_bytes(b""), "levels.parquet cannot be read"),
+        (_drop_column, "levels.parquet cannot be read"),
+        (_clear, "config.yaml is missing"),
+    ],
+)
+def test_a_spoilt_cell_is_listed_and_left_out(
+    write_cell: Callable[..., str], tmp_path: Path, spoil: Callable[[Path], object], reason: str
+) -> None:
+    good, bad = (write_cell(seed=seed, levels=1, epochs=1) for seed in (0, 1))
+    spoil(tmp_path / "made_up" / bad)
+    study = load(tmp_path / "made_up")
+    row = study.cells.set_index("key").loc[bad]
+    assert (row["status"], row["reason"][: len(reason)]) == ("unreadable", reason)
+    assert "\n" not in row["reason"]
+    assert set(study.levels["key"]) == set(study.evaluations["key"]) == {good}
+
+
+def test_a_done_cell_whose_records_stop_short_says_so(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    write_cell(levels=5, epochs=1, last=3)
+    assert load(tmp_path / "made_up").cells["reason"].tolist() == ["done, but its records end at level 3 of 5"]
+
+
+def test_a_study_without_any_record_has_all_columns_and_no_rows(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    write_cell(status="pending")
+    study = load(tmp_path / "made_up")
+    assert len(study.levels) == len(study.evaluations) == 0
+    assert {"remaining", "final_test_accuracy", "init", "lr"} <= set(study.levels.columns)
+
+
+def test_scores_without_validation_are_null(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    write_cell(validation=0, levels=1, epochs=2)
+    study = load(tmp_path / "made_up")
+    assert study.evaluations["val_loss"].isna().all()
+    assert study.levels["early_stop_iteration"].isna().all()
+    assert study.levels["early_stop_iteration"].dtype == "float64"
+
+
+def test_other_files_and_folders_of_a_study_are_no_cells(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    key = write_cell(levels=0, epochs=1)
+    (tmp_path / "made_up" / "figures").mkdir()
+    (tmp_path / "made_up" / "multirun.yaml").write_text("")
+    assert load(tmp_path / "made_up").cells["key"].tolist() == [key]
+
+
+def test_a_folder_that_is_no_study_says_what_to_do(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    key = write_cell(levels=0, epochs=1)
+    study, empty, file = tmp_path / "made_up", tmp_path / "empty", tmp_path / "file"
+    empty.mkdir()
+    file.write_text("")
+    for path, says in {
+        tmp_path / "mode_up": f"no such folder; studies here: {study}",
+        tmp_path / "gone" / "study": f"no such folder; {tmp_path / 'gone'} does not exist either; a study is written",
+        empty: "no cells in this folder, so it is not a study; a study is written by `python -m ltsweep`",
+        tmp_path: f"no cells in this folder, so it is not a study; studies here: {study}",
+        file: "not a folder; studies here",
+        study / key: f"one cell, not a study; give its study, {study}",
+    }.items():
+        with pytest.raises(AnalysisError) as raised:
+            load(path)
+        assert str(raised.value).startswith(f"{path}: {says}")

@@ -1,0 +1,169 @@
+"""The command: what it writes, what it leaves as it is, and what it says to a mistake."""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import multirun_analysis
+from multirun_analysis import figures
+from multirun_analysis.__main__ import main
+
+ROOT = Path(multirun_analysis.__file__).parents[1]
+FILES = [f"{name}{suffix}" for name in figures.names() for suffix in (".pdf", ".png")]
+QUICK = ["--figures", "accuracy_vs_remaining,init_densities"]
+
+
+@pytest.fixture(scope="module")
+def drawn_once(tmp_path_factory: pytest.TempPathFactory, write: Callable[..., str]) -> tuple[Path, str]:
+    """Two small cells that differ in their inits, their figures, and what the command said."""
+    study = tmp_path_factory.mktemp("multirun") / "small"
+    for init in ("xavier_n", "kaiming_n"):
+        write(study, init=init, levels=1, epochs=1, tickets=True)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main([str(study)]) == 0
+    return study, said.getvalue()
+
+
+@pytest.fixture
+def study(drawn_once: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of `drawn_once`, times of change included, that a test can spoil."""
+    return shutil.copytree(drawn_once[0], tmp_path / "small")
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "multirun_analysis", *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".pdf", ".png")}
+
+
+def states(output: str) -> dict[str, str]:
+    """Read the closing lines `  <state>  <path>` as {file name: state}."""
+    lines = [line.strip().rsplit("  ", 1) for line in output.splitlines() if line.endswith((".pdf", ".png"))]
+    return {Path(path).name: state.strip() for state, path in lines}
+
+
+def test_two_processes_write_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    run = command(study, "--out", tmp_path / "again")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert files(tmp_path / "again") == files(study / "figures")
+    assert list(files(tmp_path / "again")) == FILES
+
+
+def test_what_is_not_done_is_listed_with_its_reason(
+    mixed_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(mixed_folder), "--figures", "accuracy_vs_remaining", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{mixed_folder}: 29 cells: 24 done, 1 running, 1 pending, 1 failed, 1 diverged, 1 unread")
+    assert "failed      init=xavier_u lr=0.1 seed=3  RuntimeError: out of memory\n" in said
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    run = command(tmp_path / "gone")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(f"multirun_analysis: {tmp_path / 'gone'}: no such folder;")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--hue", "intt"], "no config column 'intt': did you mean init? These vary here: init"),
+        (
+            ["--figures", "training_curve"],
+            "no figure 'training_curve': did you mean training_curves? There are",
+        ),
+        (["--metric", "accuracy"], "no metric 'accuracy': it is one of"),
+    ],
+)
+def test_a_wrong_option_says_what_is_right(
+    study: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert main([str(study), *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"multirun_analysis: {says}")
+
+
+def test_an_unknown_band_is_refused_by_the_parser(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(study), "--band", "sd"])
+    assert "invalid choice: 'sd'" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("examples:", "--hue", "--metric", *figures.names()))
+
+
+def test_the_second_run_writes_nothing_and_says_so(
+    study: Path, drawn_once: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = {path: path.stat().st_mtime_ns for path in (study / "figures").iterdir()}
+    assert main([str(study)]) == 0
+    assert states(drawn_once[1]) == dict.fromkeys(FILES, "written")
+    assert states(capsys.readouterr().out) == dict.fromkeys(FILES, "up to date")
+    assert times == {path: path.stat().st_mtime_ns for path in (study / "figures").iterdir()}
+
+
+def _touch(study: Path) -> None:
+    path = next(study.glob("*/status.json"))
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "stale"),
+    [
+        (lambda study: None, ["--band", "se"], FILES[:4]),
+        (_touch, [], FILES[:4]),
+        (lambda study: shutil.rmtree(next(study.glob("[0-9a-f]*"))), [], FILES[:4]),
+        (lambda study: (study / "figures" / "init_densities.png").unlink(), [], FILES[2:4]),
+        (lambda study: (study / "figures" / ".figures.json").write_text("{torn"), [], FILES[:4]),
+    ],
+)
+def test_only_what_is_out_of_date_is_written(
+    study: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Path], None],
+    options: list[str],
+    stale: list[str],
+) -> None:
+    change(study)
+    assert main([str(study), *QUICK, *options]) == 0
+    found = states(capsys.readouterr().out)
+    assert found == {name: "written" if name in stale else "up to date" for name in FILES[:4]}
+
+
+def test_one_figure_of_two_studies_in_a_folder_each(
+    study: Path, mixed_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--figures", "init_densities", "--out", str(tmp_path / "out")]
+    assert main([str(study), str(mixed_folder), *options]) == 0
+    assert capsys.readouterr().out.count("  written  ") == 4
+    for name in ("small", "mixed"):
+        assert list(files(tmp_path / "out" / name)) == ["init_densities.pdf", "init_densities.png"]
+
+
+def test_a_study_that_has_no_records_yet_has_a_table_and_no_figures(
+    write_cell: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_cell(status="pending")
+    for _ in range(2):
+        assert main([str(tmp_path / "made_up")]) == 0
+        said = capsys.readouterr().out
+        assert "1 cell: 1 pending" in said
+        assert [line.split() for line in said.splitlines()[3:]] == [["no", "records", name] for name in figures.names()]
+    assert files(tmp_path / "made_up" / "figures") == {}

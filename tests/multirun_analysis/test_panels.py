@@ -1,0 +1,97 @@
+"""Axes that show what they leave out, marks that can be read, and files that do not change."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from multirun_analysis import panels, style
+
+FLAT = [0.975 + 0.0002 * i for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "low", "high"),
+    [
+        (FLAT, "test_accuracy", 0.975, 0.9808),
+        ([*FLAT, 0.098], "test_accuracy", 0.975, 0.9808),  # a cell at chance does not squash the rest
+        ([*FLAT, 0.93, 0.90], "test_accuracy", 0.90, 0.9808),  # the fall of sparse networks is shown
+        ([0.97, *[0.098] * 9], "test_accuracy", 0.098, 0.97),  # where most are at chance, all are shown
+        ([0.1, 0.2, 0.3, 90.0], "train_loss", 0.1, 0.3),
+        ([0.1, 0.2, 0.3, 90.0], "early_stop_iteration", 0.1, 90.0),
+        ([*FLAT, float("nan"), float("inf")], "train_loss", 0.975, 0.9808),
+    ],
+)
+def test_an_axis_holds_all_but_far_values(values: list[float], metric: str, low: float, high: float) -> None:
+    ends = panels.limits(values, metric)
+    pad = 0.05 * max(high - low, 0.01 * high)
+    assert ends == pytest.approx((low - pad, high + pad), rel=0.01)
+
+
+def test_an_axis_of_one_value_or_none_has_a_length() -> None:
+    for values in ([], [0.5], [0.0]):
+        low, high = panels.limits(values, "test_accuracy")
+        assert low < high
+
+
+def test_panels_share_an_axis_only_if_none_is_squashed() -> None:
+    near, far = panels.Limits(0.97, 0.98), panels.Limits(0.1, 0.2)
+    assert panels.share([near, panels.Limits(0.96, 0.98)]) == [panels.Limits(0.96, 0.98)] * 2
+    assert panels.share([near, far]) == [near, far]
+
+
+def test_points_beyond_an_axis_are_marked_at_its_edge_and_counted() -> None:
+    ax = Figure().subplots()
+    (line,) = ax.plot([1, 2, 3, 4], [0.1, 0.97, 0.98, 2.0])
+    assert panels.clip(ax, [line], panels.Limits(0.96, 0.99)) == 2
+    marks = {tuple(map(float, mark.get_xydata()[0])): mark.get_marker() for mark in ax.lines[1:]}
+    assert marks == {(1.0, 0.96): "v", (4.0, 0.99): "^"}
+
+
+@pytest.mark.parametrize(
+    ("remaining", "marks"),
+    [
+        ([0.8**n for n in range(16)], ["100", "51.2", "26.2", "13.4", "6.9", "3.5"]),
+        ([1.0, 0.5], ["100", "50"]),
+        ([1.0], ["100"]),
+        ([], ["100"]),
+        ([*(0.8**n for n in range(16)), *(0.81**n for n in range(16))], ["100", "50", "20", "10", "5"]),
+    ],
+)
+def test_percent_marks(remaining: list[float], marks: list[str]) -> None:
+    ax = Figure().subplots()
+    panels.percent_axis(ax, pd.Series(remaining, dtype=float))
+    left, right = ax.get_xlim()
+    assert left > 1.0 > right
+    assert [ax.xaxis.get_major_formatter()(at, None) for at in ax.xaxis.get_major_locator()()] == marks
+
+
+def test_percent_is_read_at_a_glance() -> None:
+    assert [panels.percent(at) for at in (1.0, 0.51283, 0.0695, 0.0358, 0.0012)] == [
+        "100",
+        "51.3",
+        "7",
+        "3.6",
+        "0.12",
+    ]
+
+
+def test_colours_are_distinct_and_controls_are_dashed() -> None:
+    for names in (list("abc"), [f"{i}, {j}" for i in "abc" for j in "wxyz"], [str(i) for i in range(60)]):
+        assert len({tuple(color) for color in style.colors(names)}) == len(names)
+    dashes = style.dashes(["ticket", "reinit", "random_mask", "new", "newer"])
+    assert dashes["ticket"] == "-"
+    assert len(set(dashes.values())) == 5
+
+
+def test_files_are_the_same_byte_for_byte_and_fonts_embedded(tmp_path: Path) -> None:
+    written = []
+    for name in ("one", "two"):
+        with style.rc():
+            figure = Figure()
+            figure.subplots().plot([1, 2], [3, 4])
+        written.append([path.read_bytes() for path in style.save(figure, tmp_path / name / "figure")])
+    assert written[0] == written[1]
+    assert b"/Type42" in written[0][0] or b"/FontFile2" in written[0][0]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["figure.pdf", "figure.png"]

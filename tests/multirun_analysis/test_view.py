@@ -1,0 +1,69 @@
+"""What varies, and where it goes in a figure."""
+
+import pandas as pd
+import pytest
+
+from multirun_analysis import view
+from multirun_analysis.errors import AnalysisError
+from multirun_analysis.load import Study
+
+
+def cells(**columns: list[object]) -> pd.DataFrame:
+    size = len(next(iter(columns.values())))
+    return pd.DataFrame({"key": range(size), "status": "done", **columns})
+
+
+def test_only_what_tells_cells_apart_varies() -> None:
+    frame = cells(
+        seed=[0, 1, 2, 3], init=["a", "a", "b", "b"], epochs=[5, 5, 5, 5],
+        **{"init.gain": [1.0, 1.0, None, None], "model.activation": ["relu", "tanh", "relu", "tanh"]},
+    )  # fmt: skip
+    assert view.varying(frame) == ["init", "model.activation"]
+
+
+def test_a_config_that_follows_from_the_model_does_not_vary() -> None:
+    assert view.varying(cells(lr=[0.1, 0.1, 0.2], model=["x", "x", "y"])) == ["model"]
+
+
+def test_an_unreadable_cell_makes_nothing_vary() -> None:
+    frame = cells(init=["a", "a", None]).assign(status=["done", "done", "unreadable"])
+    assert view.varying(frame) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "col", "hue"),
+    [
+        ({"init": ["a", "b"]}, (), (), ("init",)),
+        ({"lr": [0.1, 0.2]}, (), (), ("lr",)),
+        ({"lr": [1, 2, 1, 2], "init": ["a", "a", "b", "b"]}, (), ("lr",), ("init",)),
+        ({"dataset": ["m", "c"], "epochs": [1, 1]}, ("dataset",), (), ()),
+        ({"model": ["m", "m", "c", "c"], "dataset": ["x", "y", "x", "y"]}, ("dataset", "model"), (), ()),
+        ({"init": [*"abcdefghij"], "seed": [*range(10)]}, (), (), ("init",)),
+        ({"init": [*"abcde"] * 2, "method.scope": ["g"] * 5 + ["l"] * 5}, (), ("method.scope",), ("init",)),
+    ],
+)
+def test_places_by_default(columns: dict[str, list[object]], row: object, col: object, hue: object) -> None:
+    chosen = view.choose(cells(**columns))
+    assert (chosen.row, chosen.col, chosen.hue) == (row, col, hue)
+
+
+def test_learning_rates_alone_have_panels_where_there_are_controls_to_compare() -> None:
+    assert view.choose(cells(lr=[0.1, 0.2]), controls=True) == view.View(col=("lr",))
+
+
+def test_what_is_asked_for_comes_first_and_nothing_that_varies_is_lost(mixed: Study) -> None:
+    assert view.choose(mixed.cells, hue=("lr",)) == view.View(hue=("lr", "init"))
+    assert view.choose(mixed.cells, col=("init",)) == view.View(col=("init",), hue=("lr",))
+    assert view.choose(mixed.cells, row=("seed",)) == view.View(row=("seed",), col=("lr",), hue=("init",))
+
+
+def test_an_unknown_column_is_an_error_that_names_the_nearest(mixed: Study) -> None:
+    with pytest.raises(AnalysisError, match=r"no config column 'intt': did you mean init\? These vary here: init, lr"):
+        view.choose(mixed.cells, hue=("intt",))
+
+
+def test_labels_are_in_the_order_of_the_values_and_show_nulls() -> None:
+    frame = pd.DataFrame({"lr": [0.1, 1.2e-3, 10.0, None], "init": ["b", "a", "a", "a"]})
+    assert list(view.label(frame, ("lr",)).cat.categories) == ["0.0012", "0.1", "10", "null"]
+    assert view.label(frame, ("init", "lr")).tolist() == ["b, 0.1", "a, 0.0012", "a, 10", "a, null"]
+    assert view.label(frame, ()).tolist() == [""] * 4
