@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ltsweep.errors import UserError
 
@@ -103,11 +104,14 @@ def find(task: str, states: Mapping[str, TaskState]) -> TaskState:
     return states.get(task) or (array if array and not array.alive else TaskState("GONE", ""))
 
 
-def why_ended(task: str, state: TaskState) -> str:
-    """Return in words how a task ended, from what Slurm keeps of it for some minutes."""
+def why_ended(task: str, state: TaskState, log: Path) -> str:
+    """Return in words how a task ended, from what Slurm keeps of it for some minutes and what it wrote to its log."""
     answer = _run("scontrol", "--oneliner", "show", "job", task)
     facts = _facts(answer.stdout) if answer.returncode == 0 else {}
-    return _in_words(facts.get("JobState", state.state), facts.get("ExitCode", ""), facts.get("NodeList", ""))
+    ended = facts.get("JobState", state.state)
+    if ended == "FAILED" and _took_too_much_memory(log):  # which the job's own state tells on some clusters alone
+        ended = "OUT_OF_MEMORY"
+    return _in_words(ended, facts.get("ExitCode", ""), facts.get("NodeList", ""))
 
 
 def cancel(names: Sequence[str]) -> None:
@@ -141,6 +145,15 @@ def _in_words(state: str, exit_code: str, node: str) -> str:
     if state == "COMPLETED":
         return f"ended without finishing its cells{where}"
     return "Slurm does not know it any more"
+
+
+def _took_too_much_memory(log: Path) -> bool:
+    """Say whether slurmstepd wrote at the end of a task's log that it, or the kernel's cgroup, killed it for that."""
+    try:
+        said = log.read_bytes()[-10_000:].decode(errors="replace")
+    except OSError:
+        return False
+    return re.search(r"^slurmstepd.*(exceeded (job )?memory limit|oom.kill event)", said, re.M | re.I) is not None
 
 
 def _signal_name(number: int) -> str:

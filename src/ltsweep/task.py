@@ -97,6 +97,8 @@ def _stopped_by_signal(max_requeues: int) -> Iterator[None]:
             try:
                 requeue(signum, frame)
             except Exception as error:
+                if getattr(error, "returncode", None) == -signal.SIGTERM:
+                    raise SystemExit(-1) from error  # requeued: Slurm ends all that runs in the task, scontrol too
                 raise Stopped(f"stopped by its time limit or a preemption, and cannot be requeued: {error}") from error
 
     signal.signal(number, stop)

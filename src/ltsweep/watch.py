@@ -99,8 +99,8 @@ class Watch:
         return {user: answer for user, answer in answers.items() if answer is not None}
 
     def _why(self, task: str, state: TaskState) -> str:
-        why = slurm.why_ended(task, state)
         log = ledger.folder(self.study) / f"{task}_0_log.err"
+        why = slurm.why_ended(task, state, log)
         return f"task {task} {why}" + (f"; see {log}" if why.startswith("ended ") else "")
 
     def _is_over(self, task: str) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ltsweep.slurm import TaskState, _in_words, _minutes, find, waiting_reasons
+from ltsweep.slurm import TaskState, _in_words, _minutes, _took_too_much_memory, find, waiting_reasons
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,23 @@ def test_a_task_without_a_record_of_its_own_is_as_its_array():
 def test_why_tasks_wait_is_said_once():
     waiting = [TaskState("PENDING", "Resources"), TaskState("PENDING", "Resources"), TaskState("PENDING", "Priority")]
     assert waiting_reasons([*waiting, TaskState("RUNNING", "None")]) == "Priority, Resources"
+
+
+@pytest.mark.parametrize(
+    ("said", "memory"),
+    [
+        ("slurmstepd-n1: error: StepId=2.0 exceeded memory limit (494637056 > 106954752), being killed", True),
+        ("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0. Some of your processes may have been", True),
+        (
+            "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been OOM Killed.",
+            True,
+        ),
+        ("srun: error: n1: task 0: Killed", False),
+        ("RuntimeError: the batch exceeded memory limits of a cell", False),
+    ],
+)
+def test_memory_is_told_from_other_kills_by_what_slurmstepd_wrote(tmp_path, said, memory):
+    log = tmp_path / "7_0_log.err"
+    assert not _took_too_much_memory(log)
+    log.write_text(f"srun: Job step aborted\n{said}\n")
+    assert _took_too_much_memory(log) is memory

@@ -1,5 +1,6 @@
 """A throwaway Slurm: two CPUs' worth of one node, two GPUs that are character devices, no database, no root needed."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -39,7 +40,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,sched_min_interval=0,batch_sched_delay=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-DefMemPerCPU=256
+DefMemPerCPU=3000
 SlurmUser={user}
 SlurmdUser={user}
 SlurmdSpoolDir={folder}/spool
@@ -54,7 +55,9 @@ KillWait=1
 MinJobAge=300
 InactiveLimit=0
 MaxArraySize={max_array}
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherParams=OverMemoryKill
+JobAcctGatherFrequency=task=1
 AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=16000 Gres=gpu:2 State=UNKNOWN
@@ -73,17 +76,23 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
     """Start a Slurm of our own, and stop it at the end; yields the environment that talks to it."""
+    with throwaway(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+@contextlib.contextmanager
+def throwaway(folder, more=""):
+    """Run a Slurm whose every file is in `folder`, with `more` lines of configuration; yields its environment."""
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name, path=_PATH) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed; apt-get install slurm-wlm munge")
-    folder = tmp_path_factory.mktemp("slurm")
     for name in ("spool", "ctld"):
         (folder / name).mkdir()
     host = socket.gethostname().partition(".")[0]
     gpus = "".join(f"NodeName={host} Name=gpu File={device}\n" for device in ("/dev/null", "/dev/zero"))
     (folder / "gres.conf").write_text(gpus)
     names = {"host": host, "folder": folder, "user": _user(), "ports": _free_ports(2), "max_array": MAX_ARRAY}
-    (folder / "slurm.conf").write_text(SLURM_CONF.format(**names))
+    (folder / "slurm.conf").write_text(SLURM_CONF.format(**names) + more)
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
@@ -103,9 +112,8 @@ def slurm(tmp_path_factory):
     flags = [f"--{flag}={folder / name}" for flag, name in (files | {"seed-file": "munge.seed"}).items()]
     try:
         run("munged", *flags, "--num-threads=1", "--force")
-        for daemon in ("slurmctld", "slurmd"):
-            # Their children must not hold the pipes that this process reads.
-            subprocess.run([daemon, "-c"], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
+        start_daemon("slurmctld", environment)
+        start_daemon("slurmd", environment)
         _until(lambda: "idle" in run("sinfo", "-h", "-o", "%T", check=False), "Slurm does not start")
         yield environment
     finally:
@@ -113,6 +121,11 @@ def slurm(tmp_path_factory):
         run("scontrol", "shutdown", check=False)
         for name in ("slurmd.pid", "slurmctld.pid", "munge.pid"):
             _end(folder / name)
+
+
+def start_daemon(name, environment):
+    """Start slurmctld or slurmd, without its children holding the pipes that this process reads."""
+    subprocess.run([name, "-c"], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
 def copy_package(site):
@@ -315,6 +328,21 @@ class Cluster:
             if ours and command.startswith(sys.executable.encode() + b"\0-u\0"):
                 return int(path.name)
         raise AssertionError(f"no process of {task}")
+
+    def node_processes(self) -> list[int]:
+        """Return what runs on the node for its tasks: what Slurm started there, and the daemons that watch over it."""
+        ours = b"SLURM_CONF=" + self.environment["SLURM_CONF"].encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (path / "environ").read_bytes().split(b"\0")
+                command = (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            of_task = any(line.startswith(b"SLURM_JOB_ID=") for line in environment)
+            if ours in environment and (of_task or command.startswith((b"slurmstepd", b"slurmd"))):
+                found.append(int(path.name))
+        return found
 
     def clean_up(self) -> None:
         for process in self.started:
