@@ -1,31 +1,40 @@
-"""The command: make the figures of a study that are out of date. `python -m multirun_analysis --help`."""
+"""The command: make the figures of studies that are out of date. `python -m multirun_analysis --help`."""
 
 import argparse
-import dataclasses
-import difflib
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from multirun_analysis import closing, curves, figures, stamp, style, view
+from multirun_analysis import curves, export, figures, style
 from multirun_analysis.errors import AnalysisError
-from multirun_analysis.load import Study, load
+from multirun_analysis.making import Request, known, make
 
 _EPILOG = """\
 examples:
   python -m multirun_analysis multirun/inits
-      every figure of the study `inits`, to multirun/inits/figures/ as PDF and PNG
-  python -m multirun_analysis multirun/inits --hue init --col prune_rate
-      a line for each init, a column of panels for each pruning rate
-  python -m multirun_analysis multirun/inits --metric early_stop_iteration --band se
-      another column of levels.parquet, and a band of one standard error
-  python -m multirun_analysis multirun/inits multirun/lenet --figures training_curves --out paper
-      one figure of two studies, to paper/inits/ and paper/lenet/
+      every figure of the study `inits`, to multirun/inits/figures/ as PNG
+  python -m multirun_analysis multirun/inits --style paper
+      the same as PDF, as wide as a column or a page of a paper, fonts embedded
+  python -m multirun_analysis multirun/inits --hue init --col lr --where "seed < 3 and lr > 1e-3"
+      a line for each init, a column of panels for each learning rate, of some cells only
+  python -m multirun_analysis multirun/inits --metric early_stop_iteration --band ci
+      another column of levels.parquet, and 95 % confidence bands
+  python -m multirun_analysis multirun/inits --figures heat_map --axes init,lr --remaining 0.2,0.05
+      one figure, over two axes of the grid, where 20 % and 5 % of the weights remain
+  python -m multirun_analysis multirun/inits --figures none --export csv,parquet
+      no figure, but the records as two tidy files: levels and evaluations
+  python -m multirun_analysis multirun/inits multirun/lenet
+      the figures of each of two studies
+  python -m multirun_analysis multirun/inits multirun/lenet --together --out both --hue study
+      both read as one study, with a column `study`; figures to both/
 
-Cells of different configs are never averaged: a config value that varies and has no place in --row, --col or
---hue gets one by itself. Failed and diverged cells are drawn alone or listed, never averaged. Figures that
-are up to date are left as they are.
+Any config value is a column, by its dotted name: init, init.gain, model.activation, lr, lr.name, seed, ...
+--where compares them: ==, !=, <, <=, >, >=, in [...], joined by and, or, not; text in quotes.
+
+Cells of different configs are never averaged, nor are cells of different studies: a config value that varies and
+has no place in --row, --col or --hue gets one by itself. Failed and diverged cells are drawn alone or listed, never
+averaged. Files that are up to date are left as they are.
 """
 
 
@@ -33,111 +42,114 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; gives the exit code: 0, or 2 with one line on stderr for a mistake of the user."""
     asked = _parser().parse_args(arguments)
     try:
-        names = _figures(asked.figures)
-        several = len(asked.studies) > 1
-        for study in asked.studies:
-            own = Path(study.resolve().name) if several else Path()
-            _make(study, study / "figures" if asked.out is None else asked.out / own, names, asked)
+        request = _request(asked)
+        for studies, out in _analyses(asked):
+            print(make(studies, out, request))
     except AnalysisError as error:
         print(f"multirun_analysis: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _make(study: Path, out: Path, names: Sequence[str], asked: argparse.Namespace) -> None:
-    """Make the figures of one study that are out of date, and say what there is."""
-    # Taken before the records are read: what is written meanwhile makes the figures out of date, not wrong.
-    records = stamp.fingerprint(study)
-    made_from = hashlib.sha256(
-        repr((records, asked.hue, asked.col, asked.row, asked.metric, asked.band)).encode()
-    ).hexdigest()
-    had = stamp.read(out)
-    current = [name for name in names if stamp.is_current(out, had, name, made_from)]
-    stale = [name for name in names if name not in current]
-    said = had.get(stamp.CELLS, {})
-    if stale or said.get("made_from") != records:
-        loaded = load(study)
-        said = {"made_from": records, "text": closing.table(loaded.cells)}
-        drawn = _draw(loaded, out, stale, asked)
-        stamp.write(out, had | {stamp.CELLS: said} | {
-            name: {"made_from": made_from, "files": " ".join(drawn[name])} for name in stale
-        })  # fmt: skip
-        had = stamp.read(out)
-    print(f"{study}: {said['text']}")
-    for name in names:
-        paths = had[name]["files"].split()
-        state = "up to date" if name in current else "written"
-        for path in paths:
-            print(f"  {state:10}  {out / path}")
-        if not paths:
-            print(f"  {'no records':10}  {name}")
+def _analyses(asked: argparse.Namespace) -> list[tuple[list[Path], Path]]:
+    """Pair what is read as one study with the folder its files go to."""
+    if asked.together:
+        if asked.out is None:
+            raise AnalysisError("--together needs a folder for the figures of all studies: --out FOLDER")
+        return [(asked.studies, asked.out)]
+    several = len(asked.studies) > 1
+    return [
+        ([study], study / "figures" if asked.out is None else asked.out / (study.resolve().name if several else ""))
+        for study in asked.studies
+    ]
 
 
-def _draw(study: Study, out: Path, names: Sequence[str], asked: argparse.Namespace) -> dict[str, list[str]]:
-    if not names:
-        return {}
-    look = dataclasses.replace(
-        view.choose(
-            study.cells, controls=study.levels["arm"].nunique() > 1,
-            hue=asked.hue, col=asked.col, row=asked.row,
-        ),
-        metric=asked.metric, band=asked.band, note=closing.note(study.cells),
+def _request(asked: argparse.Namespace) -> Request:
+    if asked.axes and len(asked.axes) != 2:
+        raise AnalysisError(f"--axes takes two config columns, such as init,lr; there are {len(asked.axes)}")
+    if bad := [part for part in asked.remaining if not 0 < part <= 1]:
+        raise AnalysisError(f"--remaining takes fractions above 0 and up to 1, such as 0.2; {bad[0]:g} is none")
+    names = figures.names()
+    wanted = () if asked.figures == ("none",) else known(asked.figures, names, "figure") or tuple(names)
+    return Request(
+        figures=wanted, styles=known(asked.style, list(style.SUFFIX), "style"), where=asked.where,
+        formats=known(asked.export, list(export.FORMATS), "format"), hue=asked.hue, col=asked.col, row=asked.row,
+        metric=asked.metric, band=asked.band, bars=asked.bars, remaining=asked.remaining, axes=asked.axes,
     )  # fmt: skip
-    files: dict[str, list[str]] = {}
-    for name in names:
-        figure = figures.get(name)
-        table = figure.table(study, look)
-        saved = style.save(figure.draw(table, look), out / name) if len(table) else []
-        files[name] = [path.name for path in saved]
-    return files
 
 
-def _figures(asked: tuple[str, ...]) -> tuple[str, ...]:
-    known = figures.names()
-    for name in asked:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise AnalysisError(f"no figure {name!r}: {f'did you mean {near[0]}? ' if near else ''}"
-                                f"There are {', '.join(known)}")  # fmt: skip
-    return asked or tuple(known)
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"multirun_analysis: {message}; see python -m multirun_analysis --help\n")
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(name) for name in _names(text))
+
+
+_numbers.__name__ = "list of numbers"  # as argparse names it in an error
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m multirun_analysis",
-        description="Make the figures of studies, PDF and PNG, from the records in multirun/<study>/.",
+        description="Make the figures of studies from the records in multirun/<study>/.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="a study folder, multirun/<study>")
+    which = parser.add_argument_group("which")
+    which.add_argument(
+        "--figures", type=_names, default=(), metavar="FIGURE[,FIGURE]",
+        help=f"which figures: none, or some of {', '.join(figures.names())} (default: all)",
+    )  # fmt: skip
+    which.add_argument(
+        "--where", default="", metavar="EXPRESSION", help="only cells whose config values fulfil this, as seed < 3"
+    )
+    which.add_argument("--together", action="store_true", help="read all studies as one; needs --out")
+    which.add_argument(
+        "--export", type=_names, default=(), metavar="csv[,parquet]", help="also write the levels and the evaluations"
+    )
+    which.add_argument(
+        "--out", type=Path,
+        help="folder for what is written (default: <study>/figures; with several studies, OUT/<study>)",
+    )  # fmt: skip
+    how = parser.add_argument_group("how")
     for place, says in (
         ("--hue", "a line, such as init or model.activation (default: all that varies and has no place yet)"),
         ("--col", "a column of panels (default: lr, if it varies beside others)"),
         ("--row", "a row of panels (default: dataset and model, if they vary)"),
     ):
-        parser.add_argument(
+        how.add_argument(
             place, type=_names, default=(), metavar="COLUMN[,COLUMN]", help=f"config columns that name {says}"
         )
-    parser.add_argument(
+    how.add_argument(
+        "--axes", type=_names, default=(), metavar="COLUMN,COLUMN",
+        help="the two axes of heat_map (default: the two config columns with the most values)",
+    )  # fmt: skip
+    how.add_argument(
         "--metric", default="test_accuracy",
-        help="what accuracy_vs_remaining draws: a score at the end of a level, as test_accuracy (the default)"
-        " or val_loss, or another column of levels.parquet, as best_test_accuracy or early_stop_iteration",
+        help="what accuracy_vs_remaining, heat_map and lr_panels draw: a score at the end of a level, as test_accuracy"
+        " (the default) or val_loss, or another column of levels.parquet, as best_test_accuracy",
     )  # fmt: skip
-    parser.add_argument(
+    how.add_argument(
+        "--remaining", type=_numbers, default=(), metavar="FRACTION[,FRACTION]",
+        help="weights remaining at the levels that training_curves, heat_map and surviving_weights show"
+        " (default: each its own choice)",
+    )  # fmt: skip
+    how.add_argument(
         "--band", choices=curves.BANDS, default="minmax",
-        help="the band over seeds: from the least to the greatest (default), or one standard error",
+        help="the band over seeds: from the least to the greatest (the default, and the papers'), one standard error,"
+        " or the 95 %% confidence interval of the mean",
     )  # fmt: skip
-    parser.add_argument(
-        "--figures", type=_names, default=(), metavar="FIGURE[,FIGURE]",
-        help=f"which figures (default: all of {', '.join(figures.names())})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path,
-        help="folder for the figures (default: <study>/figures; with several studies, OUT/<study>)",
+    how.add_argument("--bars", action="store_true", help="draw the band as a bar at each level, as in the papers")
+    how.add_argument(
+        "--style", type=_names, default=("screen",), metavar="paper[,screen]",
+        help="paper: PDF as wide as a column or a page, fonts embedded; screen: PNG (the default)",
     )  # fmt: skip
     return parser
 

@@ -27,10 +27,11 @@ def table(cells: pd.DataFrame) -> str:
         f"{counts[status]} {status}" for status in STATUSES if counts[status]
     )]  # fmt: skip
     if len(shown):
+        key_width = max(16, *(len(key) for key in shown["key"].head(_ROWS)))
         width = max(4, *(len(cell) for cell in shown["cell"].head(_ROWS)))
-        lines.append(f"  {'key':16}  {'status':10}  {'cell':{width}}  reason")
+        lines.append(f"  {'key':{key_width}}  {'status':10}  {'cell':{width}}  reason")
         lines += [
-            f"  {key:16}  {status:10}  {cell:{width}}  {reason}"
+            f"  {key:{key_width}}  {status:10}  {cell:{width}}  {reason}"
             for key, status, cell, reason in shown.head(_ROWS).itertuples(index=False)
         ]
     if len(shown) > _ROWS:

@@ -4,13 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.schema import COUNTED, STOPPED
 from multirun_analysis.view import View, label, labelled
 
-BANDS = ("minmax", "se")
-"""Kinds of band: least to greatest over seeds (Frankle & Carbin 2019, section 2), or one standard error."""
+BANDS = {
+    "minmax": "from the least to the greatest",
+    "se": "of one standard error",
+    "ci": "of the 95 % confidence interval of the mean",
+}
+"""Kinds of band over seeds, in words: the first is Frankle & Carbin's (2019, section 2), the last by Student's t."""
 
 
 def final(levels: pd.DataFrame) -> pd.DataFrame:
@@ -38,8 +43,9 @@ def bands(df: pd.DataFrame, by: Sequence[str], metric: str, kind: str = "minmax"
     """Summarize a row for each cell to one for each `by`: `mean, low, high` over the `n` cells with a value.
 
     `low` and `high` are the least and the greatest value (`minmax`), or the mean less and plus one standard
-    error (`se`, sample deviation over sqrt n); with one cell both are the mean. Groups in which no cell has a
-    value are left out. Raises AnalysisError for an unknown kind.
+    error (`se`, sample deviation over sqrt n) or t of them (`ci`, t the 97.5 % quantile of Student's t with
+    n - 1 degrees of freedom); with one cell both are the mean. Groups in which no cell has a value are left
+    out. Raises AnalysisError for an unknown kind.
     """
     if kind not in BANDS:
         raise AnalysisError(f"no band {kind!r}: it is one of {', '.join(BANDS)}")
@@ -49,8 +55,10 @@ def bands(df: pd.DataFrame, by: Sequence[str], metric: str, kind: str = "minmax"
         .reset_index()
         .query("n > 0")
     )
-    if kind == "se":
+    if kind != "minmax":
         error = found["error"].fillna(0.0)
+        if kind == "ci":
+            error = error * stdtrit(np.maximum(found["n"] - 1, 1), 0.975)
         found = found.assign(low=found["mean"] - error, high=found["mean"] + error)
     return found.drop(columns="error").reset_index(drop=True)
 

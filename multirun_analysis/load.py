@@ -1,8 +1,9 @@
-"""From a study folder to tidy tables. The only file here that reads records; it writes nothing."""
+"""From study folders to tidy tables. The only file here that reads records; it writes nothing."""
 
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from multirun_analysis import configs
-from multirun_analysis.errors import AnalysisError
+from multirun_analysis.errors import AnalysisError, NothingToShow
 from multirun_analysis.schema import EVALUATIONS, KEY, LEVELS, RENAMED, SCHEMA, STATUSES
 
 
@@ -22,7 +23,8 @@ from multirun_analysis.schema import EVALUATIONS, KEY, LEVELS, RENAMED, SCHEMA, 
 class Study:
     """A study as tables; every table has one column for each config value, by its dotted name.
 
-    path: the study folder.
+    path: the study folder; `path / key` is the folder of a cell. Of several studies read together it is the folder
+    that holds them all; each has its name in the column `study`, and before the keys of its cells.
 
     cells: one row a cell: `key, status, reason` (text, empty where all is well)`, level` (the last one
     completed, -1 for none)`, seconds`.
@@ -42,16 +44,21 @@ class Study:
     evaluations: pd.DataFrame
 
 
-def load(study: Path) -> Study:
-    """Read a study folder. A cell that cannot be read is in `cells`, with its reason, and nowhere else.
+def load(*studies: Path) -> Study:
+    """Read study folders, several as one. A cell that cannot be read is in `cells`, with its reason, and nowhere else.
 
-    Raises AnalysisError if there is no such folder or it is not a study with at least one cell.
+    Raises AnalysisError if there is no such folder, if it is not a study with at least one cell, or is given twice.
     """
-    cells = [_read(folder) for folder in cell_folders(study)]
+    path, names = _named(studies)
+    cells = [
+        _read(folder).of(name)
+        for study, name in zip(studies, names, strict=True)
+        for folder in cell_folders(study)
+    ]  # fmt: skip
     frame = _cells(cells)
     levels = _tidy(frame, [cell.levels for cell in cells], LEVELS)
     evaluations = _tidy(frame, [cell.evaluations for cell in cells], EVALUATIONS)
-    return Study(study, frame.pipe(_say_short, levels), levels, evaluations)
+    return Study(path, frame.pipe(_say_short, levels), levels, evaluations)
 
 
 def cell_folders(study: Path) -> list[Path]:
@@ -67,11 +74,25 @@ def cell_folders(study: Path) -> list[Path]:
     raise AnalysisError(f"{study}: no cells in this folder, so it is not a study; {_studies(study)}")
 
 
+def need_levels(study: Study) -> None:
+    """Raise NothingToShow unless a cell of the study has finished a level."""
+    if study.levels.empty:
+        raise NothingToShow("no cell has finished a level yet")
+
+
 class _Cell(NamedTuple):
     row: dict[str, object]
     config: dict[str, object]
     evaluations: pa.Table | None = None
     levels: pa.Table | None = None
+
+    def of(self, study: str) -> "_Cell":
+        """Name the study, of several, that this cell belongs to."""
+        if not study:
+            return self
+        return self._replace(
+            row=self.row | {"key": f"{study}/{self.row['key']}"}, config={"study": study, **self.config}
+        )
 
 
 class _UnreadableError(Exception):
@@ -102,6 +123,17 @@ def _read(folder: Path) -> _Cell:
     except KeyError as error:
         return _Cell(row | {"reason": f"status.json lacks {error}"}, config)
     return _Cell(row | {"status": state, "reason": _reason(status)}, config, evaluations, levels)
+
+
+def _named(studies: Sequence[Path]) -> tuple[Path, list[str]]:
+    """Give the folder below which all cells lie and, where there are several studies, their names in it."""
+    if len(studies) == 1:
+        return studies[0], [""]
+    paths = [study.resolve() for study in studies]
+    if len(set(paths)) < len(paths):
+        raise AnalysisError(f"{max(studies, key=lambda study: paths.count(study.resolve()))}: given twice")
+    parent = Path(os.path.commonpath(paths))
+    return parent, [path.relative_to(parent).as_posix() for path in paths]
 
 
 def _mapping(path: Path) -> Mapping[str, object]:

@@ -1,11 +1,9 @@
 """How every figure looks: fonts, colours, dashes, markers, and files that are the same byte for byte."""
 
 import io
-import os
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -37,12 +35,15 @@ _OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = "os^DvPX*"
 _DISTINCT = len(_MARKERS)
 
+SUFFIX = {"paper": ".pdf", "screen": ".png"}
+"""The styles, and the ending of their files."""
+
 Color = tuple[float, float, float]
 Dash = Any
 """A colour is red, green and blue; dashes are what matplotlib takes: a string, or an offset and lengths."""
 
 
-def rc() -> AbstractContextManager[None]:
+def rc(style: str = "screen") -> AbstractContextManager[None]:
     """The settings that a figure is drawn and saved under, as a context."""
     return mpl.rc_context(_RC)
 
@@ -90,24 +91,13 @@ def is_scale(names: Sequence[str]) -> bool:
     return len(names) > 2 and all(re.fullmatch(r"-?[\d.]+(e-?\d+)?", name) for name in names)
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `<stem>.pdf` (fonts embedded) and `<stem>.png`, each whole or not at all and without a date."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    with rc():
-        # Laid out once, for both files: they look alike, and the layout is a good part of the work.
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    written = []
-    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-        buffer = io.BytesIO()
-        with rc():
-            figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-        path = stem.with_name(stem.name + suffix)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
-        written.append(path)
-    return written
+def image(figure: Figure, style: str) -> bytes:
+    """Lay out a figure and give its file's content in a style: PDF with fonts embedded, or PNG; without a date."""
+    buffer = io.BytesIO()
+    without_date = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}[SUFFIX[style]]
+    with rc(style):
+        figure.savefig(buffer, format=SUFFIX[style][1:], metadata=without_date)
+    return buffer.getvalue()
 
 
 def _shade(color: Color, lighter: float) -> Color:

@@ -1,6 +1,7 @@
 """What varies in a study, and where it goes in a figure: row of panels, column of panels, or line."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -19,8 +20,10 @@ _MANY = 8
 class View:
     """How a study is drawn. `row`, `col` and `hue` are config columns: all that vary but for the seed.
 
-    metric: a column of `curves.final(levels)`. band: `minmax` over seeds (the paper's) or `se`, one standard
-    error. note: one or more sentences to stand under every figure, such as which cells it does not show.
+    metric: a column of `curves.final(levels)`. band: one of `curves.BANDS`, drawn as bars at each level where `bars`.
+    remaining: the fractions of weights remaining that are asked for, where a figure shows some levels only; none means
+    the figure's own choice. axes: the two config columns of a heat map, or none. style: one of `style.SUFFIX`. note:
+    one or more sentences to stand under every figure, such as which cells it does not show.
     """
 
     row: tuple[str, ...] = ()
@@ -28,6 +31,10 @@ class View:
     hue: tuple[str, ...] = ()
     metric: str = "test_accuracy"
     band: str = "minmax"
+    bars: bool = False
+    remaining: tuple[float, ...] = ()
+    axes: tuple[str, ...] = ()
+    style: str = "screen"
     note: str = ""
 
     @property
@@ -74,7 +81,7 @@ def choose(
     within each. Raises AnalysisError for a column that does not exist.
     """
     for name in (*hue, *col, *row):
-        _check(name, cells)
+        check_column(name, cells)
     free = [name for name in varying(cells) if name not in {*hue, *col, *row}]
     row = row or tuple(name for name in free if name in {"dataset", "model"})
     lines = tuple(name for name in free if name not in row)
@@ -104,6 +111,8 @@ def labelled(df: pd.DataFrame, view: View) -> pd.DataFrame:
 
 
 def _place(name: str) -> tuple[int, str]:
+    if name == "study":  # of several studies read as one: it tells apart what nothing else does
+        return 99, name
     group = name.split(".")[0]
     if name in _FIRST:
         return _FIRST.index(name), name
@@ -120,10 +129,16 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _check(name: str, cells: pd.DataFrame) -> None:
+def check_column(name: str, cells: pd.DataFrame) -> None:
+    """Raise AnalysisError, naming the nearest, unless `name` is a config column of the cells table."""
     known = config_columns(cells)
     if name in known:
         return
+    there_are = ", ".join(varying(cells)) or "none"
+    raise AnalysisError(f"no config column {name!r}: {meant(name, known)}These vary here: {there_are}")
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """Ask in a sentence whether the nearest of the known names was meant; empty if none is near."""
     near = difflib.get_close_matches(name, known, 1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    raise AnalysisError(f"no config column {name!r}: {meant}These vary here: {', '.join(varying(cells)) or 'none'}")
+    return f"did you mean {near[0]}? " if near else ""

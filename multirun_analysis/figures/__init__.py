@@ -18,7 +18,7 @@ class FigureFile(Protocol):
     """What each file of this package offers."""
 
     def table(self, study: Study, view: View) -> pd.DataFrame:
-        """Make the table that is drawn; an empty one if the study has nothing for this figure yet."""
+        """Make the table that is drawn; raises NothingToShow, saying what the study lacks, where it would be empty."""
 
     def draw(self, df: pd.DataFrame, view: View) -> Figure:
         """Draw the table; reads no file and computes no statistic."""

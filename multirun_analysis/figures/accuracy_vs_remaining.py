@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multirun_analysis import curves, panels, style
-from multirun_analysis.load import Study
+from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View
 
 _FEW = 4
@@ -18,6 +18,7 @@ _FEW = 4
 
 def table(study: Study, view: View) -> pd.DataFrame:
     """`curves.accuracy_vs_remaining` of a study."""
+    need_levels(study)
     return curves.accuracy_vs_remaining(study.levels, view)
 
 
@@ -135,8 +136,7 @@ def _note(df: pd.DataFrame, view: View, beyond: int) -> str:
     means = df[df["cell"].eq("")]
     most, least = means["cells"].max(), means["cells"].min()
     seeds = f"{most:.0f}" if most == least else f"{least:.0f} to {most:.0f}"
-    band = {"minmax": "band from the least to the greatest", "se": "band one standard error"}[view.band]
-    means_of = f"Mean over {seeds} seeds, {band}." if most > 1 else "One seed."
+    means_of = f"Mean over {seeds} seeds, band {curves.BANDS[view.band]}." if most > 1 else "One seed."
     says = [
         means_of if len(means) else "",
         "Hollow: fewer seeds." if (means["n"] < means["cells"]).any() else "",

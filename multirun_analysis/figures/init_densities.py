@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from multirun_analysis import panels, style
 from multirun_analysis.densities import init_densities
+from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study
 from multirun_analysis.view import View
 
@@ -20,7 +21,10 @@ _PEAK = 4.0
 
 def table(study: Study, view: View) -> pd.DataFrame:
     """`densities.init_densities` of a study."""
-    return init_densities(study, view)
+    found = init_densities(study, view)
+    if found.empty:
+        raise NothingToShow("no cell has its initial weights on the disk: tickets/init.safetensors")
+    return found
 
 
 def draw(df: pd.DataFrame, view: View) -> Figure:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multirun_analysis import curves, panels, style
-from multirun_analysis.load import Study
+from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View
 
 _SCORES: dict[str, dict[str, style.Dash]] = {
@@ -22,6 +22,7 @@ _FEW = 4
 
 def table(study: Study, view: View) -> pd.DataFrame:
     """`curves.training_curves` of the tickets of a study, at about five levels."""
+    need_levels(study)
     scores = [name for dashes in _SCORES.values() for name in dashes]
     return curves.training_curves(study.evaluations, view, scores)
 
@@ -112,9 +113,10 @@ def _percents(df: pd.DataFrame) -> pd.Series:
 
 def _note(df: pd.DataFrame, view: View, beyond: int) -> str:
     most = df["n"].max()
-    band = {"minmax": "from the least to the greatest", "se": "of one standard error"}[view.band]
     says = [
-        f"Tickets. Mean over {most} seeds at most, band {band}." if most > 1 else "Tickets. One seed.",
+        f"Tickets. Mean over {most} seeds at most, band {curves.BANDS[view.band]}."
+        if most > 1
+        else "Tickets. One seed.",
         f"Triangles at the edge: {beyond} point{'s' if beyond > 1 else ''} beyond it." if beyond else "",
         view.note,
     ]

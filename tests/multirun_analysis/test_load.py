@@ -181,3 +181,26 @@ def test_a_folder_that_is_no_study_says_what_to_do(write_cell: Callable[..., str
         with pytest.raises(AnalysisError) as raised:
             load(path)
         assert str(raised.value).startswith(f"{path}: {says}")
+
+
+def test_several_studies_are_read_as_one(write: Callable[..., str], tmp_path: Path) -> None:
+    keys = [write(tmp_path / name, init=init, levels=1, epochs=1)
+            for name, init in (("a", "xavier_n"), ("b/c", "xavier_n"), ("b/c", "kaiming_n"))]  # fmt: skip
+    study = load(tmp_path / "a", tmp_path / "b" / "c")
+    assert keys[0] == keys[1]  # a cell has one key, wherever it was run
+    assert study.path == tmp_path.resolve()
+    assert set(study.cells["key"]) == {f"a/{keys[0]}", f"b/c/{keys[1]}", f"b/c/{keys[2]}"}
+    assert dict(zip(study.cells["key"], study.cells["study"], strict=True)) == {
+        key: key.rpartition("/")[0] for key in study.cells["key"]
+    }
+    assert all((study.path / key / "config.yaml").is_file() for key in study.cells["key"])
+    one = load(tmp_path / "b" / "c").levels
+    both = study.levels[study.levels["study"].eq("b/c")]
+    assert both["final_test_accuracy"].tolist() == one["final_test_accuracy"].tolist()
+    assert "study" not in one
+
+
+def test_a_study_given_twice_is_an_error(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    write_cell(levels=0, epochs=1)
+    with pytest.raises(AnalysisError, match="made_up: given twice"):
+        load(tmp_path / "made_up", tmp_path / "." / "made_up")

@@ -9,15 +9,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import multirun_analysis
 from multirun_analysis import figures
 from multirun_analysis.__main__ import main
+from multirun_analysis.load import load
+from multirun_analysis.making import Request
 
 ROOT = Path(multirun_analysis.__file__).parents[1]
-FILES = [f"{name}{suffix}" for name in figures.names() for suffix in (".pdf", ".png")]
-QUICK = ["--figures", "accuracy_vs_remaining,init_densities"]
+DRAWN = ["accuracy_vs_remaining.pdf", "accuracy_vs_remaining.png", "init_densities.pdf", "init_densities.png"]
+QUICK = ["--figures", "accuracy_vs_remaining,init_densities", "--style", "paper,screen"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def drawn_once(tmp_path_factory: pytest.TempPathFactory, write: Callable[..., st
         write(study, init=init, levels=1, epochs=1, tickets=True)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        assert main([str(study)]) == 0
+        assert main([str(study), *QUICK]) == 0
     return study, said.getvalue()
 
 
@@ -56,10 +59,10 @@ def states(output: str) -> dict[str, str]:
 
 
 def test_two_processes_write_the_same_bytes(study: Path, tmp_path: Path) -> None:
-    run = command(study, "--out", tmp_path / "again")
+    run = command(study, *QUICK, "--out", tmp_path / "again")
     assert (run.returncode, run.stderr) == (0, "")
     assert files(tmp_path / "again") == files(study / "figures")
-    assert list(files(tmp_path / "again")) == FILES
+    assert list(files(tmp_path / "again")) == DRAWN
 
 
 def test_what_is_not_done_is_listed_with_its_reason(
@@ -87,6 +90,13 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
             "no figure 'training_curve': did you mean training_curves? There are",
         ),
         (["--metric", "accuracy"], "no metric 'accuracy': it is one of"),
+        (["--style", "poster"], "no style 'poster': There are paper, screen"),
+        (["--export", "cvs"], "no format 'cvs': did you mean csv? There are csv, parquet"),
+        (["--where", "sede < 3"], "--where 'sede < 3': no config column 'sede': did you mean seed?"),
+        (["--axes", "init"], "--axes takes two config columns, such as init,lr; there are 1"),
+        (["--axes", "init,lrr"], "no config column 'lrr': did you mean lr?"),
+        (["--remaining", "20"], "--remaining takes fractions above 0 and up to 1, such as 0.2; 20 is none"),
+        (["--together"], "--together needs a folder for the figures of all studies: --out FOLDER"),
     ],
 )
 def test_a_wrong_option_says_what_is_right(
@@ -96,10 +106,22 @@ def test_a_wrong_option_says_what_is_right(
     assert capsys.readouterr().err.startswith(f"multirun_analysis: {says}")
 
 
-def test_an_unknown_band_is_refused_by_the_parser(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--band", "sd"], "argument --band: invalid choice: 'sd'"),
+        (["--remaining", "x"], "argument --remaining: invalid list of numbers value: 'x'"),
+        (["--hue"], "argument --hue: expected one argument"),
+    ],
+)
+def test_what_the_parser_refuses_is_one_line_too(
+    study: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([str(study), "--band", "sd"])
-    assert "invalid choice: 'sd'" in capsys.readouterr().err
+        main([str(study), *arguments])
+    said = capsys.readouterr().err
+    assert said.startswith(f"multirun_analysis: {says}")
+    assert said.count("\n") == 1
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,9 +135,9 @@ def test_the_second_run_writes_nothing_and_says_so(
     study: Path, drawn_once: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     times = {path: path.stat().st_mtime_ns for path in (study / "figures").iterdir()}
-    assert main([str(study)]) == 0
-    assert states(drawn_once[1]) == dict.fromkeys(FILES, "written")
-    assert states(capsys.readouterr().out) == dict.fromkeys(FILES, "up to date")
+    assert main([str(study), *QUICK]) == 0
+    assert states(drawn_once[1]) == dict.fromkeys(DRAWN, "written")
+    assert states(capsys.readouterr().out) == dict.fromkeys(DRAWN, "up to date")
     assert times == {path: path.stat().st_mtime_ns for path in (study / "figures").iterdir()}
 
 
@@ -127,11 +149,11 @@ def _touch(study: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "options", "stale"),
     [
-        (lambda study: None, ["--band", "se"], FILES[:4]),
-        (_touch, [], FILES[:4]),
-        (lambda study: shutil.rmtree(next(study.glob("[0-9a-f]*"))), [], FILES[:4]),
-        (lambda study: (study / "figures" / "init_densities.png").unlink(), [], FILES[2:4]),
-        (lambda study: (study / "figures" / ".figures.json").write_text("{torn"), [], FILES[:4]),
+        (lambda study: None, ["--band", "se"], DRAWN),
+        (_touch, [], DRAWN),
+        (lambda study: shutil.rmtree(next(study.glob("[0-9a-f]*"))), [], DRAWN),
+        (lambda study: (study / "figures" / "init_densities.png").unlink(), [], DRAWN[3:]),
+        (lambda study: (study / "figures" / ".figures.json").write_text("{torn"), [], DRAWN),
     ],
 )
 def test_only_what_is_out_of_date_is_written(
@@ -144,7 +166,7 @@ def test_only_what_is_out_of_date_is_written(
     change(study)
     assert main([str(study), *QUICK, *options]) == 0
     found = states(capsys.readouterr().out)
-    assert found == {name: "written" if name in stale else "up to date" for name in FILES[:4]}
+    assert found == {name: "written" if name in stale else "up to date" for name in DRAWN}
 
 
 def test_one_figure_of_two_studies_in_a_folder_each(
@@ -152,9 +174,46 @@ def test_one_figure_of_two_studies_in_a_folder_each(
 ) -> None:
     options = ["--figures", "init_densities", "--out", str(tmp_path / "out")]
     assert main([str(study), str(mixed_folder), *options]) == 0
-    assert capsys.readouterr().out.count("  written  ") == 4
+    assert capsys.readouterr().out.count("  written  ") == 2
     for name in ("small", "mixed"):
-        assert list(files(tmp_path / "out" / name)) == ["init_densities.pdf", "init_densities.png"]
+        assert list(files(tmp_path / "out" / name)) == ["init_densities.png"]
+
+
+def test_two_studies_together_are_one(
+    study: Path, mixed_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--together", "--figures", "none", "--export", "parquet", "--where", "status == 'done'"]
+    assert main([str(study), str(mixed_folder), *options, "--out", str(tmp_path / "out")]) == 0
+    assert f"{study}, {mixed_folder}: 26 cells: 26 done\n" in capsys.readouterr().out
+    levels = pd.read_parquet(tmp_path / "out" / "levels.parquet")
+    assert {name.rpartition("/")[2]: size for name, size in levels.groupby("study").size().items()} == {
+        "small": 2 * 2, "mixed": 24 * (7 + 2 * 6)
+    }  # fmt: skip
+
+
+def test_a_filter_is_said_under_the_figure_and_makes_it_anew(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--figures", "none", "--export", "csv", "--out", str(tmp_path)]
+    for where, state in {"init == 'xavier_n'": "written", "init != 'kaiming_n'": "written"}.items():
+        assert main([str(study), *options, "--where", where]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"{study}: 1 cell: 1 done\n  {state}  ")
+        assert main([str(study), *options, "--where", where]) == 0
+        assert capsys.readouterr().out.count("up to date") == 2
+    assert set(pd.read_csv(tmp_path / "levels.csv")["init"]) == {"xavier_n"}
+    request = Request((), where="init == 'xavier_n'")
+    assert request.view(load(study)).note == "Only cells where init == 'xavier_n'."
+
+
+def test_what_has_nothing_to_show_is_said_once_and_not_written(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in study.glob("*/tickets/init.safetensors"):
+        path.unlink()
+    for _ in range(2):
+        assert main([str(study), *QUICK]) == 0
+        said = capsys.readouterr().out
+        assert said.count("nothing     init_densities: no cell has its initial weights on the disk") == 1
+        assert list(files(study / "figures")) == DRAWN[:2]  # what was drawn before is gone
 
 
 def test_a_study_that_has_no_records_yet_has_a_table_and_no_figures(
@@ -165,5 +224,6 @@ def test_a_study_that_has_no_records_yet_has_a_table_and_no_figures(
         assert main([str(tmp_path / "made_up")]) == 0
         said = capsys.readouterr().out
         assert "1 cell: 1 pending" in said
-        assert [line.split() for line in said.splitlines()[3:]] == [["no", "records", name] for name in figures.names()]
+        found = [line.strip().partition(":")[0].split() for line in said.splitlines()[3:]]
+        assert found == [["nothing", name] for name in figures.names()]
     assert files(tmp_path / "made_up" / "figures") == {}

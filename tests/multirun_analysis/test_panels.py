@@ -1,7 +1,5 @@
 """Axes that show what they leave out, marks that can be read, and files that do not change."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -83,15 +81,3 @@ def test_colours_are_distinct_and_controls_are_dashed() -> None:
     dashes = style.dashes(["ticket", "reinit", "random_mask", "new", "newer"])
     assert dashes["ticket"] == "-"
     assert len(set(dashes.values())) == 5
-
-
-def test_files_are_the_same_byte_for_byte_and_fonts_embedded(tmp_path: Path) -> None:
-    written = []
-    for name in ("one", "two"):
-        with style.rc():
-            figure = Figure()
-            figure.subplots().plot([1, 2], [3, 4])
-        written.append([path.read_bytes() for path in style.save(figure, tmp_path / name / "figure")])
-    assert written[0] == written[1]
-    assert b"/Type42" in written[0][0] or b"/FontFile2" in written[0][0]
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["figure.pdf", "figure.png"]

@@ -25,6 +25,11 @@ def test_a_config_that_follows_from_the_model_does_not_vary() -> None:
     assert view.varying(cells(lr=[0.1, 0.1, 0.2], model=["x", "x", "y"])) == ["model"]
 
 
+def test_a_study_varies_where_nothing_else_tells_cells_apart() -> None:
+    assert view.varying(cells(study=["a", "a", "b"], init=["x", "y", "z"])) == ["init"]
+    assert view.varying(cells(study=["a", "a", "b"], init=["x", "y", "y"])) == ["init", "study"]
+
+
 def test_an_unreadable_cell_makes_nothing_vary() -> None:
     frame = cells(init=["a", "a", None]).assign(status=["done", "done", "unreadable"])
     assert view.varying(frame) == []

@@ -1,0 +1,60 @@
+"""A study as two tidy files for other programs: a row for each level, and a row for each evaluation."""
+
+import io
+from collections.abc import Callable
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from multirun_analysis.load import Study
+
+TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {
+    "levels": lambda study: study.levels,
+    "evaluations": lambda study: study.evaluations,
+}
+"""The files, by name, and what each holds: all columns of the tidy table, config values included."""
+
+
+def csv(df: pd.DataFrame) -> bytes:
+    """Write a table as CSV: a header, null as nothing, numbers with all their digits.
+
+    CSV has no lists: `layers, layer_remaining, layer_total` become a column a layer, `layer_remaining.fc1.weight` and
+    `layer_total.fc1.weight`, empty in the rows of networks without that layer.
+    """
+    buffer = io.BytesIO()
+    # Arrow's writer, not pandas': the evaluations of 10,000 cells are 1.75 million rows.
+    pyarrow.csv.write_csv(_arrow(_one_column_a_layer(df)), buffer)
+    return buffer.getvalue()
+
+
+def parquet(df: pd.DataFrame) -> bytes:
+    """Write a table as Parquet, lists as lists."""
+    buffer = io.BytesIO()
+    pq.write_table(_arrow(df), buffer)
+    return buffer.getvalue()
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame], bytes]] = {"csv": csv, "parquet": parquet}
+"""How each kind of file is written; the kind is also the file's ending."""
+
+
+def _arrow(df: pd.DataFrame) -> pa.Table:
+    table = pa.Table.from_pandas(df, preserve_index=False).replace_schema_metadata()
+    plain = [
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in table.schema
+    ]  # fmt: skip
+    return table.cast(pa.schema(plain))
+
+
+def _one_column_a_layer(df: pd.DataFrame) -> pd.DataFrame:
+    if "layers" not in df:
+        return df
+    counts = df[["layers", "layer_remaining", "layer_total"]].explode(["layers", "layer_remaining", "layer_total"])
+    wide = counts.dropna().pivot(columns="layers")  # noqa: PD010  # no aggregation: a row has a layer once
+    wide.columns = wide.columns.map(".".join)
+    order = [f"{count}.{layer}" for count in ("layer_remaining", "layer_total")
+             for layer in counts["layers"].dropna().unique()]  # fmt: skip
+    return df.drop(columns=["layers", "layer_remaining", "layer_total"]).join(wide[order].astype("Int64"))
