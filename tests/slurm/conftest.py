@@ -81,8 +81,8 @@ def slurm(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def throwaway(folder, more=""):
-    """Run a Slurm whose every file is in `folder`, with `more` lines of configuration; yields its environment."""
+def throwaway(folder, **changes):
+    """Run a Slurm whose every file is in `folder`, with `changes` to its configuration; yields its environment."""
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(name, path=_PATH) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed; apt-get install slurm-wlm munge")
@@ -92,7 +92,9 @@ def throwaway(folder, more=""):
     gpus = "".join(f"NodeName={host} Name=gpu File={device}\n" for device in ("/dev/null", "/dev/zero"))
     (folder / "gres.conf").write_text(gpus)
     names = {"host": host, "folder": folder, "user": _user(), "ports": _free_ports(2), "max_array": MAX_ARRAY}
-    (folder / "slurm.conf").write_text(SLURM_CONF.format(**names) + more)
+    lines = [line for line in SLURM_CONF.format(**names).splitlines() if line.partition("=")[0] not in changes]
+    lines += [f"{name}={value}" for name, value in changes.items()]
+    (folder / "slurm.conf").write_text("\n".join(lines) + "\n")
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)

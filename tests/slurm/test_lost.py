@@ -16,7 +16,7 @@ def _node(cluster):
 @pytest.fixture
 def frail(tmp_path):
     """A Slurm that gives a silent node up after seconds, and leaves it to its administrator to take it back."""
-    with throwaway(tmp_path, "SlurmdTimeout=3\nMessageTimeout=2\nReturnToService=0\n") as environment:
+    with throwaway(tmp_path, SlurmdTimeout=3, MessageTimeout=2, ReturnToService=0) as environment:
         made = Cluster(tmp_path, environment)
         yield made
         made.clean_up()
@@ -38,10 +38,12 @@ def test_a_lost_node_requeues_or_fails_and_loses_nothing(frail):
     """Power goes: slurmd, its step daemons and the tasks die at once, and the node is back after Slurm gave it up."""
     one = ("init=xavier_u,kaiming_n", "lr=1e-3", *frail.MIDDLE)
     never = "hydra.launcher.additional_parameters={requeue:false,no-requeue:true}"
-    requeued, failed = frail.start(*one, "study=requeued"), frail.start(*one, "study=failed", never)
-    for study, process in (("requeued", requeued), ("failed", failed)):
-        (task,) = frail.until(lambda study=study: frail.tasks(study), process)
-        frail.until(lambda study=study, task=task: frail.trained(task, study), process)
+    failed = frail.start(*one, "levels=900", "study=failed", never)
+    requeued = frail.start(*one, "study=requeued")
+    (task,) = frail.until(lambda: frail.tasks("failed"), failed)
+    frail.until(lambda: "JobState=RUNNING" in frail.slurm("scontrol", "show", "job", task), failed)
+    (task,) = frail.until(lambda: frail.tasks("requeued"), requeued)
+    frail.until(lambda: frail.trained(task, "requeued"), requeued)
     for pid in frail.node_processes():
         os.kill(pid, signal.SIGKILL)
 

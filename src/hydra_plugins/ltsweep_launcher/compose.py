@@ -1,6 +1,7 @@
 """Overrides -> cells, as Hydra composes them, for a thousand cells in seconds."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
@@ -21,12 +22,13 @@ def compose_cells(context: HydraContext, config: DictConfig, job_overrides: Sequ
     the result by Hydra's own function. Jobs that set other names than the first are composed anew.
     """
     loader = context.config_loader
+    is_group = functools.cache(lambda name: bool(loader.get_group_options(name)))  # which looks through all folders
     parser = OverridesParser.create(config_loader=loader)
     composed: dict[tuple[object, ...], DictConfig] = {}
     cells = []
     for overrides in job_overrides:
         parsed = parser.parse_overrides(list(overrides))
-        values = [override for override in parsed if _is_value(override, context)]
+        values = [override for override in parsed if _is_value(override, is_group)]
         choices = tuple(str(override.input_line) for override in parsed if override not in values)
         which = (*choices, *(override.get_key_element() for override in values))
         if which not in composed:
@@ -38,7 +40,7 @@ def compose_cells(context: HydraContext, config: DictConfig, job_overrides: Sequ
     return cells
 
 
-def _is_value(override: Override, context: HydraContext) -> bool:
+def _is_value(override: Override, is_group: Callable[[str], bool]) -> bool:
     """Say whether an override does no more than set a value: one for a group does, and a dict is merged."""
     name = override.key_or_group
     return (
@@ -46,5 +48,5 @@ def _is_value(override: Override, context: HydraContext) -> bool:
         and override.package is None
         and not isinstance(override.value(), dict)
         and not name.startswith("hydra")
-        and not context.config_loader.get_group_options(name)
+        and not is_group(name)
     )

@@ -14,7 +14,8 @@ from hydra_plugins.ltsweep_launcher.compose import compose_cells
 from ltsweep import slurm
 from ltsweep.cell import Cell
 from ltsweep.errors import UserError
-from ltsweep.folder import FINISHED, CellFolder, claim
+from ltsweep.claim import claim
+from ltsweep.folder import FINISHED, CellFolder
 
 if TYPE_CHECKING:
     from ltsweep.cluster import Options, Pack
