@@ -81,17 +81,14 @@ def area(pairs: pd.DataFrame, by: Sequence[str] = ("setting",)) -> pd.DataFrame:
     """Average both sides of pairs over the log of the weights remaining: the area under each curve, over its length.
 
     One row for each (by, seed), with the columns of `pairs`; the trapezoid rule between levels, so `left` is still an
-    accuracy. A seed that ends before the deepest level of its `by` is left out, as is one with a single level.
+    accuracy. A seed that lacks a level which another seed of its `by` has is left out: its curve is not as long.
     """
-    deepest = pairs.groupby(list(by), observed=True)["level"].transform("max")
-    whole = pairs.assign(_deepest=deepest).groupby([*by, "seed"], observed=True).filter(
-        lambda seed: seed["level"].max() == seed["_deepest"].iloc[0] and len(seed) > 1
-    )  # fmt: skip
-    rows = [
-        {**dict(zip([*by, "seed"], key, strict=True)), **_area(seed)}
-        for key, seed in whole.groupby([*by, "seed"], observed=True, sort=True)
+    names = [*by, "seed", "level", "remaining", "left", "right", "difference"]
+    found = [
+        _areas(group).assign(**dict(zip(by, key, strict=True)))
+        for key, group in pairs.groupby(list(by), observed=True, sort=True)
     ]
-    return pd.DataFrame(rows, columns=[*by, "seed", "level", "remaining", "left", "right", "difference"])
+    return pd.concat(found, ignore_index=True)[names] if found else pd.DataFrame(columns=names)
 
 
 def matching(pairs: pd.DataFrame, margin: float, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
@@ -187,11 +184,17 @@ def _mean(data: Floats, axis: int = -1) -> Floats:
     return np.asarray(np.round(np.mean(data, axis=axis), 12))
 
 
-def _area(levels: pd.DataFrame) -> dict[str, float]:
-    depth = -np.log(levels["remaining"].to_numpy(dtype="float64"))
-    length = depth[-1] - depth[0]
-    found = {
-        name: float(integrate.trapezoid(levels[name].to_numpy(dtype="float64"), depth) / length)
+def _areas(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Areas of one `by`, a row a seed."""
+    curves = pairs.pivot(index="seed", columns="level", values=["remaining", "left", "right", "difference"]).dropna()
+    level = int(pairs["level"].max())
+    if level == pairs["level"].min():
+        curves = curves.iloc[:0]
+    depth = -np.log(curves["remaining"].to_numpy(dtype="float64"))  # (seeds, levels)
+    means = {
+        name: integrate.trapezoid(curves[name].to_numpy(dtype="float64"), depth, axis=1) / np.ptp(depth, axis=1)
         for name in ("left", "right", "difference")
     }
-    return {"level": levels["level"].iloc[-1], "remaining": levels["remaining"].iloc[-1], **found}
+    return pd.DataFrame(
+        {"seed": curves.index, "level": level, "remaining": curves["remaining"][level].to_numpy(), **means}
+    )
