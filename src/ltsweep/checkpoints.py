@@ -32,7 +32,7 @@ def save_checkpoint(study: Path, stack: str, checkpoint: Checkpoint) -> None:
 def load_checkpoint(study: Path, stack: str) -> Checkpoint | None:
     """Return what a stack was last in the middle of, None if nothing. Raises BrokenFileError."""
     path = checkpoint_path(study, stack)
-    disk.refuse_links(path.parent)
+    disk.need_folders(path.parent)
     if not os.path.lexists(path):
         return None
     disk.check(path, None, thorough=False)

@@ -63,7 +63,7 @@ def claim(*folders: Path, wait: float = 0.0) -> Iterator[None]:
 @contextlib.contextmanager
 def _held(folder: Path, first: Path, token: str, until: float) -> Iterator[bool]:
     """Hold one folder; yields whether another machine may be taking it at this moment."""
-    disk.refuse_links(folder)
+    disk.need_folders(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=max(0.0, until - time.monotonic()))

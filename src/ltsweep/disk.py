@@ -87,7 +87,7 @@ def check(path: Path, noted: Noted | None, *, thorough: bool) -> None:
 
 def make(folder: Path) -> None:
     """Make a folder in one that is there, or leave it as it is. Raises CannotWriteError."""
-    refuse_links(folder)
+    need_folders(folder)
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -111,7 +111,7 @@ def set_aside(path: Path, root: Path) -> Path | None:
     Raises CannotWriteError.
     """
     folder = root / BROKEN
-    refuse_links(folder)
+    need_folders(folder)
     target = folder / path.name
     try:
         folder.mkdir(exist_ok=True)
@@ -137,11 +137,13 @@ def drop_leftovers(folder: Path) -> None:
                 (folder / name).unlink()
 
 
-def refuse_links(*folders: Path) -> None:
-    """Raise UserError where one of a study's folders is a symbolic link: nothing is read or written outside."""
+def need_folders(*folders: Path) -> None:
+    """Raise UserError where one of a study's folders, which need not be there yet, is a symbolic link or a file."""
     for folder in folders:
         if folder.is_symlink():
             raise UserError(
-                f"{folder} is a symbolic link, and a study never leaves its folder; "
-                "remove it (multirun itself may be a link)"
+                f"{folder} is a symbolic link, and a study never leaves its folder; remove it, or take another "
+                "study=NAME (multirun itself may be a link)"
             )
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file, and must be a folder; move it away, or take another study=NAME")

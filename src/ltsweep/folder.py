@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ltsweep.cell import SCHEMA, Cell
-from ltsweep.disk import Noted, append, read, refuse_links, write
+from ltsweep.disk import Noted, append, read, need_folders, write
 from ltsweep.errors import BrokenFileError, UserError
 
 FINISHED = ("done", "diverged")
@@ -55,7 +55,7 @@ class CellFolder:
 
     def plan(self, cell: Cell, **fields: Any) -> None:
         """Make the folder with config and status, so that a cell that never starts is seen as missing."""
-        refuse_links(self.folder)
+        need_folders(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         files = self.status().get("files", {}) | {"config.yaml": self.write_config(cell)}
         self.set_status("pending", levels=cell.config["levels"], key=cell.key, error=None, files=files, **fields)

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ltsweep.disk import refuse_links, write
+from ltsweep.disk import need_folders, write
 from ltsweep.errors import UserError
 
 
@@ -38,7 +38,7 @@ def folder(study: Path) -> Path:
 def make_folder(study: Path) -> Path:
     """Make that folder. Tasks load pickles from it, so raises UserError where another user owns it."""
     path = folder(study)
-    refuse_links(path)
+    need_folders(path)
     path.mkdir(parents=True, exist_ok=True)
     facts = path.stat()
     if facts.st_uid != os.getuid():

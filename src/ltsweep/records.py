@@ -78,7 +78,7 @@ class CellRecords(CellFolder):
         Returns a line on each such file, which is in the cell's log too. Of a finished cell, a file whose size and time
         of change are as they were is not read. Only for who holds the cell. Raises UserError for links.
         """
-        disk.refuse_links(self.folder, self.folder / "tickets")
+        disk.need_folders(self.folder, self.folder / "tickets")
         disk.drop_leftovers(self.folder)
         disk.drop_leftovers(self.folder / "tickets")
         try:
