@@ -80,6 +80,11 @@ def need_levels(study: Study) -> None:
         raise NothingToShow("no cell has finished a level yet")
 
 
+def config(cell: Path) -> Mapping[str, object]:
+    """Read the resolved config of a cell that `load` could read, whole, `_target_` and all."""
+    return _mapping(cell / "config.yaml")
+
+
 class _Cell(NamedTuple):
     row: dict[str, object]
     config: dict[str, object]

@@ -1,5 +1,6 @@
 """What is on the canvas is what is in the table: lines, bands, crosses, hollow markers and triangles."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from multirun_analysis import closing, curves, style
+from multirun_analysis import closing, style
 from multirun_analysis.figures import accuracy_vs_remaining as figure_file
 from multirun_analysis.load import Study, load
 from multirun_analysis.view import View, choose
@@ -124,7 +125,7 @@ def test_one_seed_has_no_band_and_one_choice_is_coloured_by_arm(write_cell: Call
     arms = [line for line in ax.lines if line.get_label().startswith("|")]
     assert len({to_rgb(line.get_color()) for line in arms}) == 3
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "arm", "ticket", "random mask", "reinit", "dense (level 0)"
+        "arm", "ticket", "random mask", "reinit", "dense"
     ]  # fmt: skip
 
 
@@ -147,8 +148,7 @@ def test_a_study_whose_cells_all_failed_is_drawn_without_means(write_cell: Calla
 def test_a_cell_at_chance_neither_squashes_the_axis_nor_vanishes(mixed: Study, bad: float) -> None:
     levels = mixed.levels.query("status == 'done' and lr < 0.01").copy()
     levels.loc[levels["init"].eq("kaiming_n") & levels["level"].ge(3), "final_test_accuracy"] = bad
-    view = View(hue=("init",))
-    figure = figure_file.draw(curves.accuracy_vs_remaining(levels, view), view)
+    _, figure = drawn(dataclasses.replace(mixed, levels=levels), View(hue=("init",)))
     (ax,) = shown(figure)
     assert ax.get_ylim()[0] > 0.9
     triangles = [line for line in ax.lines if line.get_label() == "_beyond"]
@@ -163,7 +163,8 @@ def test_sixty_choices_keep_their_legend_beside_the_panel(write_cell: Callable[.
     _, figure = drawn(study, choose(study.cells))
     (ax,) = shown(figure)
     assert len(labels(ax, "init")) == 60
-    assert len({to_rgb(line.get_color()) for line in ax.lines if line.get_label().startswith("init")}) == 60
+    looks = {(to_rgb(line.get_color()), line.get_marker()) for line in ax.lines if line.get_label().startswith("init")}
+    assert len(looks) == 60
     box, legend = ax.get_tightbbox(), figure.legends[0].get_window_extent()
     assert legend.x0 >= box.x1
     assert legend.y0 >= 0
