@@ -64,6 +64,6 @@ def _top(here: pd.DataFrame) -> float:
 
 def _note(df: pd.DataFrame, beyond: int) -> str:
     least, most = df["cells"].min(), df["cells"].max()
-    seeds = f"{most}" if least == most else f"{least} to {most}"
+    seeds = f"{most} seeds pooled" if least == most else f"{least} to {most} seeds pooled"
     cut = f" Triangles at the edge: {beyond} bin{'s' if beyond > 1 else ''} beyond it." if beyond else ""
-    return f"Initial weights of {seeds} seed{'s' if most > 1 else ''} pooled.{cut}"
+    return f"Initial weights of {seeds if most > 1 else 'one seed'}.{cut}"

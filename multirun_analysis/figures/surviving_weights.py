@@ -57,5 +57,6 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
 def _note(df: pd.DataFrame, unseen: str, view: View) -> str:
     least, most = df["cells"].min(), df["cells"].max()
     seeds = f"{most}" if least == most else f"{least} to {most}"
-    says = f"Initial weights that remain; each line has an area of one. {seeds} seed{'s' if most > 1 else ''} pooled."
+    pooled = f"{seeds} seeds pooled." if most > 1 else "One seed."
+    says = f"Initial weights that remain; each line has an area of one. {pooled}"
     return " ".join(filter(None, [says, unseen, view.note]))

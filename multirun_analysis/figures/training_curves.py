@@ -44,7 +44,7 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
     rows = [(row, score) for row in df["row"].cat.categories for score in _SCORES]
     beyond = 0
     with style.rc(view.style):
-        names = [*lines, heading, *(["loss", "train", "validation"] if _validated(df) else [])]
+        names = [*lines, heading, *(["training loss", "validation loss"] if _validated(df) else [])]
         figure, axes = panels.grid(rows, cols, names, view.style, width=2.6, wrap=False)
         for i, (row, y_label) in enumerate(rows):
             here = df[df["row"].eq(row) & df["score"].isin(list(_SCORES[y_label]))]
@@ -101,10 +101,10 @@ def _handles(looks: dict[str, tuple[style.Color, str]]) -> list[Artist]:
 def _loss_legend(df: pd.DataFrame) -> list[tuple[str, list[Artist]]]:
     if not _validated(df):
         return []
-    names = {"train_loss": "train", "val_loss": "validation"}
+    names = {"train_loss": "training loss", "val_loss": "validation loss"}
     dashes = _SCORES["loss"].items()
     handles = [Line2D([], [], color="0.3", linestyle=dash, label=names[score]) for score, dash in dashes]
-    return [("loss", [*handles])]
+    return [("", [*handles])]
 
 
 def _note(df: pd.DataFrame, view: View, beyond: int) -> str:

@@ -99,7 +99,6 @@ def test_levels_that_differ_in_what_remains_go_by_number(write_cell: Callable[..
         "level 0 (dense)",
         "level 1",
         "level 2",
-        "loss",
-        "train",
-        "validation",
+        "training loss",
+        "validation loss",
     ]
