@@ -55,10 +55,10 @@ def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
     matched; everything else is. A score without its partner is left out.
     """
     one, two = _of(found, left), _of(found, right)
-    named = {*left.config, *right.config}
-    by = _setting(one, two, named)
-    one = one.assign(setting=by.array[: len(one)], left=one["value"])[[*_KEYS, "level", "remaining", "left"]]
-    two = two.assign(setting=by.array[len(one) :], right=two["value"])[[*_KEYS, "remaining", "right"]]
+    settings = _settings(found, one, two, {*left.config, *right.config})
+    one, two = (side.assign(setting=side["key"].astype("str").map(settings).astype("str")) for side in (one, two))
+    one = one.assign(left=one["value"])[[*_KEYS, "level", "remaining", "left"]]
+    two = two.assign(right=two["value"])[[*_KEYS, "remaining", "right"]]
     if right.dense:
         pairs = one.merge(two.drop(columns="remaining"), on=_KEYS)
     else:
@@ -83,16 +83,22 @@ def _of(found: pd.DataFrame, side: Side) -> pd.DataFrame:
     return rows if "seed" in rows else rows.assign(seed=0)
 
 
-def _setting(one: pd.DataFrame, two: pd.DataFrame, named: set[str]) -> pd.Series:
-    """Name for each row, of both tables, the values that have to be equal on both sides."""
+def _settings(found: pd.DataFrame, one: pd.DataFrame, two: pd.DataFrame, named: set[str]) -> pd.Series:
+    """Name for each cell, by its key, what has to be equal on both sides: all that varies anywhere in `found`."""
     groups = {name.partition(".")[0] for name in named}
+    cells = found.drop(columns="value").drop_duplicates("key")
+    sides = [cells[cells["key"].isin(side["key"])] for side in (one, two)]
     own = [
-        name for name in view.config_columns(one)
-        if name == "value" or (name.partition(".")[0] in groups and all(_constant(side[name]) for side in (one, two)))
+        name for name in view.config_columns(cells)
+        if name.partition(".")[0] in groups and all(_constant(side[name]) for side in sides)
     ]  # fmt: skip
-    both = pd.concat([one, two]).drop(columns=own)
-    names = [view.label(both, (name,)).astype("str").radd(f"{name}=") for name in view.varying(both)]
-    return pd.concat(names, axis=1).agg(" ".join, axis=1).astype("str") if names else pd.Series("", both.index, "str")
+    texts = [
+        view.label(cells, (name,)).astype("str").radd(f"{name}=") for name in view.varying(cells.drop(columns=own))
+    ]
+    keys = pd.Index(cells["key"].astype("str"))
+    if not texts:
+        return pd.Series("", index=keys, dtype="str")
+    return pd.concat(texts, axis=1).agg(" ".join, axis=1).set_axis(keys)
 
 
 def _constant(column: pd.Series) -> bool:

@@ -4,6 +4,7 @@ The unit is the seed: a difference is taken between two cells of one seed, and s
 The computing is scipy's and statsmodels'.
 """
 
+import bisect
 import math
 import warnings
 from collections.abc import Sequence
@@ -34,16 +35,16 @@ def compare(
 
     Columns: `by, remaining, n` (seeds)`, left, right, difference` (means)`, sd` (of the differences)`, low, high`
     (Student's t interval)`, boot_low, boot_high` (bootstrap: BCa, Efron 1987, or percentile where BCa has no value)`,
-    p` (paired t)`, p_flip` (sign flips, exact up to 12 seeds)`, p_holm` (`p` after Holm 1979 over all rows of this
-    table)`. Several pairs of one seed are averaged first. With one seed there is no interval and no p. Where all
-    differences are alike the interval has no length and `p` is `p_flip`, because a t has no value there.
+    p` (paired t)`, p_flip` (sign flips, exact up to 12 seeds). Several pairs of one seed are averaged first. With one
+    seed there is no interval and no p. Where all differences are alike the interval has no length and `p` is `p_flip`,
+    because a t has no value there.
     """
     seeds = pairs.groupby([*by, "seed"], observed=True, sort=True)[["remaining", "left", "right", "difference"]].mean()
     groups = seeds.groupby(list(by), observed=True, sort=True)
     table = groups[["remaining", "left", "right", "difference"]].mean()
     values = [group.to_numpy(dtype="float64") for _, group in groups["difference"]]
     found = estimates(values, confidence=confidence).set_axis(table.index)
-    return table.join(found).assign(p_holm=lambda df: holm(df["p"])).reset_index()
+    return table.join(found).reset_index()
 
 
 def estimates(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
@@ -139,13 +140,16 @@ def seeds_needed(sd: float, difference: float, *, power: float = POWER, confiden
     test = TTestPower()
 
     def enough(n: int) -> bool:
-        return bool(test.power(min(effect, 100.0), n, 1 - confidence) >= power)
+        # One side at half the level: a difference seen the wrong way round is not seen. Beyond 20, two seeds do.
+        return bool(test.power(min(effect, 20.0), n, (1 - confidence) / 2, alternative="larger") >= power)
 
-    if enough(2):
-        return 2.0
-    if not enough(_MOST_SEEDS):
-        return math.inf
-    return float(math.ceil(test.solve_power(effect_size=effect, alpha=1 - confidence, power=power)))
+    # statsmodels' own search for n does not always converge, so the power is asked for n by n.
+    top = 2
+    while not enough(top):
+        if top > _MOST_SEEDS:
+            return math.inf
+        top *= 2
+    return float(top if top == 2 else bisect.bisect_left(range(top), True, lo=top // 2, key=enough))
 
 
 def _spread(data: Floats, confidence: float) -> Floats:

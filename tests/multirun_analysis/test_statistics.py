@@ -121,7 +121,6 @@ def test_a_comparison_is_that_of_a_loop_over_settings_and_levels() -> None:
         assert row["left"] == pytest.approx(stdlib.fmean(r["left"] for r in rows))
         assert row["difference"] == pytest.approx(stdlib.fmean(d))
         assert (row["low"], row["high"]) == pytest.approx((stdlib.fmean(d) - half, stdlib.fmean(d) + half))
-    assert (found["p_holm"] >= found["p"]).all()
 
 
 def test_two_pairs_of_one_seed_are_one_observation() -> None:
@@ -135,7 +134,7 @@ def test_two_pairs_of_one_seed_are_one_observation() -> None:
 def test_one_seed_has_a_difference_and_no_interval() -> None:
     found = statistics.compare(pairs({("", 0, 0): (0.9, 0.8)})).iloc[0]
     assert (found["n"], found["difference"]) == (1, pytest.approx(0.1))
-    assert found[["sd", "low", "high", "boot_low", "p", "p_flip", "p_holm"]].isna().all()
+    assert found[["sd", "low", "high", "boot_low", "p", "p_flip"]].isna().all()
 
 
 def test_identical_floats_are_no_evidence_and_no_warning() -> None:
@@ -210,7 +209,7 @@ def test_matching_says_nothing_for_one_seed_and_takes_ragged_levels() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.floats(0.2, 5))
+@given(st.floats(0.2, 30))
 def test_the_seeds_needed_are_the_fewest_with_enough_power(effect: float) -> None:
     n = statistics.seeds_needed(1.0, effect)
     assert _power(effect, int(n)) >= 0.8 - 1e-3
