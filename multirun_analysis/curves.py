@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from multirun_analysis.errors import AnalysisError
+from multirun_analysis.errors import AnalysisError, NothingToShow
 from multirun_analysis.levels import levels_at
 from multirun_analysis.schema import COUNTED, STOPPED
 from multirun_analysis.view import View, label, labelled
@@ -75,7 +75,7 @@ def accuracy_vs_remaining(levels: pd.DataFrame, view: View) -> pd.DataFrame:
     Columns: `row, col, hue` (names of panel and line)`, arm, cell, level, remaining, mean, low, high, n,
     cells`. `cell` is empty for a mean over cells, of which `n` have this level while `cells` is the most that
     this line has at any level; a failed or diverged cell is in no mean and has rows of its own, under its
-    key. Raises AnalysisError where the metric is no column or has no value.
+    key. Raises AnalysisError where the metric is no column.
     """
     place = ["row", "col", "hue", "arm"]
     scores = (
@@ -141,8 +141,13 @@ def at_remaining(levels: pd.DataFrame, view: View, wanted: float) -> pd.DataFram
     return there[["key", "level", "remaining", view.metric]].reset_index(drop=True)
 
 
-def because(metric: str) -> str:
-    """Say in brackets why a metric may have no value; empty if there is no usual reason."""
+def need_metric(levels: pd.DataFrame, metric: str) -> None:
+    """Raise NothingToShow where a metric has no value in these records, and AnalysisError where it is none."""
+    if len(levels) and _with_metric(final(levels), metric)[metric].isna().all():
+        raise NothingToShow(f"{metric.replace('_', ' ')} has no value in these records{_because(metric)}")
+
+
+def _because(metric: str) -> str:
     by_validation = metric.startswith(("val", "best", "early_stop"))
     return " (validation=0: no examples were held out)" if by_validation else ""
 
@@ -151,8 +156,6 @@ def _with_metric(levels: pd.DataFrame, metric: str) -> pd.DataFrame:
     known = metrics(levels)
     if metric not in known:
         raise AnalysisError(f"no metric {metric!r}: it is one of {', '.join(known)}")
-    if len(levels) and levels[metric].isna().all():
-        raise AnalysisError(f"the metric {metric} has no value in these records{because(metric)}; choose another one")
     return levels
 
 

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multirun_analysis import curves, panels, style
-from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View
 
@@ -24,10 +23,8 @@ def table(study: Study, view: View, metrics: Sequence[str]) -> pd.DataFrame:
     Raises NothingToShow where no level has been finished or a metric has no value in this study.
     """
     need_levels(study)
-    scores = curves.final(study.levels)
     for metric in metrics:
-        if metric in scores and scores[metric].isna().all():
-            raise NothingToShow(f"{metric.replace('_', ' ')} has no value{curves.because(metric)}")
+        curves.need_metric(study.levels, metric)
     return pd.concat(
         [curves.accuracy_vs_remaining(study.levels, dataclasses.replace(view, metric=metric)).assign(metric=metric)
          for metric in metrics],

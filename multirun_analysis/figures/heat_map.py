@@ -29,6 +29,7 @@ def table(study: Study, view: View) -> pd.DataFrame:
     are those of the view or else the two columns with the most values. Raises NothingToShow where fewer than two vary.
     """
     need_levels(study)
+    curves.need_metric(study.levels, view.metric)
     look = dataclasses.replace(view, axes=axes(study.cells, view))
     other = tuple(name for name in view.choice if name not in look.axes)
     cells = study.cells[study.cells["status"].ne("unreadable")]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirun_analysis import curves, view
-from multirun_analysis.errors import AnalysisError
+from multirun_analysis.errors import AnalysisError, NothingToShow
 from multirun_analysis.load import Study, load
 
 VIEW = view.View(col=("lr",), hue=("init",))
@@ -143,8 +143,9 @@ def test_metrics_that_cannot_be_drawn_say_so(write_cell: Callable[..., str], tmp
     levels = load(tmp_path / "made_up").levels
     with pytest.raises(AnalysisError, match=r"no metric 'accuracy': it is one of .*test_accuracy"):
         curves.accuracy_vs_remaining(levels, view.View(metric="accuracy"))
-    for metric in ("val_loss", "early_stop_iteration"):
-        with pytest.raises(AnalysisError, match=rf"{metric} has no value in these records .validation=0"):
-            curves.accuracy_vs_remaining(levels, view.View(metric=metric))
+    for metric, name in {"val_loss": "val loss", "early_stop_iteration": "early stop iteration"}.items():
+        with pytest.raises(NothingToShow, match=rf"{name} has no value in these records .validation=0"):
+            curves.need_metric(levels, metric)
+    curves.need_metric(levels, "test_accuracy")
     with pytest.raises(AnalysisError, match="no band 'sd': it is one of minmax, se, ci"):
         curves.accuracy_vs_remaining(levels, view.View(band="sd"))

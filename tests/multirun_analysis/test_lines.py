@@ -41,7 +41,7 @@ def test_each_metric_has_its_rows_and_its_axis(mixed: Study) -> None:
 def test_a_metric_without_values_is_nothing_to_show(write_cell: Callable[..., str], tmp_path: Path) -> None:
     write_cell(validation=0, levels=1, epochs=1)
     study = load(tmp_path / "made_up")
-    says = r"early stop iteration has no value \(validation=0: no examples were held out\)"
+    says = r"early stop iteration has no value in these records \(validation=0: no examples were held out\)"
     with pytest.raises(NothingToShow, match=says):
         lines.table(study, View(), ["early_stop_iteration"])
     with pytest.raises(AnalysisError, match="no metric 'accuracy'"):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from multirun_analysis import closing, style
 from multirun_analysis.figures import accuracy_vs_remaining as figure_file
+from multirun_analysis.figures import init_densities
 from multirun_analysis.load import Study, load
 from multirun_analysis.view import View, choose
 
@@ -179,3 +180,14 @@ def test_data_sets_have_panels_of_their_own(write_cell: Callable[..., str], tmp_
     _, figure = drawn(study, choose(study.cells))
     assert [ax.get_title() for ax in shown(figure)] == ["dataset = cifar10", "dataset = mnist"]
     assert labels(shown(figure)[0], "0.") == ["0.2|ticket", "0.5|ticket"]
+
+
+def test_several_studies_are_in_one_figure(write: Callable[..., str], tmp_path: Path) -> None:
+    for name, init in (("a", "xavier_n"), ("b", "xavier_n"), ("b", "kaiming_n")):
+        write(tmp_path / name, init=init, levels=2, epochs=1, tickets=True)
+    study = load(tmp_path / "a", tmp_path / "b")
+    _, figure = drawn(study, choose(study.cells, hue=("study",)))
+    lines = [label for label in labels(shown(figure)[0], "") if "|" in label]
+    assert lines == ["a, xavier_n|ticket", "b, kaiming_n|ticket", "b, xavier_n|ticket"]
+    densities = init_densities.table(study, choose(study.cells))
+    assert densities["init"].unique().tolist() == ["kaiming_n", "xavier_n"]
