@@ -58,6 +58,7 @@ def drop_checkpoint(study: Path, stack: str) -> None:
 
 def drop_leftovers(study: Path) -> None:
     """Remove what killed processes were writing beside the checkpoints. Only for who holds the whole study."""
+    disk.need_folders(study / ".stacks")
     disk.drop_leftovers(study / ".stacks")
     with contextlib.suppress(OSError):  # other stacks are in the middle of a level, or there never were any
         (study / ".stacks").rmdir()

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ltsweep.cell import SCHEMA, Cell
-from ltsweep.disk import Noted, append, read, need_folders, write
+from ltsweep.disk import Noted, append, need_folders, read, write
 from ltsweep.errors import BrokenFileError, UserError
 
 FINISHED = ("done", "diverged")

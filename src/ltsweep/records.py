@@ -67,6 +67,10 @@ class CellRecords(CellFolder):
         self.summaries: list[Row] = []
         self.files: dict[str, Noted] = {}
 
+    def need_folders(self) -> None:
+        """Raise UserError where the cell's folder or that of its tickets is a link, or a file."""
+        disk.need_folders(self.folder, self.folder / "tickets")
+
     def forget(self) -> None:
         """Remove what was computed, for force=true."""
         self._drop_results()
@@ -76,9 +80,8 @@ class CellRecords(CellFolder):
         """Set aside each file that is not as it was written, and forget a cell that cannot do without it.
 
         Returns a line on each such file, which is in the cell's log too. Of a finished cell, a file whose size and time
-        of change are as they were is not read. Only for who holds the cell. Raises UserError for links.
+        of change are as they were is not read. Only for who holds the cell.
         """
-        disk.need_folders(self.folder, self.folder / "tickets")
         disk.drop_leftovers(self.folder)
         disk.drop_leftovers(self.folder / "tickets")
         try:

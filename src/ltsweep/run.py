@@ -84,7 +84,7 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
         if settings.claim is None:
             take_over(settings.study, [cell.key for cell in _unfinished(cells, settings)])
             drop_leftovers(settings.study)
-        broken = [] if settings.force else _repaired(cells, settings)
+        broken = _repaired(cells, settings)
         if broken:
             data = load_data(_unfinished(cells, settings), settings.data_dir)
         # Again, now that no other command can change it.
@@ -286,8 +286,14 @@ def _died(job: Job) -> Iterator[Event]:
 
 
 def _repaired(cells: Sequence[Cell], settings: Settings) -> list[str]:
-    """Return a line on each file of the cells that was found broken; what cannot do without it is computed again."""
-    return [line for cell in cells for line in CellRecords(settings.study, cell.key).repair(cell)]
+    """Return a line on each file of the cells that was found broken; what cannot do without it is computed again.
+
+    Raises UserError, before anything is changed, where a folder is a link.
+    """
+    folders = {cell.key: CellRecords(settings.study, cell.key) for cell in cells}
+    for records in folders.values():
+        records.need_folders()
+    return [] if settings.force else [line for cell in cells for line in folders[cell.key].repair(cell)]
 
 
 def _unfinished(cells: Sequence[Cell], settings: Settings) -> list[Cell]:
