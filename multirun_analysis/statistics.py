@@ -85,11 +85,10 @@ def area(pairs: pd.DataFrame, by: Sequence[str] = ("setting",)) -> pd.DataFrame:
     accuracy. A seed that lacks a level which another seed of its `by` has is left out: its curve is not as long.
     """
     names = [*by, "seed", "level", "remaining", "left", "right", "difference"]
-    found = [
-        _areas(group).assign(**dict(zip(by, key, strict=True)))
-        for key, group in pairs.groupby(list(by), observed=True, sort=True)
-    ]
-    return pd.concat(found, ignore_index=True)[names] if found else pd.DataFrame(columns=names)
+    if pairs.empty:
+        return pd.DataFrame(columns=names)
+    groups = pairs.groupby(list(by), observed=True, sort=True)
+    return pd.concat({key: _areas(group) for key, group in groups}, names=list(by)).reset_index()[names]
 
 
 def matching(pairs: pd.DataFrame, margin: float, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
@@ -190,7 +189,8 @@ def _mean(data: Floats, axis: int = -1) -> Floats:
 
 def _areas(pairs: pd.DataFrame) -> pd.DataFrame:
     """Areas of one `by`, a row a seed."""
-    curves = pairs.pivot(index="seed", columns="level", values=["remaining", "left", "right", "difference"]).dropna()
+    columns = ["remaining", "left", "right", "difference"]
+    curves = pairs.pivot_table(columns, index="seed", columns="level").dropna()
     level = int(pairs["level"].max())
     if level == pairs["level"].min():
         curves = curves.iloc[:0]

@@ -4,7 +4,7 @@
 that come with the package (docs/analysis.md, "Claims").
 """
 
-from multirun_analysis.claims.read import Claim, read, shipped
+from multirun_analysis.claims.read import Claim, published, read
 from multirun_analysis.claims.verdict import VERDICTS, judge
 
-__all__ = ["VERDICTS", "Claim", "judge", "read", "shipped"]
+__all__ = ["VERDICTS", "Claim", "judge", "published", "read"]

@@ -48,10 +48,10 @@ class Claim:
     tolerance: float = 0.12
 
 
-def shipped() -> list[Claim]:
-    """Give the published claims that come with the package."""
+def published(own: Sequence[Path] = ()) -> list[Claim]:
+    """Give the published claims that come with the package, and those of `own` files and folders after them."""
     with resources.as_file(resources.files(__package__)) as folder:
-        return read([folder])
+        return read([folder, *own])
 
 
 def read(paths: Sequence[Path]) -> list[Claim]:

@@ -21,6 +21,9 @@ from multirun_analysis.load import Study
 from multirun_analysis.report import choices, command, form, made_with, plots
 from multirun_analysis.schema import STATUSES
 
+FILE = "report.html"
+"""The name of the page in the folder of a study's figures."""
+
 MOST_ROWS = 400
 """A table of comparisons is cut after so many rows, and says so."""
 
@@ -51,6 +54,11 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     ).encode()  # fmt: skip
 
 
+def source() -> str:
+    """Give the text that the page is made from beside the records, so that a change to it makes the page anew."""
+    return "".join(map(_text, ("page.html", "page.css", "page.js")))
+
+
 def _environment() -> jinja2.Environment:
     found = jinja2.Environment(
         loader=jinja2.PackageLoader(__name__, "."), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -74,7 +82,7 @@ def _grid(cells: pd.DataFrame) -> list[tuple[str, list[str]]]:
 
 def _apart(cells: pd.DataFrame) -> list[str]:
     """Name the columns that set cells apart, the seed among them."""
-    return [*view.varying(cells), *(["seed"] if "seed" in cells and cells["seed"].nunique() > 1 else [])]
+    return [*view.varying(cells), *(["seed"] if "seed" in cells and len(cells["seed"].drop_duplicates()) > 1 else [])]
 
 
 def _counts(cells: pd.DataFrame) -> list[tuple[str, int]]:

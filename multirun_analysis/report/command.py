@@ -21,7 +21,7 @@ def commands(cells: pd.DataFrame, study: str) -> pd.Series:
     choices is said. A choice that does not come with the package needs its `--config-dir`, and is said by name alone.
     """
     columns = [name for name in view.config_columns(cells) if name != "study"]
-    rows = cells.astype({name: object for name in columns})
+    rows = cells.astype(dict.fromkeys(columns, object))
     names = rows["study"] if "study" in rows else pd.Series(study, index=rows.index)
     return pd.Series(
         [
@@ -67,7 +67,7 @@ def _defaults(chosen: Choices) -> dict[str, object]:
     config = _load("config.yaml")
     for name in ("defaults", "hydra"):
         config.pop(name, None)
-    for group, choice in (_groups() if not chosen else chosen):
+    for group, choice in chosen:
         config[group] = _load(f"{group}/{choice if _known(group, choice) else dict(_groups())[group]}.yaml")
     found = OmegaConf.to_container(config, resolve=True)
     assert isinstance(found, dict)

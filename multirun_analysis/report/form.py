@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from multirun_analysis.claims import Claim
 from multirun_analysis.claims.read import AREA
-from multirun_analysis.panels import percent
+from multirun_analysis.levels import percent
 
 NONE = "–"
 _MINUS = "−"

@@ -16,14 +16,16 @@ _FIRST = ("test_accuracy", "best_test_accuracy", "early_stop_test_accuracy", "te
 def lines(study: Study) -> dict[str, Any]:
     """Give the curves of a study: means over seeds of every metric at each level, a line for each choice and arm.
 
-    `{"columns": [...], "metrics": [...], "lines": [{"config": [text a column], "arm", "level": [...], "remaining": [...],
-    "n": [...], "cells", "values": {metric: [[mean], [least], [greatest]]}}], "left_out": lines beyond MOST_LINES}`.
+    `{"columns": [...], "metrics": [...], "left_out": lines beyond MOST_LINES, "lines": [{"config": [text a column],
+    "arm", "level": [...], "remaining": [...], "n": [...], "values": {metric: [[mean], [least], [greatest]]}}]}`.
     Failed and diverged cells are in no line.
     """
     columns = view.varying(study.cells)
     counted = curves.final(study.levels[study.levels["status"].isin(COUNTED)])
     metrics = [name for name in curves.metrics(study.levels) if counted[name].notna().any()]
-    metrics = sorted(metrics, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST)))
+    if not metrics:
+        return {"columns": columns, "metrics": [], "lines": [], "left_out": 0}
+    metrics = sorted(metrics, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     named = counted.assign(**{f"_{i}": view.label(counted, (name,)) for i, name in enumerate(columns)})
     place = [*(f"_{i}" for i in range(len(columns))), "arm"]
     cells = curves.mean_of_draws(named, [*place, "level"], ["remaining", *metrics])
@@ -45,7 +47,7 @@ def lines(study: Study) -> dict[str, Any]:
 
 def differences(at_levels: pd.DataFrame) -> list[dict[str, Any]]:
     """Give the differences of `choices.contests` at each level: a curve with its interval for each pair and setting."""
-    found = []
+    found: list[dict[str, Any]] = []
     for (axis, left, right, setting), rows in at_levels.groupby(
         ["axis", "left_name", "right_name", "setting"], observed=True, sort=False
     ):

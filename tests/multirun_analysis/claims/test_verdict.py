@@ -146,7 +146,7 @@ def test_one_seed_none_held_out_and_no_records(write_cell: Callable[..., str], t
     ]  # fmt: skip
     assert math.isnan(found.loc[0, "low"])
     assert not math.isnan(found.loc[0, "effect"])
-    assert claims.judge(levels.iloc[:0], claims.shipped())["verdict"].eq("not tested").all()
+    assert claims.judge(levels.iloc[:0], claims.published())["verdict"].eq("not tested").all()
 
 
 def test_a_seed_without_all_pairs_is_left_out(write_cell: Callable[..., str], tmp_path: Path) -> None:
@@ -167,6 +167,6 @@ def test_undecided_says_which_bound_is_crossed_and_how_many_seeds_would_tell(mix
 
 
 def test_the_published_claims_are_put_to_a_study_at_once(mixed: Study) -> None:
-    found = claims.judge(mixed.levels, claims.shipped())
-    assert set(found["claim"]) == {claim.name for claim in claims.shipped()}
+    found = claims.judge(mixed.levels, claims.published())
+    assert set(found["claim"]) == {claim.name for claim in claims.published()}
     assert set(found["verdict"]) <= set(claims.VERDICTS)
