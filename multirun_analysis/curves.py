@@ -129,14 +129,17 @@ def training_curves(
 def at_remaining(levels: pd.DataFrame, view: View, wanted: float) -> pd.DataFrame:
     """Take of each cell the ticket's level nearest, by ratio, to a fraction of weights remaining.
 
-    Columns: `key, level, remaining` and the view's metric, of the cells whose numbers count; a cell with no level
-    within a factor of 1.5 has not got there and is left out.
+    Columns: `key, level, remaining` and the view's metric, of the cells whose numbers count. A cell with no level
+    within a factor of 1.5 has not got there and is left out, as is one still running that has more weights than that.
     """
     tickets = final(levels).pipe(_with_metric, view.metric).query("arm == 'ticket'")
     counted = tickets[tickets["status"].isin(COUNTED)]
-    away = np.log(counted["remaining"] / wanted).abs()
+    passed = counted["status"].eq("done") | counted.groupby("key", observed=True)["remaining"].transform("min").le(
+        wanted
+    )
     # Of equally near levels the first, which is the denser one: levels are in order within a cell.
-    nearest = counted.assign(_away=away.round(9)).sort_values("_away", kind="stable").drop_duplicates("key")
+    away = np.log(counted["remaining"] / wanted).abs().round(9)
+    nearest = counted.assign(_away=away)[passed].sort_values("_away", kind="stable").drop_duplicates("key")
     there: pd.DataFrame = nearest[nearest["_away"] <= np.log(1.5)].sort_index()
     return there[["key", "level", "remaining", view.metric]].reset_index(drop=True)
 

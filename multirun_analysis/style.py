@@ -81,7 +81,8 @@ def colors(names: Sequence[str]) -> list[Color]:
     base = dict(zip(families.unique(), sns.color_palette("colorblind"), strict=False))
     size, place = families.map(families.value_counts()), families.groupby(families).cumcount()
     return [
-        _shade(base[family], 0.75 * at / max(of - 1, 1)) for family, at, of in zip(families, place, size, strict=True)
+        _shade(base[family], 0.75 * at / (of - 1)) if of > 1 else base[family]
+        for family, at, of in zip(families, place, size, strict=True)
     ]
 
 
