@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from ltsweep.errors import UserError
 from ltsweep.folder import FINISHED, claim
 from ltsweep.levels import Checkpoint, Member, Program, Progress, run_levels
 from ltsweep.method import IMP
-from ltsweep.packing import STACK_SIZES, count, find_devices, pack, stack_id
+from ltsweep.memory import free_bytes
+from ltsweep.packing import count, find_devices, largest_stack, pack, stack_id
 from ltsweep.provenance import hardware, versions
 from ltsweep.records import CellRecords, drop_checkpoint, drop_leftovers, load_checkpoint, save_checkpoint
 from ltsweep.watch import take_over
@@ -70,7 +71,7 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
     """
     cells = list({cell.key: cell for cell in cells}.values())
     devices = find_devices(settings.device)
-    stack_size = count(settings.stack_size, "stack_size", STACK_SIZES[devices[0].type])
+    given = count(settings.stack_size, "stack_size", 0)
     workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
     check_configs(cells)
     data = load_data(_unfinished(cells, settings), settings.data_dir)
@@ -80,7 +81,10 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
         if settings.claim is None:
             take_over(settings.study, [cell.key for cell in _unfinished(cells, settings)])
         # Again, now that no other command can change it.
-        stacks = stacks_of(cells, settings, stack_size, workers)
+        free = _free(devices[0], workers, data)
+        stacks = stacks_of(
+            cells, settings, lambda cell: given or largest_stack(cell, devices[0].type, free), workers
+        )
         todo = [cell for stack in stacks for cell in stack]
         names = [_stack_name(settings, stack) for stack in stacks]
         for name, stack in zip(names, stacks, strict=True):
@@ -127,7 +131,9 @@ def run_stack(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event]:
             yield Event(cell.key, "failed")
 
 
-def stacks_of(cells: Sequence[Cell], settings: Settings, stack_size: int, workers: int) -> list[tuple[Cell, ...]]:
+def stacks_of(
+    cells: Sequence[Cell], settings: Settings, largest: Callable[[Cell], int], workers: int
+) -> list[tuple[Cell, ...]]:
     """Return the stacks to run: those that earlier commands began, as they were, and new ones for the other cells.
 
     A stack that is gone on from must have the same networks as before, for its numbers to be the same to the bit. So a
@@ -135,7 +141,7 @@ def stacks_of(cells: Sequence[Cell], settings: Settings, stack_size: int, worker
     """
     todo = _unfinished(cells, settings)
     if settings.force:
-        return pack(todo, stack_size, workers)
+        return pack(todo, largest, workers)
     statuses = {cell.key: _status(settings.study, cell) for cell in cells}
     levels: dict[str, int] = {}  # of each stack that was begun: the first level that some cell of it has not finished
     for cell in todo:
@@ -151,7 +157,7 @@ def stacks_of(cells: Sequence[Cell], settings: Settings, stack_size: int, worker
     # A stack that was only planned, and perhaps not wholly, is packed anew.
     begun = {stack: members for stack, members in begun.items() if levels[stack] or stack_id(members) == stack}
     new = [cell for cell in todo if statuses[cell.key].get("stack") not in begun]
-    return [*map(tuple, begun.values()), *pack(new, stack_size, workers)]
+    return [*map(tuple, begun.values()), *pack(new, largest, workers)]
 
 
 def _stack_name(settings: Settings, cells: Sequence[Cell]) -> str:
@@ -241,6 +247,14 @@ def _died(job: Job) -> Iterator[Event]:
             records.log(reason)
             records.set_status("failed", error=reason)
             yield Event(cell.key, "failed")
+
+
+def _free(device: torch.device, workers: int, data: Mapping[str, Dataset]) -> float:
+    """Return the bytes that each worker's stack may take; a GPU holds one stack, and the largest data set with it."""
+    if device.type == "cpu":
+        return free_bytes(device) / workers
+    sizes = [sum(part.nbytes for part in (d.train_x, d.train_y, d.test_x, d.test_y)) for d in data.values()]
+    return free_bytes(device) - max(sizes, default=0)
 
 
 def _unfinished(cells: Sequence[Cell], settings: Settings) -> list[Cell]:
