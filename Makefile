@@ -28,10 +28,9 @@ sweep: $(READY)  ## run a 2x2 grid on the embedded digits and draw its figures (
 	$(RUN) -m ltsweep -m $(GRID) study=$(STUDY)
 	$(RUN) -m multirun_analysis multirun/$(STUDY)
 
-figures: $(READY)  ## redraw what is out of date, for every study under multirun/
-	@found=; for study in multirun/*/; do [ -d "$$study" ] || continue; found=1; \
-	  $(RUN) -m multirun_analysis "$${study%/}" || exit 1; done; \
-	  [ -n "$$found" ] || echo "no studies under multirun/; make sweep makes one"
+figures: $(READY)  ## redraw what is out of date, for every study under multirun/ (ARGS="--style paper" for PDF)
+	@set -- multirun/*/; [ -d "$$1" ] || { echo "no studies under multirun/; make sweep makes one"; exit 0; }; \
+	  $(RUN) -m multirun_analysis "$$@" $(ARGS)
 
 test: $(READY)  ## run all tests (TESTS=tests/ltsweep/test_prune.py for some)
 	$(RUN) -m pytest $(TESTS)

@@ -1,4 +1,4 @@
-"""The command: make the figures of studies that are out of date. `python -m multirun_analysis --help`."""
+"""The command: make the figures and reports of studies that are out of date. `python -m multirun_analysis --help`."""
 
 import argparse
 import sys
@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from multirun_analysis import curves, export, figures, style
+from multirun_analysis import claims, curves, export, figures, style, watching
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.making import Request, known, make
 
 _EPILOG = """\
 examples:
   python -m multirun_analysis multirun/inits
-      every figure of the study `inits`, to multirun/inits/figures/ as PNG
+      every figure of the study `inits`, to multirun/inits/figures/ as PNG, and its report, report.html
+  python -m multirun_analysis multirun/inits --figures none --report --watch
+      the report alone, made anew as cells finish
+  python -m multirun_analysis multirun/inits --claims my_claims
+      the verdict of the records on one's own claims too: a YAML file, or a folder of them
   python -m multirun_analysis multirun/inits --style paper
       the same as PDF, as wide as a column or a page of a paper, fonts embedded
   python -m multirun_analysis multirun/inits --hue init --col lr --where "seed < 3 and lr > 1e-3"
@@ -43,8 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         request = _request(asked)
-        for studies, out in _analyses(asked):
-            print(make(studies, out, request))
+        analyses = _analyses(asked)
+
+        def make_all() -> None:
+            for studies, out in analyses:
+                print(make(studies, out, request), flush=True)
+
+        if asked.watch:
+            watching.watch(asked.studies, make_all)
+        else:
+            make_all()
     except AnalysisError as error:
         print(f"multirun_analysis: {error}", file=sys.stderr)
         return 2
@@ -71,7 +83,11 @@ def _request(asked: argparse.Namespace) -> Request:
         raise AnalysisError(f"--remaining takes fractions above 0 and up to 1, such as 0.2; {bad[0]:g} is none")
     names = figures.names()
     wanted = () if asked.figures == ("none",) else known(asked.figures, names, "figure") or tuple(names)
+    page = not asked.figures if asked.report is None else asked.report
+    if asked.claims and not page:
+        raise AnalysisError("--claims are for the report; add --report")
     return Request(
+        report=page, claims=tuple(claims.published(asked.claims)) if page else (),
         figures=wanted, styles=known(asked.style, list(style.SUFFIX), "style"), where=asked.where,
         formats=known(asked.export, list(export.FORMATS), "format"), hue=asked.hue, col=asked.col, row=asked.row,
         metric=asked.metric, band=asked.band, bars=asked.bars, remaining=asked.remaining, axes=asked.axes,
@@ -97,7 +113,7 @@ _numbers.__name__ = "list of numbers"  # as argparse names it in an error
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m multirun_analysis",
-        description="Make the figures of studies from the records in multirun/<study>/.",
+        description="Make the figures and reports of studies from the records in multirun/<study>/.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -113,6 +129,18 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--together", action="store_true", help="read all studies as one; needs --out")
     which.add_argument(
         "--export", type=_names, default=(), metavar="csv[,parquet]", help="also write the levels and the evaluations"
+    )
+    which.add_argument(
+        "--report", action=argparse.BooleanOptionalAction,
+        help="write report.html, one page with answers, interactive curves and all cells (default: unless --figures"
+        " chooses)",
+    )  # fmt: skip
+    which.add_argument(
+        "--claims", type=Path, action="append", default=[], metavar="FILE",
+        help="claims of one's own for the report, a YAML file or a folder of them; may be given several times",
+    )  # fmt: skip
+    which.add_argument(
+        "--watch", action="store_true", help="make everything anew as cells finish, until all have ended"
     )
     which.add_argument(
         "--out", type=Path,

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from multirun_analysis.errors import AnalysisError
+from multirun_analysis.errors import AnalysisError, NothingToShow
+from multirun_analysis.levels import levels_at
 from multirun_analysis.schema import COUNTED, STOPPED
 from multirun_analysis.view import View, label, labelled
 
@@ -19,13 +20,18 @@ BANDS = {
 
 
 def final(levels: pd.DataFrame) -> pd.DataFrame:
-    """Name the scores at the end of each level as an evaluation's: `final_test_loss` becomes `test_loss`."""
-    return levels.rename(columns=lambda name: name.removeprefix("final_"))
+    """Name the scores at the end of each level as an evaluation's: `final_test_loss` becomes `test_loss`.
+
+    A column is added: `generalization_gap`, training less test accuracy.
+    """
+    return levels.rename(columns=lambda name: name.removeprefix("final_")).assign(
+        generalization_gap=lambda df: df["train_accuracy"] - df["test_accuracy"]
+    )
 
 
 def metrics(levels: pd.DataFrame) -> list[str]:
     """Columns of `final(levels)` that can be drawn against the weights remaining, as scores or iterations."""
-    ends = ("_loss", "_accuracy", "_iteration", "iterations_trained", "seconds")
+    ends = ("_loss", "_accuracy", "_iteration", "iterations_trained", "seconds", "_gap")
     return [name for name in final(levels).columns if name.endswith(ends)]
 
 
@@ -69,7 +75,7 @@ def accuracy_vs_remaining(levels: pd.DataFrame, view: View) -> pd.DataFrame:
     Columns: `row, col, hue` (names of panel and line)`, arm, cell, level, remaining, mean, low, high, n,
     cells`. `cell` is empty for a mean over cells, of which `n` have this level while `cells` is the most that
     this line has at any level; a failed or diverged cell is in no mean and has rows of its own, under its
-    key. Raises AnalysisError where the metric is no column or has no value.
+    key. Raises AnalysisError where the metric is no column.
     """
     place = ["row", "col", "hue", "arm"]
     scores = (
@@ -101,11 +107,11 @@ def training_curves(
     """Table scores against the iteration within a level, for some levels of one arm.
 
     Columns: `row, choice` (name of what is in `view.row`, and of all else that varies but for the seed)`,
-    level, remaining, score, iteration, mean, low, high, n`. Levels are `spread(...)` unless given. Failed and
+    level, remaining, score, iteration, mean, low, high, n`. Levels are `levels_at(...)` unless given. Failed and
     diverged cells are left out; scores without any value, such as validation scores where nothing was held
     out, have no rows.
     """
-    wanted = list(levels) or spread(evaluations["level"])
+    wanted = list(levels) or levels_at(evaluations, view)
     counted = evaluations[
         evaluations["status"].isin(COUNTED) & evaluations["arm"].eq(arm) & evaluations["level"].isin(wanted)
     ]
@@ -120,21 +126,36 @@ def training_curves(
     ).merge(remaining)[[*line, "remaining", "score", "iteration", "mean", "low", "high", "n"]]
 
 
-def spread(levels: pd.Series, n: int = 5) -> list[int]:
-    """Pick about `n` levels spread evenly from the dense one to the last."""
-    found = np.sort(levels.unique())
-    places = np.linspace(0, len(found) - 1, min(n, len(found))).round().astype(int)
-    return [int(level) for level in found[places]]
+def at_remaining(levels: pd.DataFrame, view: View, wanted: float) -> pd.DataFrame:
+    """Take of each cell the ticket's level nearest, by ratio, to a fraction of weights remaining.
+
+    Columns: `key, level, remaining` and the view's metric, of the cells whose numbers count; a cell with no level
+    within a factor of 1.5 has not got there and is left out.
+    """
+    tickets = final(levels).pipe(_with_metric, view.metric).query("arm == 'ticket'")
+    counted = tickets[tickets["status"].isin(COUNTED)]
+    away = np.log(counted["remaining"] / wanted).abs()
+    # Of equally near levels the first, which is the denser one: levels are in order within a cell.
+    nearest = counted.assign(_away=away.round(9)).sort_values("_away", kind="stable").drop_duplicates("key")
+    there: pd.DataFrame = nearest[nearest["_away"] <= np.log(1.5)].sort_index()
+    return there[["key", "level", "remaining", view.metric]].reset_index(drop=True)
+
+
+def need_metric(levels: pd.DataFrame, metric: str) -> None:
+    """Raise NothingToShow where a metric has no value in these records, and AnalysisError where it is none."""
+    if len(levels) and _with_metric(final(levels), metric)[metric].isna().all():
+        raise NothingToShow(f"{metric.replace('_', ' ')} has no value in these records{_because(metric)}")
+
+
+def _because(metric: str) -> str:
+    by_validation = metric.startswith(("val", "best", "early_stop"))
+    return " (validation=0: no examples were held out)" if by_validation else ""
 
 
 def _with_metric(levels: pd.DataFrame, metric: str) -> pd.DataFrame:
     known = metrics(levels)
     if metric not in known:
         raise AnalysisError(f"no metric {metric!r}: it is one of {', '.join(known)}")
-    if len(levels) and levels[metric].isna().all():
-        by_validation = metric.startswith(("val", "best", "early_stop"))
-        held = " (validation=0: no examples were held out)" if by_validation else ""
-        raise AnalysisError(f"the metric {metric} has no value in these records{held}; choose another one")
     return levels
 
 

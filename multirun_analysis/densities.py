@@ -1,43 +1,43 @@
-"""Densities of the initial weights of each layer, from `tickets/init.safetensors`."""
+"""Densities of the initial weights of each layer: of all of them, and of those that survive pruning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from multirun_analysis.load import Study
+from multirun_analysis import theory, tickets
+from multirun_analysis.load import Study, config
 from multirun_analysis.view import View, label
 
-_COLUMNS = ["init", "layer", "value", "density", "width", "cells"]
+_COLUMNS = ["init", "layer", "value", "density", "theory", "width", "cells"]
+_SURVIVORS = ["choice", "layer", "level", "remaining", "value", "density", "width", "cells"]
 
 
 def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd.DataFrame:
     """Table the density of the initial weights of each layer, one histogram a choice of init.
 
     Columns: `init` (name of the choice)`, layer` (with its model where several vary)`, value` (middle of a
-    bin)`, density` (a weight's probability in the bin / width)`, width, cells` (how many were pooled: one a
-    seed, the first `cells_per_choice`). Bins are the same for all inits of a layer. Weights beyond four
-    standard deviations are counted but have no bin. Cells whose file is missing or torn are passed over.
+    bin)`, density` (a weight's probability in the bin / width)`, theory` (the density drawn from, on average in the
+    bin; null where it is not known)`, width, cells` (how many were pooled: one a seed, the first `cells_per_choice`).
+    Bins are the same for all inits of a layer. Weights beyond four standard deviations are counted but have no bin.
+    Cells whose file is missing or torn are passed over.
     """
     files = list(_files(study, view, cells_per_choice))
     ends: dict[str, float] = {}
     counts: dict[tuple[str, str], int] = {}
     for file in files:
         for layer, weights in file.weights():
-            end = min(float(np.abs(weights).max()), 4 * float(weights.std()))
-            ends[layer] = max(ends.get(layer, 0.0), end)
+            ends[layer] = max(ends.get(layer, 0.0), _end(weights))
             counts[layer, file.init] = counts.get((layer, file.init), 0) + weights.size
-    found = [
-        _histogram(weights, ends[layer], min(n for (name, _), n in counts.items() if name == layer)).assign(
-            init=file.init, layer=layer
-        )
-        for file in files
-        for layer, weights in file.weights()
-    ]
+    found = []
+    for file in files:
+        for layer, weights in file.weights():
+            edges = _edges(ends[layer], min(n for (name, _), n in counts.items() if name == layer))
+            drawn_from = theory.bin_density(file.config, weights.shape, edges)
+            found.append(_histogram(weights, edges).assign(init=file.init, layer=layer, theory=drawn_from))
     if not found:
         return pd.DataFrame(columns=_COLUMNS)
     layers, inits = list(ends), [init for init in files[0].inits if init in {file.init for file in files}]
@@ -47,28 +47,80 @@ def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd
             init=lambda df: pd.Categorical(df["init"], inits, ordered=True),
             layer=lambda df: pd.Categorical(df["layer"], layers, ordered=True),
         )
-        .groupby(["init", "layer", "value", "width"], observed=True, sort=True)["density"]
+        .groupby(["init", "layer", "value", "width"], observed=True, sort=True)
         # Cells of one choice have equally many weights in a layer, so the mean density is the pooled one.
-        .agg(density="mean", cells="size")
+        .agg(density=("density", "mean"), theory=("theory", "mean"), cells=("density", "size"))
         .reset_index()[_COLUMNS]
     )
 
 
+def surviving(study: Study, view: View, levels: Sequence[int], *, cells_per_choice: int = 3) -> pd.DataFrame:
+    """Table the density of those initial weights that remain at some levels, one histogram a choice and layer.
+
+    Columns: `choice` (name of all that varies but for the seed)`, layer, level, remaining` (of the layer's
+    weights)`, value, density, width, cells`: as in `init_densities`, each level by itself, so that its area is one.
+    Of a choice the first `cells_per_choice` seeds are pooled, as far as their masks are on the disk.
+    """
+    cells = study.cells[study.cells["status"].ne("unreadable")]
+    order = _layers(study)
+    found: list[pd.DataFrame] = []
+    for choice, those in cells.assign(_choice=label(cells, view.choice)).groupby("_choice", observed=True):
+        here = [study.path / key for key in those["key"] if tickets.has_initial_weights(study.path / key)]
+        kept = here[:cells_per_choice]
+        if kept:
+            found.append(_survivors(kept, levels, order.get(_key(study, kept[0]), [])).assign(choice=choice))
+    if not found:
+        return pd.DataFrame(columns=_SURVIVORS)
+    choices = [str(name) for name in label(cells, view.choice).cat.categories]
+    named = pd.concat(found, ignore_index=True)
+    return named.assign(
+        choice=pd.Categorical(named["choice"], choices, ordered=True).remove_unused_categories(),
+        layer=pd.Categorical(named["layer"], list(dict.fromkeys(named["layer"])), ordered=True),
+    )[_SURVIVORS]
+
+
+def _survivors(cells: Sequence[Path], levels: Sequence[int], order: Sequence[str]) -> pd.DataFrame:
+    pooled: dict[tuple[str, int], list[NDArray[Any]]] = {}
+    total: dict[tuple[str, int], int] = {}
+    ends: dict[str, float] = {}
+    for cell in cells:
+        initial = dict(tickets.initial_weights(cell, order))
+        for layer, weights in initial.items():
+            ends[layer] = max(ends.get(layer, 0.0), _end(weights))
+        for level in levels:
+            kept = {layer: np.ones(w.shape, dtype=bool) for layer, w in initial.items()}
+            for layer, mask in (kept if level == 0 else tickets.masks(cell, level)).items():
+                if layer in initial:
+                    pooled.setdefault((layer, level), []).append(initial[layer][mask])
+                    total[layer, level] = total.get((layer, level), 0) + mask.size
+    found = []
+    for layer, level in [(layer, level) for layer in ends for level in levels if (layer, level) in pooled]:
+        weights = np.concatenate(pooled[layer, level])
+        fewest = min(sum(map(len, parts)) for (name, _), parts in pooled.items() if name == layer)
+        found.append(_histogram(weights, _edges(ends[layer], fewest, 61)).assign(
+            layer=layer, level=level, cells=len(pooled[layer, level]), remaining=len(weights) / total[layer, level]
+        ))  # fmt: skip
+    return pd.concat(found)
+
+
+def outline(line: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give left edges and heights of the bins of one histogram, from zero and back to zero, to be drawn as steps."""
+    left = (line["value"] - line["width"] / 2).to_numpy()
+    right = left[-1] + line["width"].iloc[-1]
+    return np.array([left[0], *left, right]), np.array([0.0, *line["density"], 0.0])
+
+
 class _File(NamedTuple):
-    path: Path
+    cell: Path
     init: str
     inits: list[str]
     prefix: str
     order: list[str]
+    config: Mapping[str, object]
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Give name and values of each matrix and kernel, in the order of the network as far as that is known."""
-        place = {name.removesuffix(".weight"): i for i, name in enumerate(self.order)}
-        with safe_open(self.path, framework="numpy") as file:
-            found = {name.removesuffix(".weight"): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        for name in sorted(found, key=lambda name: (place.get(name, len(place)), name)):
-            if found[name].ndim >= 2:  # biases and normalization start at constants
-                yield self.prefix + name, found[name]
+        for name, weights in tickets.initial_weights(self.cell, self.order):
+            yield self.prefix + name, weights
 
 
 def _files(study: Study, view: View, cells_per_choice: int) -> Iterator[_File]:
@@ -76,32 +128,43 @@ def _files(study: Study, view: View, cells_per_choice: int) -> Iterator[_File]:
     cells = study.cells[study.cells["status"].ne("unreadable")]
     inits = tuple(name for name in view.columns if name.split(".")[0] == "init") or ("init",)
     models = tuple(name for name in view.columns if name.split(".")[0] in {"model", "dataset"})
-    layers = study.levels.drop_duplicates("key").set_index("key")["layers"].to_dict()
+    layers = _layers(study)
     named = cells.assign(_init=label(cells, inits), _model=label(cells, models))
+    in_order = list(named["_init"].cat.categories)
     for names, choice in named.groupby(["_init", "_model"], observed=True):
         init, model = map(str, names)
         used: set[object] = set()
         for key, seed in choice[["key", "seed"]].itertuples(index=False):
-            path = study.path / key / "tickets" / "init.safetensors"
-            if len(used) < cells_per_choice and seed not in used and _is_whole(path):
+            cell = study.path / key
+            if len(used) < cells_per_choice and seed not in used and tickets.has_initial_weights(cell):
                 used.add(seed)
-                inits_in_order = list(named["_init"].cat.categories)
-                yield _File(path, init, inits_in_order, f"{model}: " if model else "", list(layers.get(key, [])))
+                group = config(cell).get("init")
+                known = group if isinstance(group, Mapping) else {}
+                yield _File(cell, init, in_order, f"{model}: " if model else "", layers.get(key, []), known)
 
 
-def _is_whole(path: Path) -> bool:
-    try:
-        with safe_open(path, framework="numpy"):
-            return True
-    except (OSError, SafetensorError):
-        return False
+def _layers(study: Study) -> dict[str, list[str]]:
+    """Name the layers of each cell in the order of the network, as far as a level tells it."""
+    found = study.levels.drop_duplicates("key")
+    return {key: list(names) for key, names in zip(found["key"].astype("str"), found["layers"], strict=True)}
 
 
-def _histogram(weights: NDArray[Any], end: float, fewest: int) -> pd.DataFrame:
+def _key(study: Study, cell: Path) -> str:
+    return cell.relative_to(study.path).as_posix()
+
+
+def _end(weights: NDArray[Any]) -> float:
+    return min(float(np.abs(weights).max()), 4 * float(weights.std()))
+
+
+def _edges(end: float, fewest: int, most: int = 121) -> NDArray[np.float64]:
     # An odd number of bins has one on zero; about sqrt(n) balance noise against width.
-    bins = int(np.clip(np.sqrt(fewest), 21, 121)) // 2 * 2 + 1
-    counts, edges = np.histogram(weights, bins, range=(-(end or 1.0), end or 1.0))
+    bins = int(np.clip(np.sqrt(fewest), 21, most)) // 2 * 2 + 1
+    return np.linspace(-(end or 1.0), end or 1.0, bins + 1)
+
+
+def _histogram(weights: NDArray[Any], edges: NDArray[np.float64]) -> pd.DataFrame:
+    counts, _ = np.histogram(weights, edges)
     width = float(edges[1] - edges[0])
-    return pd.DataFrame(
-        {"value": (edges[:-1] + edges[1:]) / 2, "density": counts / (weights.size * width), "width": width}
-    )
+    density = counts / (max(weights.size, 1) * width)
+    return pd.DataFrame({"value": (edges[:-1] + edges[1:]) / 2, "density": density, "width": width})

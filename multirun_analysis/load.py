@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,6 +78,19 @@ def need_levels(study: Study) -> None:
     """Raise NothingToShow unless a cell of the study has finished a level."""
     if study.levels.empty:
         raise NothingToShow("no cell has finished a level yet")
+
+
+def config(cell: Path) -> Mapping[str, object]:
+    """Read the resolved config of a cell that `load` could read, whole, `_target_` and all."""
+    return _mapping(cell / "config.yaml")
+
+
+def status(cell: Path) -> Mapping[str, Any]:
+    """Read what a cell says of itself; nothing where that cannot be read."""
+    try:
+        return _mapping(cell / "status.json")
+    except _UnreadableError:
+        return {}
 
 
 class _Cell(NamedTuple):

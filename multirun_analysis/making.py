@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multirun_analysis import closing, disk, export, figures, stamp, style, view, where
+from multirun_analysis import closing, disk, export, figures, report, stamp, style, view, where
+from multirun_analysis.claims import Claim
 from multirun_analysis.errors import AnalysisError, NothingToShow
 from multirun_analysis.load import Study, load
 from multirun_analysis.view import View
@@ -17,13 +18,16 @@ class Request:
     """What is asked for: which figures, drawn how, of which cells. `view.View` says what the fields it shares mean.
 
     figures: names of figures. styles: of `style.SUFFIX`; a file of every figure for each. where: a filter over cells
-    (`where.only`), or nothing. formats: of `export.FORMATS`; the tables in each.
+    (`where.only`), or nothing. formats: of `export.FORMATS`; the tables in each. report: the page too, with the verdict
+    on these claims.
     """
 
     figures: tuple[str, ...]
     styles: tuple[str, ...] = ("screen",)
     where: str = ""
     formats: tuple[str, ...] = ()
+    report: bool = False
+    claims: tuple[Claim, ...] = ()
     hue: tuple[str, ...] = ()
     col: tuple[str, ...] = ()
     row: tuple[str, ...] = ()
@@ -33,16 +37,20 @@ class Request:
     remaining: tuple[float, ...] = ()
     axes: tuple[str, ...] = ()
 
+    @property
+    def only(self) -> str:
+        """Say which cells are looked at, where not all are."""
+        return f"Only cells where {self.where}." if self.where else ""
+
     def view(self, study: Study) -> View:
         """Say how this study is drawn."""
         for name in self.axes:
             view.check_column(name, study.cells)
         controls = study.levels["arm"].nunique() > 1
         chosen = view.choose(study.cells, controls=controls, hue=self.hue, col=self.col, row=self.row)
-        only = f"Only cells where {self.where}." if self.where else ""
         return dataclasses.replace(
             chosen, metric=self.metric, band=self.band, bars=self.bars, remaining=self.remaining, axes=self.axes,
-            note=" ".join(filter(None, [only, closing.note(study.cells)])),
+            note=" ".join(filter(None, [self.only, closing.note(study.cells)])),
         )  # fmt: skip
 
 
@@ -58,6 +66,8 @@ def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
     wanted = {f"{name}{style.SUFFIX[each]}": drawn for name in asked.figures for each in asked.styles} | {
         f"{table}.{kind}": cells for table in export.TABLES for kind in asked.formats
     }
+    if asked.report:
+        wanted[report.FILE] = _hash(cells, asked.claims, report.source())
     had = stamp.read(out)
     stale = [file for file, made_from in wanted.items() if not stamp.is_current(out, had, file, made_from)]
     if stale or had.get(stamp.CELLS, {}).get("made_from") != cells:
@@ -93,6 +103,8 @@ def _make(study: Study, out: Path, stale: Sequence[str], asked: Request) -> dict
         for table_name, tidy in export.TABLES.items():
             if (file := f"{table_name}.{kind}") in says:
                 disk.write(out / file, export.FORMATS[kind](tidy(study)))
+    if report.FILE in says:
+        disk.write(out / report.FILE, report.page(study, asked.claims, out, only=asked.only))
     return says
 
 

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -15,8 +16,13 @@ from matplotlib.offsetbox import DrawingArea, HPacker, TextArea
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from multirun_analysis.levels import percent
+
 WIDTH, HEIGHT = 3.5, 2.7
-"""Inches of a panel."""
+"""Inches of a panel on the screen."""
+
+COLUMN, PAGE = 3.35, 6.9
+"""Inches of a column and of a page of a paper; one column of panels is as wide as the former, more as the latter."""
 
 _WRAP = 3
 _STRETCH = 3.0
@@ -34,18 +40,35 @@ class Limits(NamedTuple):
 
 
 def grid(
-    rows: Sequence[str], cols: Sequence[str], *, legend_width: float, width: float = WIDTH, wrap: bool = True
+    rows: Sequence[object],
+    cols: Sequence[object],
+    names: Sequence[str],
+    look: str,
+    *,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+    wrap: bool = True,
 ) -> tuple[Figure, NDArray[Any]]:
     """Make a figure and its Axes, an array of len(rows) x len(cols); a lone row or column of panels wraps.
 
-    `width` is that of a panel and `legend_width` that of the legend, in inches.
+    `names` are those in the legend, which takes its room beside the panels on the screen and above them on paper;
+    `width` and `height` are those of a panel on the screen, in inches. On
+    paper a figure is as wide as a column or a page.
     """
     n_rows, n_cols = len(rows), len(cols)
     flat = wrap and 1 in (n_rows, n_cols)
     total = n_rows * n_cols
     wide = (2 if total == 4 else min(total, _WRAP)) if flat else n_cols
     high = math.ceil(total / wide)
-    figure = Figure(figsize=(wide * width + legend_width + 0.3, high * HEIGHT + 0.5), layout="constrained")
+    if look == "paper":
+        across = COLUMN if wide == 1 else PAGE
+        panel = min(max(height / width * across / wide, 1.3), 2.2 * height / HEIGHT)
+        legend_height = 0.16 * (1 + math.ceil(len(names) / _fitting(names, across)))
+        size = (across, high * (panel + 0.15) + legend_height + 0.3)
+    else:
+        tall = high * height + 0.5
+        size = (wide * width + 0.3 + _beside(names, tall)[1], tall)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(high, wide, squeeze=False)
     if not flat:
         return figure, axes
@@ -115,30 +138,26 @@ def percent_axis(ax: Axes, remaining: pd.Series) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
 
 
-def percent(fraction: float) -> str:
-    """Write a fraction as percent to three figures at most: 100, 51.3, 6.9, 0.12."""
-    value = 100 * fraction
-    return f"{value:.3g}" if value >= 10 else f"{value:.2g}"
-
-
-def legend_size(names: Iterable[str]) -> tuple[int, float]:
-    """Columns and inches that a legend of these names takes."""
-    found = list(names)
-    columns = 1 + len(found) // 16  # so many fit beside one row of panels
-    return columns, columns * (0.75 + 0.075 * max(map(len, found)))
-
-
-def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Artist]]], *, columns: int = 1) -> None:
-    """Put one legend right of the panels: sections of labelled handles, each under its heading, if any."""
-    handles: list[Artist] = []
+def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Artist]]], look: str) -> None:
+    """Put one legend beside the panels, or above them on paper: sections of labelled handles, each with a heading."""
+    sections = [(heading, entries) for heading, entries in sections if entries]
+    names = [str(entry.get_label()) for _, entries in sections for entry in entries]
+    if look == "paper":
+        handles = [entry for _, entries in sections for entry in entries]
+        columns = min(_fitting(names, figure.get_figwidth()), len(names))
+        heading = sections[0][0] if sections and len(sections[0][1]) > len(names) / 2 else ""
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=heading or None,
+                      handlelength=2.0, columnspacing=1.0)  # fmt: skip
+        return
+    handles = []
     for heading, entries in sections:
-        if entries and heading:
-            handles.append(Line2D([], [], linestyle="none", label=heading))
+        handles += [Line2D([], [], linestyle="none", label=heading)] if heading else []
         handles += entries
     if not handles:
         return
-    box = figure.legend(handles=handles, loc="outside right upper", ncols=columns, fontsize="small", handlelength=2.6)
     headings = {heading for heading, _ in sections}
+    columns = _beside([*names, *headings], figure.get_figheight())[0]
+    box = figure.legend(handles=handles, loc="outside right upper", ncols=columns, fontsize="small", handlelength=2.6)
     for entry in box.findobj(HPacker):
         match entry.get_children():
             case [DrawingArea() as handle, TextArea() as name] if name.get_text() in headings:
@@ -149,8 +168,20 @@ def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Artist]]], *, 
 
 def note(figure: Figure, text: str) -> None:
     """Put small print under the panels, wrapped to the figure's width."""
-    lines = textwrap.fill(text, int(figure.get_figwidth() * 18))
-    figure.supxlabel(lines, fontsize=7, color="0.35", x=0.01, ha="left")
+    size = min(7.0, 0.85 * float(mpl.rcParams["font.size"]))
+    lines = textwrap.fill(text, int(figure.get_figwidth() * 126 / size))
+    figure.supxlabel(lines, fontsize=size, color="0.35", x=0.01, ha="left")
+
+
+def _beside(names: Sequence[str], height: float) -> tuple[int, float]:
+    """Columns and inches that a legend of these names takes beside panels of a height in inches."""
+    columns = math.ceil(len(names) / max(int(height / 0.2), 1))
+    return columns, columns * (0.75 + 0.075 * max(map(len, names), default=0))
+
+
+def _fitting(names: Sequence[str], width: float) -> int:
+    """How many names of a legend fit side by side on paper."""
+    return max(int(width / (0.42 + 0.05 * max(map(len, names), default=0))), 1)
 
 
 def _apart(shown: NDArray[Any]) -> list[float]:

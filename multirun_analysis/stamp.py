@@ -14,7 +14,7 @@ CELLS = "cells"
 
 _NAME = ".figures.json"
 _RECORDS = ("config.yaml", "status.json", "evaluations.parquet", "levels.parquet", "tickets/init.safetensors")
-_DRAWN_BY = ("matplotlib", "seaborn", "pandas", "numpy", "scipy", "pyarrow")
+_DRAWN_BY = ("matplotlib", "seaborn", "pandas", "numpy", "scipy", "pyarrow", "statsmodels", "plotly", "jinja2")
 
 
 def fingerprint(studies: Sequence[Path]) -> str:

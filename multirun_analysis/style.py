@@ -18,6 +18,7 @@ _RC = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "pdf.fonttype": 42,
+    "axes.formatter.useoffset": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
@@ -29,6 +30,21 @@ _RC = {
     "legend.frameon": False,
     "savefig.dpi": 200,
 }
+
+_PAPER = {
+    "font.size": 7.0,
+    **dict.fromkeys(("axes.labelsize", "axes.titlesize", "figure.labelsize", "figure.titlesize"), 7.0),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 6.5),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.labelpad": 2.0,
+    "axes.titlepad": 3.0,
+    "grid.linewidth": 0.4,
+    "lines.linewidth": 0.9,
+    "lines.markersize": 2.8,
+}
+"""What paper has otherwise than the screen: the small type of a column."""
 
 _DASHES = {"ticket": "-", "reinit": (0, (4, 1.5)), "random_mask": (0, (1.2, 1.2))}
 _OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -45,22 +61,22 @@ Dash = Any
 
 def rc(style: str = "screen") -> AbstractContextManager[None]:
     """The settings that a figure is drawn and saved under, as a context."""
-    return mpl.rc_context(_RC)
+    return mpl.rc_context(_RC | (_PAPER if style == "paper" else {}))
 
 
 def colors(names: Sequence[str]) -> list[Color]:
-    """Colour-blind-safe colours: seaborn's for up to eight choices, steps along a scale for `is_scale` ones.
+    """Give each choice a colour of its own: seaborn's colour-blind-safe ones for up to eight, a scale for `is_scale`.
 
     More than eight choices of two or more columns have a colour for each value of the first column, and
-    shades of it.
+    shades of it; other ones steps along a scale.
     """
     n = len(names)
     if is_scale(names):
         return scale(n)
     if n <= _DISTINCT:
         return list(sns.color_palette("colorblind", n))
-    families = pd.Series([name.partition(", ")[0] for name in names])
-    if families.nunique() > _DISTINCT or families.nunique() == n:
+    families = _families(names)
+    if families is None:
         return scale(n)
     base = dict(zip(families.unique(), sns.color_palette("colorblind"), strict=False))
     size, place = families.map(families.value_counts()), families.groupby(families).cumcount()
@@ -69,15 +85,29 @@ def colors(names: Sequence[str]) -> list[Color]:
     ]
 
 
+def looks(names: Sequence[str]) -> list[tuple[Color, str]]:
+    """Give each choice a colour and a marker, no two the same for up to 64 choices.
+
+    Up to eight differ in both. More than eight choices without order or family share the eight colours, each with
+    another marker; where markers cannot tell more apart there are none.
+    """
+    n = len(names)
+    if n <= _DISTINCT:
+        return list(zip(colors(names), _MARKERS, strict=False))
+    families = None if is_scale(names) else _families(names)
+    if families is not None:  # shades of a family are close to each other, so markers count within it
+        places = families.groupby(families).cumcount()
+        return [(color, _MARKERS[at % _DISTINCT]) for color, at in zip(colors(names), places, strict=True)]
+    if is_scale(names) or n > _DISTINCT**2:
+        return [(color, "") for color in colors(names)]
+    eight = sns.color_palette("colorblind", _DISTINCT)
+    return [(eight[i % _DISTINCT], _MARKERS[(i + i // _DISTINCT) % _DISTINCT]) for i in range(n)]
+
+
 def scale(n: int) -> list[Color]:
     """Steps along a scale from dark to light."""
     # The light end of the map is left off: it cannot be seen on white.
     return [mpl.colormaps["viridis"](0.88 * i / max(n - 1, 1))[:3] for i in range(n)]
-
-
-def markers(n: int) -> list[str]:
-    """A marker for each of up to eight choices, so that colour is not the only difference; none for more."""
-    return list(_MARKERS[:n]) if n <= _DISTINCT else [""] * n
 
 
 def dashes(arms: Sequence[str]) -> dict[str, Dash]:
@@ -98,6 +128,12 @@ def image(figure: Figure, style: str) -> bytes:
     with rc(style):
         figure.savefig(buffer, format=SUFFIX[style][1:], metadata=without_date)
     return buffer.getvalue()
+
+
+def _families(names: Sequence[str]) -> pd.Series | None:
+    """Name the first column's value of each choice of several columns; nothing if there are too many or all differ."""
+    families = pd.Series([name.partition(", ")[0] for name in names])
+    return None if families.nunique() > _DISTINCT or families.nunique() == len(names) else families
 
 
 def _shade(color: Color, lighter: float) -> Color:

@@ -42,6 +42,11 @@ class View:
         """All columns that tell one choice from another."""
         return (*self.row, *self.col, *self.hue)
 
+    @property
+    def choice(self) -> tuple[str, ...]:
+        """The same columns in the order of a choice's name: the line's first."""
+        return (*self.hue, *self.col, *self.row)
+
 
 def config_columns(df: pd.DataFrame) -> list[str]:
     """Columns of a tidy table that are config values."""
@@ -108,6 +113,15 @@ def label(df: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
 def labelled(df: pd.DataFrame, view: View) -> pd.DataFrame:
     """Add the columns `row`, `col` and `hue`: the names of the panel and of the line of each row."""
     return df.assign(row=label(df, view.row), col=label(df, view.col), hue=label(df, view.hue))
+
+
+def first(df: pd.DataFrame, column: str, n: int) -> tuple[pd.DataFrame, str]:
+    """Keep the rows of the first `n` names of a categorical column, and say in a sentence what is left out, if any."""
+    names = [name for name in df[column].cat.categories if name in set(df[column])]
+    kept = df[df[column].isin(names[:n])]
+    left = len(names) - n
+    says = f"{left} more {'is' if left == 1 else 'are'} not shown; --where chooses." if left > 0 else ""
+    return kept.assign(**{column: kept[column].cat.set_categories(names[:n], ordered=True)}), says
 
 
 def _place(name: str) -> tuple[int, str]:

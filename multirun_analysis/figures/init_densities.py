@@ -1,22 +1,21 @@
 """Densities of the initial weights, layer by layer, of each initialization."""
 
-from typing import Any
-
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from multirun_analysis import panels, style
-from multirun_analysis.densities import init_densities
+from multirun_analysis.densities import init_densities, outline
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study
 from multirun_analysis.view import View
 
 _PEAK = 4.0
 """A density higher than so many times the median peak of its layer (a constant init) is cut, and marked."""
+
+
+_THEORY = "drawn from"
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
@@ -28,36 +27,34 @@ def table(study: Study, view: View) -> pd.DataFrame:
 
 
 def draw(df: pd.DataFrame, view: View) -> Figure:
-    """Draw a panel a layer and a line an init. `df` is `densities.init_densities(...)`."""
+    """Draw a panel a layer and a line an init, dotted over it the density it is drawn from.
+
+    `df` is `densities.init_densities(...)`.
+    """
     inits, layers = list(df["init"].cat.categories), list(df["layer"].cat.categories)
     color = dict(zip(inits, style.colors(inits), strict=True))
     heading = ", ".join(name for name in view.columns if name.split(".")[0] == "init") or "init"
-    n_legend, legend_width = panels.legend_size([*inits, heading])
     beyond = 0
-    with style.rc():
-        figure, axes = panels.grid([""], layers, legend_width=legend_width)
+    with style.rc(view.style):
+        figure, axes = panels.grid([""], layers, [*inits, heading, _THEORY], view.style)
         for ax, layer in zip(axes.flat, layers, strict=True):
             here = df[df["layer"].eq(layer)]
             lines = [
-                ax.step(*_outline(line), where="post", color=color[init], linewidth=1.1, label=init)[0]
+                ax.step(*outline(line), where="post", color=color[init], linewidth=1.1, label=init)[0]
                 for init, line in here.groupby("init", observed=True)
             ]
+            for _, line in here.dropna(subset="theory").groupby("init", observed=True):
+                ax.plot(line["value"], line["theory"], color="0.1", linestyle=":", linewidth=0.9, label="_theory")
             beyond += panels.clip(ax, lines, panels.Limits(0.0, 1.08 * _top(here)))
             ax.xaxis.set_major_locator(MaxNLocator(5))
             ax.set_title(layer)
             ax.set_xlabel("initial weight")
             ax.set_ylabel("density")
-        panels.legend(figure, [(heading, [Line2D([], [], color=color[init], label=init) for init in inits])],
-                      columns=n_legend)  # fmt: skip
+        handles = [Line2D([], [], color=color[init], label=init) for init in inits]
+        known = [Line2D([], [], color="0.1", linestyle=":", label=_THEORY)] if df["theory"].notna().any() else []
+        panels.legend(figure, [(heading, handles), ("", known)], view.style)
         panels.note(figure, _note(df, beyond))
     return figure
-
-
-def _outline(line: pd.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Left edges and heights of the bins, from zero and back to zero."""
-    left = (line["value"] - line["width"] / 2).to_numpy()
-    right = left[-1] + line["width"].iloc[-1]
-    return np.array([left[0], *left, right]), np.array([0.0, *line["density"], 0.0])
 
 
 def _top(here: pd.DataFrame) -> float:
@@ -67,6 +64,6 @@ def _top(here: pd.DataFrame) -> float:
 
 def _note(df: pd.DataFrame, beyond: int) -> str:
     least, most = df["cells"].min(), df["cells"].max()
-    seeds = f"{most}" if least == most else f"{least} to {most}"
+    seeds = f"{most} seeds pooled" if least == most else f"{least} to {most} seeds pooled"
     cut = f" Triangles at the edge: {beyond} bin{'s' if beyond > 1 else ''} beyond it." if beyond else ""
-    return f"Initial weights of {seeds} seed{'s' if most > 1 else ''} pooled.{cut}"
+    return f"Initial weights of {seeds if most > 1 else 'one seed'}.{cut}"

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multirun_analysis import curves, panels, style
+from multirun_analysis import curves, levels, panels, style
 from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View
 
@@ -33,32 +33,32 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
     A column of panels for each choice and a line for each level, from dense (dark) to sparse; where there are
     more than four choices, a column for each level and a line for each choice.
     """
-    df = df.assign(pruned=_percents(df))
+    df = df.assign(pruned=levels.level_names(df))
     by_level = df["choice"].nunique() <= _FEW
     col, hue = ("choice", "pruned") if by_level else ("pruned", "choice")
     cols, lines = list(df[col].cat.categories), list(df[hue].cat.categories)
-    color = dict(zip(lines, style.scale(len(lines)) if by_level else style.colors(lines), strict=True))
+    many = [(color, "o") for color in style.scale(len(lines))] if by_level else style.looks(lines)
+    looks = dict(zip(lines, many, strict=True))
     choice = ", ".join((*view.hue, *view.col))
     heading = "weights remaining" if by_level else choice
     rows = [(row, score) for row in df["row"].cat.categories for score in _SCORES]
-    n_legend, legend_width = panels.legend_size([*lines, heading])
     beyond = 0
-    with style.rc():
-        names = [f"{row} {score}" for row, score in rows]
-        figure, axes = panels.grid(names, cols, legend_width=legend_width, width=2.6, wrap=False)
+    with style.rc(view.style):
+        names = [*lines, heading, *(["training loss", "validation loss"] if _validated(df) else [])]
+        figure, axes = panels.grid(rows, cols, names, view.style, width=2.6, wrap=False)
         for i, (row, y_label) in enumerate(rows):
             here = df[df["row"].eq(row) & df["score"].isin(list(_SCORES[y_label]))]
             values = [here.loc[here[col].eq(name), ["mean", "low", "high"]].to_numpy().ravel() for name in cols]
             ends = panels.share([panels.limits(each, y_label) for each in values])
             for j, name in enumerate(cols):
-                drawn = _panel(axes[i, j], here[here[col].eq(name)], hue, color, _SCORES[y_label])
+                drawn = _panel(axes[i, j], here[here[col].eq(name)], hue, looks, _SCORES[y_label])
                 beyond += panels.clip(axes[i, j], drawn, ends[j])
-                axes[i, j].set_ylabel(y_label)
+                axes[i, j].set_ylabel(y_label if j == 0 else "")
                 title = panels.title([row, name], [view.row, [choice] if by_level and choice else []])
                 axes[i, j].set_title(title, fontsize="small")
         for ax in axes[-1]:
-            ax.set_xlabel("iteration within the level")
-        panels.legend(figure, [(heading, _handles(color)), *_loss_legend(df)], columns=n_legend)
+            ax.set_xlabel("iteration")
+        panels.legend(figure, [(heading, _handles(looks)), *_loss_legend(df)], view.style)
         panels.note(figure, _note(df, view, beyond))
     return figure
 
@@ -67,48 +67,44 @@ def _panel(
     ax: Axes,
     here: pd.DataFrame,
     hue: str,
-    color: dict[str, style.Color],
+    looks: dict[str, tuple[style.Color, str]],
     dashes: dict[str, style.Dash],
 ) -> list[Line2D]:
     drawn: list[Line2D] = []
     for pair, line in here.groupby([hue, "score"], observed=True):
         name, score = map(str, pair)
+        color, marker = looks[name]
         if (line["n"] > 1).any():
             ax.fill_between(
-                line["iteration"], line["low"], line["high"], color=color[name], alpha=0.12, linewidth=0,
+                line["iteration"], line["low"], line["high"], color=color, alpha=0.12, linewidth=0,
                 label=f"_{name}|{score}",
             )  # fmt: skip
         # A level evaluated once has a point and no line: the marker shows it.
         drawn += ax.plot(
-            line["iteration"], line["mean"], color=color[name], linestyle=dashes[score],
-            marker="o" if len(line) < 8 else "", markersize=2.5, label=f"{name}|{score}",
+            line["iteration"], line["mean"], color=color, linestyle=dashes[score],
+            marker=marker, markersize=3.0, markevery=1 + len(line) // 8, label=f"{name}|{score}",
         )  # fmt: skip
     return drawn
 
 
-def _handles(color: dict[str, style.Color]) -> list[Artist]:
-    return [Line2D([], [], color=shade, label=name) for name, shade in color.items()]
+def _validated(df: pd.DataFrame) -> bool:
+    return bool(df["score"].eq("val_loss").any())
+
+
+def _handles(looks: dict[str, tuple[style.Color, str]]) -> list[Artist]:
+    return [
+        Line2D([], [], color=color, marker=marker, markersize=3.0, label=name)
+        for name, (color, marker) in looks.items()
+    ]
 
 
 def _loss_legend(df: pd.DataFrame) -> list[tuple[str, list[Artist]]]:
-    if not df["score"].eq("val_loss").any():
+    if not _validated(df):
         return []
-    names = {"train_loss": "train", "val_loss": "validation"}
+    names = {"train_loss": "training loss", "val_loss": "validation loss"}
     dashes = _SCORES["loss"].items()
     handles = [Line2D([], [], color="0.3", linestyle=dash, label=names[score]) for score, dash in dashes]
-    return [("loss", [*handles])]
-
-
-def _percents(df: pd.DataFrame) -> pd.Series:
-    """Name each level by its weights remaining, or by its number where those differ or have one name."""
-    levels = df.groupby("level")["remaining"].agg(["min", "max"]).sort_index()
-    alike = (levels["max"] - levels["min"] < 1e-3).all()
-    names = [f"{panels.percent(value)} %" for value in levels["max"]]
-    if not alike or len(set(names)) < len(names):
-        names = [f"level {level}" for level in levels.index]
-    names[0] = f"{names[0]} (dense)" if levels.index[0] == 0 else names[0]
-    named = pd.Categorical(df["level"].map(dict(zip(levels.index, names, strict=True))), names, ordered=True)
-    return pd.Series(named, index=df.index)
+    return [("", [*handles])]
 
 
 def _note(df: pd.DataFrame, view: View, beyond: int) -> str:

@@ -1,6 +1,6 @@
 """The command line: arguments -> Hydra -> a launcher, and every mistake as one line.
 
-Exit codes: 0 every cell is finished, 1 some failed, 2 a mistake to mend, 130 interrupted.
+Exit codes: 0 every cell is finished, 1 some failed or could not be written, 2 a mistake to mend, 130 interrupted.
 """
 
 import os
@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ltsweep import cell
-from ltsweep.errors import UserError
+from ltsweep.errors import CannotWriteError, UserError
 from ltsweep.overrides import rewrite
 
 
@@ -48,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last finished level", file=sys.stderr)
         sys.exit(130)
+    except CannotWriteError as error:
+        if wants_traceback:
+            raise
+        print(f"ltsweep: {error}; what was finished is kept, and the same command goes on from it", file=sys.stderr)
+        sys.exit(1)
     except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         if wants_traceback:
             raise

@@ -1,7 +1,10 @@
 """Data sets, whole in memory. A data set is a short function and a YAML in conf/dataset/."""
 
 import contextlib
+import gzip
+import hashlib
 import io
+import itertools
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -39,39 +42,80 @@ def _quiet_network(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
+# The files of torchvision's layout: pictures and labels, to train and to test.
+_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+# SHA-256 of the four files. For a data set without them torchvision publishes MD5 sums of the compressed files alone.
+_SHA256 = {
+    "MNIST": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    "FashionMNIST": (),
+    "KMNIST": (),
+}
+
+
 def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float = 1.0) -> Dataset:
-    """Load MNIST, FashionMNIST or KMNIST through torchvision, from `data_dir`/<kind>/raw or by downloading into it.
+    """Load MNIST, FashionMNIST or KMNIST from `data_dir`/<kind>/raw, or download it there by torchvision.
 
     Pixels become [0, 1], then (pixel - mean) / std. Raises UserError where the files are missing and cannot be
-    downloaded, are truncated, or are not this data set's.
+    downloaded, or are not this data set's: MNIST's are known by their SHA-256; the others' must be what their
+    compressed files hold, known by their MD5, where those still lie beside them, as torchvision leaves them.
     """
     from torchvision import datasets  # slow to import, and needed for these data sets alone
+    from torchvision.datasets.mnist import read_image_file, read_label_file
 
+    if kind not in _SHA256:
+        raise UserError(f"dataset.kind={kind} is unknown; choose {', '.join(_SHA256)}")
     source = getattr(datasets, kind)
     raw = Path(data_dir) / kind / "raw"
     help_line = f"put the four {kind} files into {raw}, set data_dir or LTSWEEP_DATA, or take dataset=digits"
-    unreadable = f"{kind} in {raw} cannot be read: a file is truncated or not {kind}'s; {help_line}"
-    parts = []
-    for train, examples in ((True, 60_000), (False, 10_000)):
+    if not all((raw / name).is_file() for name in _FILES):
         try:
-            part = source(str(data_dir), train=train)
-        except RuntimeError as error:
-            if "Dataset not found" not in str(error):
-                raise UserError(unreadable) from error
-            try:
-                with _quiet_network(20):
-                    part = source(str(data_dir), train=train, download=True)
-            except Exception as refused:
-                reason = " ".join(str(refused).split()) or type(refused).__name__
-                raise UserError(f"{kind} is not in {raw} and cannot be downloaded ({reason}); {help_line}") from refused
+            with _quiet_network(20):
+                source(str(data_dir), download=True)
+        except Exception as refused:
+            reason = " ".join(str(refused).split()) or type(refused).__name__
+            raise UserError(f"{kind} is not in {raw} and cannot be downloaded ({reason}); {help_line}") from refused
+    for name, (_, md5), sha256 in itertools.zip_longest(_FILES, source.resources, _SHA256[kind]):
+        wrong = _wrong(raw / name, md5, sha256)
+        if wrong:
+            raise UserError(f"{raw / name} is not {kind}'s, or truncated: {wrong}; {help_line}")
+    parts = []
+    for pictures, labels, examples in ((*_FILES[:2], 60_000), (*_FILES[2:], 10_000)):
+        try:
+            x, y = read_image_file(str(raw / pictures)), read_label_file(str(raw / labels))
         except Exception as error:
-            raise UserError(unreadable) from error
-        if part.data.shape != (examples, 28, 28) or part.targets.shape != (examples,):
-            found = f"{tuple(part.data.shape)} pictures and {tuple(part.targets.shape)} labels"
+            raise UserError(
+                f"{kind} in {raw} cannot be read: a file is truncated or not {kind}'s; {help_line}"
+            ) from error
+        if x.shape != (examples, 28, 28) or y.shape != (examples,):
+            found = f"{tuple(x.shape)} pictures and {tuple(y.shape)} labels"
             raise UserError(f"{kind} in {raw} is not whole: {found}, not {examples} of each; {help_line}")
-        pixels = part.data.unsqueeze(1).float().div_(255).sub_(mean).div_(std)
-        parts += [pixels, part.targets.long()]
+        parts += [x.unsqueeze(1).float().div_(255).sub_(mean).div_(std), y]
     return Dataset(*parts)
+
+
+def _wrong(path: Path, md5: str, sha256: str | None) -> str:
+    """Return how a file differs from the published one; nothing where it does not, or nothing is known of it."""
+    compressed = path.with_name(f"{path.name}.gz")
+    try:
+        if sha256:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            return "" if found == sha256 else f"its SHA-256 is {found[:16]}..., and should be {sha256[:16]}..."
+        if not compressed.is_file():
+            return ""
+        content = compressed.read_bytes()
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            return f"the MD5 of {compressed.name} beside it is not {md5}"
+        return (
+            "" if gzip.decompress(content) == path.read_bytes() else f"{compressed.name} beside it holds another file"
+        )
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def digits(data_dir: Path) -> Dataset:

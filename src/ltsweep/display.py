@@ -36,6 +36,13 @@ class Event:
     remaining: float | None = None
 
 
+@dataclass(frozen=True)
+class Note:
+    """Something to tell the user that is no cell's progress, on one line."""
+
+    text: str
+
+
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
     """Return key -> what tells a cell from the others of the study, such as `init=xavier_u lr=0.1`."""
     flat = {cell.key: _flat(cell.config) for cell in cells}
@@ -108,8 +115,15 @@ class Display:
         """Take the live table away."""
         self._live.stop()
 
-    def show(self, event: Event) -> None:
+    def note(self, text: str) -> None:
+        """Print a line at once, above the live table."""
+        self.console.print(text, markup=False)
+
+    def show(self, event: Event | Note) -> None:
         """Take in one cell's news."""
+        if isinstance(event, Note):
+            self.note(event.text)
+            return
         before = self.latest.get(event.key)
         if event.status == "failed" and before:
             event = Event(event.key, "failed", before.level, before.done, before.accuracy, before.remaining)

@@ -1,22 +1,20 @@
-"""A cell's folder as all who follow a study see it, without torch: config, status, log, and the claim on it."""
+"""A cell's folder as all who follow a study see it, without torch: config, status, log."""
 
-import contextlib
+import hashlib
 import json
-import os
-import platform
-import tempfile
-from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from ltsweep.cell import SCHEMA, Cell
-from ltsweep.errors import UserError
+from ltsweep.disk import Noted, append, need_folders, read, write
+from ltsweep.errors import BrokenFileError, UserError
 
 FINISHED = ("done", "diverged")
+
+_TYPES = {"status": str, "level": int, "schema": int, "stack": str, "files": dict}
 
 
 class CellFolder:
@@ -27,28 +25,51 @@ class CellFolder:
         self.folder = study / key
 
     def status(self) -> dict[str, Any]:
-        """Return the cell's status; a missing, torn or foreign file reads as nothing done."""
-        with contextlib.suppress(OSError, ValueError):
-            found = json.loads((self.folder / "status.json").read_text())
-            types = {"status": str, "level": int, "stack": str}
-            known = {"stack": ""} | found if isinstance(found, dict) else {}
-            if all(isinstance(known.get(name), kind) for name, kind in types.items()):
-                return found  # type: ignore[no-any-return]
-        return {"status": "pending", "level": -1}
+        """Return the cell's status; a missing, torn or foreign file reads as nothing done.
+
+        Raises UserError where another version of this program wrote it, in a form that this one does not know.
+        """
+        try:
+            return self.read_status()
+        except (FileNotFoundError, BrokenFileError):
+            return {"status": "pending", "level": -1}
+
+    def read_status(self) -> dict[str, Any]:
+        """Return what status.json holds. Raises FileNotFoundError, BrokenFileError, or UserError as `status` does."""
+        content = read(self.folder / "status.json")
+        try:
+            found = json.loads(content)
+        except ValueError as error:
+            raise BrokenFileError("is not whole") from error
+        if not isinstance(found, dict):
+            raise BrokenFileError("is no status")
+        digest = found.pop("sha256", None)  # older records have none
+        if digest is not None and digest != _digest(found):
+            raise BrokenFileError("does not hold what was written (its SHA-256 is another)")
+        self._check_version(found.get("schema"))
+        if not all(isinstance(found.get(name, kind()), kind) for name, kind in _TYPES.items()) or (
+            not {"status", "level", "schema"} <= found.keys()
+        ):
+            raise BrokenFileError("is no status")
+        return found
 
     def plan(self, cell: Cell, **fields: Any) -> None:
         """Make the folder with config and status, so that a cell that never starts is seen as missing."""
+        need_folders(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(dict(cell.config), sort_keys=False)
-        write(self.folder / "config.yaml", lambda path: path.write_text(text))
-        self.set_status("pending", levels=cell.config["levels"], key=cell.key, error=None, **fields)
+        files = self.status().get("files", {}) | {"config.yaml": self.write_config(cell)}
+        self.set_status("pending", levels=cell.config["levels"], key=cell.key, error=None, files=files, **fields)
+
+    def write_config(self, cell: Cell) -> Noted:
+        """Write config.yaml, and return what to note of it."""
+        return write(self.folder / "config.yaml", yaml.safe_dump(dict(cell.config), sort_keys=False).encode())
 
     def set_status(self, status: str, **fields: Any) -> None:
         """Move to `status`, keeping the fields not given."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         before = {"schema": SCHEMA, "level": -1, "error": None, "seconds": 0.0, "started": now} | self.status()
-        text = json.dumps(before | {"updated": now} | fields | {"status": status}, indent=1)
-        write(self.folder / "status.json", lambda path: path.write_text(text + "\n"))
+        after = before | {"updated": now} | fields | {"status": status}
+        write(self.folder / "status.json", (_text(after | {"sha256": _digest(after)}) + "\n").encode())
 
     def fail(self, reason: str) -> None:
         """Mark the cell as failed, in its log too, unless it has ended already."""
@@ -58,46 +79,26 @@ class CellFolder:
 
     def log(self, text: str) -> None:
         """Add to the cell's log."""
-        with (self.folder / "cell.log").open("a") as file:
-            file.write(f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
+        append(self.folder / "cell.log", f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
 
-
-@contextlib.contextmanager
-def claim(folder: Path, wait: float = 0.0) -> Iterator[None]:
-    """Hold a study, or one cell of it, for one process, after up to `wait` seconds.
-
-    Raises UserError where the folder cannot be written, or another process holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
+    def _check_version(self, schema: Any) -> None:
+        if not isinstance(schema, int) or schema == SCHEMA:
+            return
+        path = self.folder / "status.json"
+        if schema > SCHEMA:
+            raise UserError(
+                f"{path} was written by a newer ltsweep (its records are of version {schema}, this one knows "
+                f"{SCHEMA}); update ltsweep, or take another study=NAME"
+            )
         raise UserError(
-            f"{folder} cannot be written ({error.strerror}); choose another folder with study=NAME"
-        ) from error
-    lock = FileLock(folder / ".lock", timeout=wait)
-    owner = folder / ".owner"
-    try:
-        lock.acquire()
-    except Timeout as error:
-        who = owner.read_text().strip() if owner.exists() else "another process"
-        raise UserError(f"{folder} is being computed by {who}; wait for it, or take another study=NAME") from error
-    try:
-        owner.write_text(f"process {os.getpid()} on {platform.node()}\n")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
+            f"{path} was written by an older ltsweep (its records are of version {schema}, this one's are "
+            f"{SCHEMA}); force=true computes it again, another study=NAME keeps it"
+        )
 
 
-def write(path: Path, fill: Callable[[Path], Any]) -> None:
-    """Let `fill` write a file beside `path`, and move it there once it is on the disk."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fill(aside)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+def _text(status: dict[str, Any]) -> str:
+    return json.dumps(status, indent=1)
+
+
+def _digest(status: dict[str, Any]) -> str:
+    return hashlib.sha256(_text(status).encode()).hexdigest()

@@ -1,6 +1,5 @@
 """What of a study was handed to Slurm: one file a job array, in the folder that holds submitit's own."""
 
-import functools
 import getpass
 import json
 import os
@@ -10,8 +9,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ltsweep.disk import need_folders, write
 from ltsweep.errors import UserError
-from ltsweep.folder import write
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ def folder(study: Path) -> Path:
 def make_folder(study: Path) -> Path:
     """Make that folder. Tasks load pickles from it, so raises UserError where another user owns it."""
     path = folder(study)
+    need_folders(path)
     path.mkdir(parents=True, exist_ok=True)
     facts = path.stat()
     if facts.st_uid != os.getuid():
@@ -60,7 +60,7 @@ def add(
     user = getpass.getuser()
     made = Submission(cluster, user, now, dict(versions), dict(options), dict(settings), dict(tasks))
     text = json.dumps(asdict(made), indent=1)
-    write(folder(study) / f"{now.replace(':', '')}.json", lambda path: path.write_text(text + "\n"))
+    write(folder(study) / f"{now.replace(':', '')}.json", (text + "\n").encode())
 
 
 def submissions(study: Path) -> list[Submission]:
@@ -94,4 +94,4 @@ def release(study: Path, keys: Collection[str]) -> None:
         kept = {task: [key for key in given if key not in keys] for task, given in found.tasks.items()}
         if kept != found.tasks:
             text = json.dumps(asdict(found) | {"tasks": kept}, indent=1)
-            write(path, functools.partial(Path.write_text, data=text + "\n"))
+            write(path, (text + "\n").encode())

@@ -171,7 +171,9 @@ def _train_level(
                     seconds=(now - began) / len(held_out),
                 )
             yield Progress(level, step, {key: of_ticket(table)[-1] for key, table in tables.items()})
-        if now - saved_at >= program.checkpoint_every and step < steps:
+        # At the end of an epoch, but for one that ends soon after the last checkpoint, or when it is time.
+        due = program.checkpoint_every / (2 if step % program.steps_per_epoch == 0 else 1)
+        if now - saved_at >= due and step < steps:
             saved_at = now
             yield Checkpoint(level, step, now - began, tables, snapshot(network, state, optimizer))
 

@@ -14,14 +14,14 @@ and, for a stack of any size, the activations of one batch of an evaluation, whi
 """
 
 import math
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from ltsweep.build import make
 from ltsweep.cell import Cell
+from ltsweep.data import Dataset
 from ltsweep.prune import layers_of
 from ltsweep.stack import Network
 from ltsweep.train import ACTIVATIONS
@@ -49,6 +49,17 @@ def networks_in(cell: Cell, kind: str, free: float) -> int:
     """Return how many networks like a cell's fit into `free` bytes of a `cpu` or `cuda` device, at least 1."""
     evaluation = 4 * 3 * ACTIVATIONS
     return max(1, int((_SHARE * free - evaluation) // network_bytes(cell, kind)))
+
+
+def free_for_stacks(device: torch.device, workers: int, data: Iterable[Dataset]) -> float:
+    """Return the bytes that the stack of one worker may take.
+
+    Workers share the machine's memory, and the data sets there; a GPU holds one stack, and its data set beside it.
+    """
+    if device.type == "cpu":
+        return free_bytes(device) / workers
+    sizes = [sum(part.nbytes for part in (d.train_x, d.train_y, d.test_x, d.test_y)) for d in data]
+    return free_bytes(device) - max(sizes, default=0)
 
 
 def free_bytes(device: torch.device) -> float:

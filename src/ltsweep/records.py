@@ -1,4 +1,4 @@
-"""What a study leaves on the disk: a cell's rows, tickets, status and log, and the checkpoints of stacks.
+"""What a cell leaves on the disk: its rows, tickets, status and log.
 
     multirun/<study>/<key>/config.yaml                    the resolved config
                            status.json                    pending, running, done, failed, diverged; written last
@@ -7,27 +7,31 @@
                            tickets/init.safetensors       the initial weights
                            tickets/level_03.safetensors   the mask of level 3, one bit a weight
                            cell.log
-    multirun/<study>/.stacks/<id>.safetensors             the state of a stack in the middle of a level
+    multirun/<study>/<key>/.broken/                       what was found not to be as it was written
 
 Every file is written aside and moved. A level counts once status.json says so; what a killed run left behind it is
-written again.
+written again. status.json holds the SHA-256 of its own text and of every file of the levels that count; tables carry
+checksums of their pages too, since one of a level that does not count yet may have been moved already.
 """
 
-import contextlib
-import functools
 import json
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
-from ltsweep.folder import CellFolder, write
-from ltsweep.levels import Checkpoint, LevelDone
+from ltsweep import disk
+from ltsweep.cell import Cell
+from ltsweep.disk import Noted
+from ltsweep.errors import BrokenFileError
+from ltsweep.folder import FINISHED, CellFolder
+from ltsweep.levels import LevelDone
 from ltsweep.rows import SPLITS, Row
 from ltsweep.stack import Tensors
 
@@ -49,6 +53,10 @@ LEVELS = pa.schema(
 )
 
 
+_TABLES = {"evaluations.parquet": EVALUATIONS, "levels.parquet": LEVELS}
+_INITIAL = "tickets/init.safetensors"
+
+
 class CellRecords(CellFolder):
     """The folder of one cell, with its tables and tickets."""
 
@@ -57,94 +65,124 @@ class CellRecords(CellFolder):
         super().__init__(study, key)
         self.evaluations: list[Row] = []
         self.summaries: list[Row] = []
+        self.files: dict[str, Noted] = {}
+
+    def need_folders(self) -> None:
+        """Raise UserError where the cell's folder or that of its tickets is a link, or a file."""
+        disk.need_folders(self.folder, self.folder / "tickets")
 
     def forget(self) -> None:
         """Remove what was computed, for force=true."""
-        for name in ("status.json", "evaluations.parquet", "levels.parquet", "cell.log"):
-            (self.folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / "tickets", ignore_errors=True)
+        self._drop_results()
+        (self.folder / "cell.log").unlink(missing_ok=True)
+
+    def repair(self, cell: Cell) -> list[str]:
+        """Set aside each file that is not as it was written, and forget a cell that cannot do without it.
+
+        Returns a line on each such file, which is in the cell's log too. Of a finished cell, a file whose size and time
+        of change are as they were is not read. Only for who holds the cell.
+        """
+        disk.drop_leftovers(self.folder)
+        disk.drop_leftovers(self.folder / "tickets")
+        try:
+            status = self.read_status()
+        except FileNotFoundError:
+            return []
+        except BrokenFileError as torn:
+            broken: dict[str, BrokenFileError] = {"status.json": torn}
+            files: dict[str, Noted] = {}
+        else:
+            files = status.get("files", {})
+            broken = self._broken(status, files)
+        if not broken:
+            return []
+        lost = broken.keys() != {"config.yaml"}  # a config is known from the command, and its hash is the cell's key
+        lines = []
+        for name, error in broken.items():
+            aside = disk.set_aside(self.folder / name, self.folder)
+            lines.append(
+                f"{self.folder / name} {error}; "
+                + (f"it was set aside as {aside.relative_to(self.folder)}, and " if aside else "")
+                + ("its cell is computed again" if lost else "it was written anew")
+            )
+            self.log(lines[-1])
+        if lost:
+            self._drop_results()
+        else:
+            self.set_status(status["status"], files=files | {"config.yaml": self.write_config(cell)})
+        return lines
 
     def resume(self, level: int) -> tuple[Tensors, Tensors] | None:
         """Return the initial weights and the masks that `level` starts from, keeping the rows of the levels before.
 
         None, with the reason in the log, when a file that is needed cannot be read.
         """
+        files = self.status().get("files", {})
         try:
-            evaluations = _rows_before(self.folder / "evaluations.parquet", level)
-            summaries = _rows_before(self.folder / "levels.parquet", level)
-            ticket = load_file(self.folder / "tickets/init.safetensors"), load_masks(self._ticket(level))
+            for name in (_INITIAL, _ticket(level)):
+                disk.check(self.folder / name, files.get(name), thorough=True)
+            ticket = load_file(self.folder / _INITIAL), load_masks(self.folder / _ticket(level))
+            self.evaluations, self.summaries = (_rows_before(self.folder / name, level) for name in _TABLES)
         except Exception as error:  # whatever is wrong with a file, the cell can be computed again
             self.log(f"level {level} cannot be gone on from: {error}")
             return None
-        self.evaluations, self.summaries = evaluations, summaries
+        self.files = dict(files)
         return ticket
 
     def save_initial(self, weights: Tensors) -> None:
         """Write the weights that every level rewinds to."""
-        (self.folder / "tickets").mkdir(exist_ok=True)
+        self._make_tickets()
         contiguous = {name: value.contiguous() for name, value in weights.items()}
-        write(self.folder / "tickets/init.safetensors", lambda path: save_file(contiguous, path))
+        config = {name: noted for name, noted in self.status().get("files", {}).items() if name == "config.yaml"}
+        self.files = config | {_INITIAL: disk.write(self.folder / _INITIAL, save(contiguous))}
 
     def save_level(self, done: LevelDone, status: str, error: str | None) -> None:
         """Write a finished level: the next level's masks, the rows, and last the status that makes it count."""
         if done.next_masks is not None:
-            save_masks(done.next_masks, self._ticket(done.level + 1))
+            self._make_tickets()
+            name = _ticket(done.level + 1)
+            self.files[name] = save_masks(done.next_masks, self.folder / name)
         self.evaluations += done.evaluations
         self.summaries += done.summaries
-        for name, rows, schema in (("evaluations", self.evaluations, EVALUATIONS), ("levels", self.summaries, LEVELS)):
-            table = pa.Table.from_pylist(rows, schema=schema)
-            write(self.folder / f"{name}.parquet", functools.partial(pq.write_table, table))
+        for (name, schema), rows in zip(_TABLES.items(), (self.evaluations, self.summaries), strict=True):
+            self.files[name] = disk.write(self.folder / name, _table(rows, schema))
         seconds = float(self.status().get("seconds", 0.0)) + sum(row["seconds"] for row in done.summaries)
-        self.set_status(status, level=done.level, error=error, seconds=seconds)
+        self.set_status(status, level=done.level, error=error, seconds=seconds, files=self.files)
 
-    def _ticket(self, level: int) -> Path:
-        return self.folder / f"tickets/level_{level:02d}.safetensors"
+    def _broken(self, status: Mapping[str, Any], files: Mapping[str, Noted]) -> dict[str, BrokenFileError]:
+        """Return file -> what is wrong with it, of those that a finished cell has or another one goes on from."""
+        finished, level = status["status"] in FINISHED, status["level"] + 1
+        names = [*files] if finished else ["config.yaml"] * ("config.yaml" in files)
+        if not finished and level:
+            names += [_INITIAL, _ticket(level), *_TABLES]
+        broken = {}
+        for name in names:
+            try:
+                if name in _TABLES and not finished:
+                    _rows_before(self.folder / name, level)
+                else:
+                    disk.check(self.folder / name, files.get(name), thorough=not finished)
+                    if name not in files:
+                        _try_to_load(self.folder / name)
+            except BrokenFileError as error:
+                broken[name] = error
+        return broken
 
+    def _make_tickets(self) -> None:
+        disk.make(self.folder / "tickets")
 
-def save_checkpoint(study: Path, stack: str, checkpoint: Checkpoint) -> None:
-    """Write the state of a stack in the middle of a level, over its last one."""
-    facts = {"level": checkpoint.level, "step": checkpoint.step, "seconds": checkpoint.seconds, "rows": checkpoint.rows}
-    tensors = {name: value.contiguous() for name, value in checkpoint.tensors.items()}
-    path = _checkpoint_path(study, stack)
-    path.parent.mkdir(exist_ok=True)
-    write(path, lambda aside: save_file(tensors, aside, metadata={"checkpoint": json.dumps(facts)}))
-
-
-def load_checkpoint(study: Path, stack: str) -> Checkpoint | None:
-    """Return what a stack was last in the middle of; None if nothing, or nothing that can be read."""
-    try:
-        with safe_open(_checkpoint_path(study, stack), framework="pt") as file:
-            facts = json.loads(file.metadata()["checkpoint"])
-            return Checkpoint(**facts, tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except Exception:  # missing, torn or foreign: the level is begun again
-        return None
-
-
-def drop_checkpoint(study: Path, stack: str) -> None:
-    """Forget what a stack was in the middle of."""
-    _checkpoint_path(study, stack).unlink(missing_ok=True)
-
-
-def drop_leftovers(study: Path) -> None:
-    """Remove what killed processes were writing beside the checkpoints. Only for who holds the whole study."""
-    folder = study / ".stacks"
-    for path in folder.glob(".*"):
-        path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # other stacks are in the middle of a level, or there never were any
-        folder.rmdir()
+    def _drop_results(self) -> None:
+        for name in ("status.json", *_TABLES):
+            disk.remove(self.folder / name)
+        disk.remove(self.folder / "tickets")
 
 
-def _checkpoint_path(study: Path, stack: str) -> Path:
-    return study / ".stacks" / f"{stack}.safetensors"
-
-
-def save_masks(masks: Tensors, path: Path) -> None:
-    """Write masks of zeros and ones at one bit a weight, first weight in the highest bit."""
+def save_masks(masks: Tensors, path: Path) -> Noted:
+    """Write masks of zeros and ones at one bit a weight, first weight in the highest bit; returns what to note."""
     packed = {name: torch.from_numpy(np.packbits(mask.flatten().numpy() != 0)) for name, mask in masks.items()}
     # One entry: safetensors writes several in any order, and equal masks should be equal files.
     shapes = {"shapes": json.dumps({name: list(mask.shape) for name, mask in masks.items()})}
-    path.parent.mkdir(exist_ok=True)
-    write(path, lambda aside: save_file(packed, aside, metadata=shapes))
+    return disk.write(path, save(packed, metadata=shapes))
 
 
 def load_masks(path: Path) -> Tensors:
@@ -157,9 +195,38 @@ def load_masks(path: Path) -> Tensors:
     return masks
 
 
+def _ticket(level: int) -> str:
+    return f"tickets/level_{level:02d}.safetensors"
+
+
+def _try_to_load(path: Path) -> None:
+    """Raise BrokenFileError for a ticket that cannot be read, where an older record has no SHA-256 of it."""
+    try:
+        load_file(path)
+    except Exception as error:
+        raise BrokenFileError("is no ticket, or not whole") from error
+
+
+def _table(rows: list[Row], schema: pa.Schema) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, write_page_checksum=True)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
 def _rows_before(path: Path, level: int) -> list[Row]:
-    rows: list[Row] = pq.read_table(path).to_pylist()
+    """Return the rows of the levels before `level`. Raises BrokenFileError unless all of them are there."""
+    try:
+        table = pq.read_table(pa.BufferReader(disk.read(path)), page_checksum_verification=True)
+    except FileNotFoundError as error:
+        raise BrokenFileError("is missing") from error
+    except BrokenFileError:
+        raise
+    except Exception as error:
+        raise BrokenFileError("is no Parquet file, or not whole") from error
+    if not table.schema.equals(_TABLES[path.name]):
+        raise BrokenFileError("does not have the columns of this version")
+    rows: list[Row] = table.to_pylist()
     kept = [row for row in rows if row["level"] < level]
     if {row["level"] for row in kept} != set(range(level)):
-        raise ValueError(f"{path.name} lacks rows of a finished level")
+        raise BrokenFileError("lacks rows of a finished level")
     return kept

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +14,19 @@ from omegaconf import DictConfig
 
 from ltsweep.build import check_configs, data_key, lengths, load_data, make, member_of, program_of
 from ltsweep.cell import Cell
+from ltsweep.checkpoints import checkpoint_path, drop_checkpoint, drop_leftovers, load_checkpoint, save_checkpoint
+from ltsweep.claim import claim
 from ltsweep.data import Dataset
-from ltsweep.display import Display, Event
-from ltsweep.errors import UserError
-from ltsweep.folder import FINISHED, claim
+from ltsweep.disk import set_aside
+from ltsweep.display import Display, Event, Note
+from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
+from ltsweep.folder import FINISHED
 from ltsweep.levels import Checkpoint, Member, Program, Progress, run_levels
+from ltsweep.memory import free_for_stacks
 from ltsweep.method import IMP
-from ltsweep.memory import free_bytes
 from ltsweep.packing import count, find_devices, largest_stack, pack, stack_id
 from ltsweep.provenance import hardware, versions
-from ltsweep.records import CellRecords, drop_checkpoint, drop_leftovers, load_checkpoint, save_checkpoint
+from ltsweep.records import CellRecords
 from ltsweep.watch import take_over
 from ltsweep.workers import cores, run_jobs
 
@@ -67,7 +71,8 @@ class Job:
 def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
     """Bring every cell to its end and return key -> status. Finished cells are left as they are.
 
-    Raises UserError, before any work, for whatever is wrong with the configs, the data or the study's folder.
+    Raises UserError, before any work, for whatever is wrong with the configs, the data or the study's folder; and
+    CannotWriteError, at any time, when the disk takes no more.
     """
     cells = list({cell.key: cell for cell in cells}.values())
     devices = find_devices(settings.device)
@@ -76,15 +81,16 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
     check_configs(cells)
     data = load_data(_unfinished(cells, settings), settings.data_dir)
     with contextlib.ExitStack() as held:
-        for folder in (settings.study,) if settings.claim is None else settings.claim:
-            held.enter_context(claim(folder))
+        held.enter_context(claim(*((settings.study,) if settings.claim is None else settings.claim)))
         if settings.claim is None:
             take_over(settings.study, [cell.key for cell in _unfinished(cells, settings)])
+            drop_leftovers(settings.study)
+        broken = _repaired(cells, settings)
+        if broken:
+            data = load_data(_unfinished(cells, settings), settings.data_dir)
         # Again, now that no other command can change it.
-        free = _free(devices[0], workers, data)
-        stacks = stacks_of(
-            cells, settings, lambda cell: given or largest_stack(cell, devices[0].type, free), workers
-        )
+        free = free_for_stacks(devices[0], workers, data.values())
+        stacks = stacks_of(cells, settings, lambda cell: given or largest_stack(cell, devices[0].type, free), workers)
         todo = [cell for stack in stacks for cell in stack]
         names = [_stack_name(settings, stack) for stack in stacks]
         for name, stack in zip(names, stacks, strict=True):
@@ -100,35 +106,59 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
         ]
         totals = {cell.key: _network_steps(cell, data, settings) for cell in todo}
         with Display(cells, totals, settings.study, settings.force) as display:
+            for line in broken:
+                display.note(line)
             for job, event in run_jobs(jobs, run_stack, data, workers):
+                if isinstance(event, CannotWriteError):
+                    raise event
                 for shown in [event] if event else _died(job):
                     display.show(shown)
         if settings.claim is None:
-            drop_leftovers(settings.study)
+            drop_leftovers(settings.study)  # and the folder itself, now that it is empty
         return {cell.key: _status(settings.study, cell) for cell in cells}
 
 
-def run_stack(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event]:
+def run_stack(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event | Note | CannotWriteError]:
     """Run one stack of cells, writing their records and yielding what happens.
 
-    An error is logged in full with its cell. It is first tried which cell it belongs to: the stack is halved and each
-    half goes on from its last level, so that one bad cell fails alone.
+    An error is logged in full with its cell. It is first tried which cell it belongs to, or whether the memory suffices
+    for fewer: the stack is halved and each half goes on from its last level, so that one bad cell fails alone. A disk
+    that takes no more is no cell's error: that is yielded, as the last, and nothing more is tried.
     """
     try:
+        yield from _run_or_halve(job, data)
+    except CannotWriteError as error:
+        yield error
+
+
+def _run_or_halve(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event | Note]:
+    try:
         yield from _run_together(job, data)
+        return
+    except CannotWriteError:
+        raise
     except Exception as error:
-        drop_checkpoint(job.study, job.stack)
-        left = [cell for cell in job.cells if _status(job.study, cell)["status"] not in FINISHED]
-        if len(left) > 1:
-            half = len(left) // 2
-            for cells in (tuple(left[:half]), tuple(left[half:])):
-                yield from run_stack(dataclasses.replace(job, cells=cells, stack=stack_id(cells)), data)
-            return
+        reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+    # Not before here: the error held the stack's tensors, and memory may be what there was too little of.
+    gc.collect()
+    if job.device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    drop_checkpoint(job.study, job.stack)
+    left = [cell for cell in job.cells if _status(job.study, cell)["status"] not in FINISHED]
+    if len(left) > 1:
+        note = f"a stack of {len(left)} failed ({' '.join(reason.split())[:200]}); its halves go on apart"
         for cell in left:
-            records = CellRecords(job.study, cell.key)
-            records.log(traceback.format_exc())
-            records.set_status("failed", error=f"{type(error).__name__}: {error}")
-            yield Event(cell.key, "failed")
+            CellRecords(job.study, cell.key).log(note)
+        yield Note(note)
+        half = len(left) // 2
+        for cells in (tuple(left[:half]), tuple(left[half:])):
+            yield from _run_or_halve(dataclasses.replace(job, cells=cells, stack=stack_id(cells)), data)
+        return
+    for cell in left:
+        records = CellRecords(job.study, cell.key)
+        records.log(trace)
+        records.set_status("failed", error=reason)
+        yield Event(cell.key, "failed")
 
 
 def stacks_of(
@@ -167,7 +197,7 @@ def _stack_name(settings: Settings, cells: Sequence[Cell]) -> str:
     return str(statuses[0]["stack"]) if begun and "stack" in statuses[0] else stack_id(cells)
 
 
-def _run_together(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event]:
+def _run_together(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event | Note]:
     records = {cell.key: CellRecords(job.study, cell.key) for cell in job.cells}
     shared = data[data_key(job.cells[0])]
     program = program_of(job.cells[0], shared, torch.device(job.device), job.checkpoint_every)
@@ -176,7 +206,16 @@ def _run_together(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event]:
     if not all(tickets.values()):
         first, tickets = 0, {}
         records = {cell.key: CellRecords(job.study, cell.key) for cell in job.cells}  # without the rows just read
-    checkpoint = load_checkpoint(job.study, job.stack)
+    checkpoint = None
+    try:
+        checkpoint = load_checkpoint(job.study, job.stack)
+    except BrokenFileError as error:
+        path = checkpoint_path(job.study, job.stack)
+        aside = set_aside(path, job.study)
+        note = f"{path} {error}; it was set aside as {aside}, and level {first} is begun again"
+        for record in records.values():
+            record.log(note)
+        yield Note(note)
     members = []
     for cell in job.cells:
         member = member_of(cell, program, *(tickets.get(cell.key) or (None, None)))
@@ -186,7 +225,8 @@ def _run_together(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event]:
         inside = checkpoint is not None and checkpoint.level == first
         where = f"in level {first}" if inside else f"at level {first}"
         record.log(f"starts {where}, in a stack of {len(job.cells)} on {job.device}")
-        record.set_status("running", level=first - 1, error=None, stack=job.stack, **job.provenance)
+        made = {"stack": job.stack, "stack_cells": len(job.cells), "device": job.device, **job.provenance}
+        record.set_status("running", level=first - 1, error=None, **made)
         members.append(member)
     yield from _run_levels(program, members, records, first, job.study, job.stack, checkpoint)
     drop_checkpoint(job.study, job.stack)
@@ -249,12 +289,15 @@ def _died(job: Job) -> Iterator[Event]:
             yield Event(cell.key, "failed")
 
 
-def _free(device: torch.device, workers: int, data: Mapping[str, Dataset]) -> float:
-    """Return the bytes that each worker's stack may take; a GPU holds one stack, and the largest data set with it."""
-    if device.type == "cpu":
-        return free_bytes(device) / workers
-    sizes = [sum(part.nbytes for part in (d.train_x, d.train_y, d.test_x, d.test_y)) for d in data.values()]
-    return free_bytes(device) - max(sizes, default=0)
+def _repaired(cells: Sequence[Cell], settings: Settings) -> list[str]:
+    """Return a line on each file of the cells that was found broken; what cannot do without it is computed again.
+
+    Raises UserError, before anything is changed, where a folder is a link.
+    """
+    folders = {cell.key: CellRecords(settings.study, cell.key) for cell in cells}
+    for records in folders.values():
+        records.need_folders()
+    return [] if settings.force else [line for cell in cells for line in folders[cell.key].repair(cell)]
 
 
 def _unfinished(cells: Sequence[Cell], settings: Settings) -> list[Cell]:

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from ltsweep import ledger, slurm
 from ltsweep.cell import Cell
+from ltsweep.claim import claim
 from ltsweep.display import labels
 from ltsweep.errors import UserError
-from ltsweep.folder import claim
 from ltsweep.watch import Standing, Watch, cancel
 
 

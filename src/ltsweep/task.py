@@ -13,8 +13,9 @@ from typing import Any
 from submitit.core.utils import DelayedSubmission, UncompletedJobError
 
 from ltsweep.cell import Cell
-from ltsweep.errors import UserError
-from ltsweep.folder import CellFolder, claim
+from ltsweep.claim import claim
+from ltsweep.errors import CannotWriteError, UserError
+from ltsweep.folder import CellFolder
 from ltsweep.provenance import changed
 
 # Seconds that a requeued task waits for the locks of its former self, which a lost node may keep for a while.
@@ -46,6 +47,8 @@ class Task:
         except UserError as error:
             _fail(folders, str(error))
             raise
+        except CannotWriteError:
+            raise  # nor could it be written down; who waits for the task notes that it is gone
         except Exception as error:
             for folder in folders:
                 folder.log(traceback.format_exc())
@@ -69,10 +72,8 @@ class Task:
         settings = dict(self.settings)
         if settings["workers"] == "auto" and settings["device"] == "cpu":
             settings["workers"] = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))  # not all cores are the task's
-        with contextlib.ExitStack() as held:
-            for cell in cells:
-                held.enter_context(claim(self.study / cell.key, _LOCKS))
-            settings["data_dir"] = Path(settings["data_dir"])
+        settings["data_dir"] = Path(settings["data_dir"])
+        with claim(*(self.study / cell.key for cell in cells), wait=_LOCKS):
             statuses = run(cells, Settings(self.study, **settings, claim=()))
         return {key: str(status["status"]) for key, status in statuses.items()}
 

@@ -12,9 +12,10 @@ from rich.text import Text
 
 from ltsweep import ledger, slurm
 from ltsweep.cell import Cell
+from ltsweep.claim import claim
 from ltsweep.display import Display, Event
 from ltsweep.errors import UserError
-from ltsweep.folder import FINISHED, CellFolder, claim
+from ltsweep.folder import FINISHED, CellFolder
 from ltsweep.slurm import TaskState
 
 # Seconds that a network file system is given to show the last record of a task that has ended.

@@ -220,8 +220,8 @@ def write_idx(path, shape):
     path.write_bytes(header + bytes(math.prod(shape)))
 
 
-def fake_mnist(folder, train=60_000, test=10_000, side=28):
-    raw = folder / "MNIST/raw"
+def fake_mnist(folder, train=60_000, test=10_000, side=28, kind="MNIST"):
+    raw = folder / kind / "raw"
     raw.mkdir(parents=True)
     for stem, examples in (("train", train), ("t10k", test)):
         write_idx(raw / f"{stem}-images-idx3-ubyte", (examples, side, side))
@@ -259,9 +259,16 @@ def test_mnist_files_that_cannot_be_read(command, no_network, spoil):
     "sizes", [{"train": 100}, {"test": 100}, {"side": 14}], ids=["few to train", "few to test", "small pictures"]
 )
 def test_mnist_files_that_are_not_whole(command, no_network, sizes):
-    fake_mnist(command.folder / "data", **{"train": 60_000, "test": 10_000} | sizes)
+    """Of KMNIST, whose files without the compressed ones have no checksum to be held against."""
+    fake_mnist(command.folder / "data", **{"train": 60_000, "test": 10_000} | sizes, kind="KMNIST")
+    ended = command.inside(*with_quick(["dataset=kmnist"]), code=2)
+    assert_refused(ended, ["data/KMNIST/raw", "not whole", "dataset=digits"])
+
+
+def test_whole_files_that_are_not_mnists(command, no_network):
+    fake_mnist(command.folder / "data")
     ended = command.inside(*with_quick(["dataset=mnist"]), code=2)
-    assert_refused(ended, ["data/MNIST/raw", "not whole", "dataset=digits"])
+    assert_refused(ended, ["data/MNIST/raw/train-images-idx3-ubyte is not MNIST's", "SHA-256", "dataset=digits"])
 
 
 def test_one_mnist_file_missing(command, no_network):
@@ -273,6 +280,6 @@ def test_one_mnist_file_missing(command, no_network):
 
 def test_whole_files_are_read(command, no_network):
     """The fakes above are refused for what is wrong with them, and not for being fakes."""
-    fake_mnist(command.folder / "data")
-    ended = command.inside(*with_quick(["dataset=mnist"]), "batch_size=16", "validation=59000")
+    fake_mnist(command.folder / "data", kind="KMNIST")
+    ended = command.inside(*with_quick(["dataset=kmnist"]), "batch_size=16", "validation=59000")
     assert "1 done" in ended.out

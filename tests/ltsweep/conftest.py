@@ -1,7 +1,9 @@
 """A small data set, small models, configs without the command, and runs of the level loop that are watched."""
 
+import contextlib
 import functools
 import math
+import resource
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -196,3 +198,19 @@ def run():
         )
 
     return run_all
+
+
+@pytest.fixture
+def no_room():
+    """Return a function: within it, files cannot grow beyond so many bytes, as where a disk or a quota is full."""
+
+    @contextlib.contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores SIGXFSZ: writing fails with EFBIG
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

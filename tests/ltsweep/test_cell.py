@@ -299,7 +299,15 @@ def test_the_largest_stack_of_a_model_is_no_part_of_its_key(compose):
     assert (one.largest_stack["cpu"], other.largest_stack["cpu"]) == (3, 4)
 
 
-@pytest.mark.parametrize("value", ["3", "{cpu: 0}", "{gpu: 3}", "{cpu: many}", "[3]"])
-def test_a_largest_stack_that_is_none_is_refused(compose, value):
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.largest_stack=3",
+        "model.largest_stack.cpu=0",
+        "model.largest_stack.cpu=many",
+        "+model.largest_stack.gpu=3",
+    ],
+)
+def test_a_largest_stack_that_is_none_is_refused(compose, override):
     with pytest.raises(UserError, match=r"model.largest_stack=.* is out of range"):
-        from_config(compose(f"model.largest_stack={value}"))
+        from_config(compose(override))

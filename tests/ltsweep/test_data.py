@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import struct
 
 import numpy as np
@@ -76,8 +77,8 @@ def write_mnist(tmp_path, monkeypatch):
 
     monkeypatch.setattr(datasets.MNIST, "download", no_download)
 
-    def write(train=60_000, test=10_000, **other):
-        raw = tmp_path / "MNIST/raw"
+    def write(train=60_000, test=10_000, kind="KMNIST", **other):
+        raw = tmp_path / kind / "raw"
         raw.mkdir(parents=True)
         contents = [pictures(train, 51), labels(train), pictures(test, 255), labels(test)]
         for name, content in zip(FILES, contents, strict=True):
@@ -89,7 +90,7 @@ def write_mnist(tmp_path, monkeypatch):
 
 def test_files_in_torchvisions_layout_are_used_as_they_are_and_normalized(write_mnist):
     folder = write_mnist()
-    data = torchvision_mnist(folder, "MNIST", mean=0.1, std=0.4)
+    data = torchvision_mnist(folder, "KMNIST", mean=0.1, std=0.4)
     assert data.train_x.shape == (60_000, 1, 28, 28)
     assert data.test_x.shape == (10_000, 1, 28, 28)
     assert data.train_x.dtype == torch.float32
@@ -100,7 +101,7 @@ def test_files_in_torchvisions_layout_are_used_as_they_are_and_normalized(write_
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == sorted(FILES)
 
 
-def refused(folder, kind="MNIST"):
+def refused(folder, kind="KMNIST"):
     with pytest.raises(UserError) as caught:
         torchvision_mnist(folder, kind)
     text = str(caught.value)
@@ -129,6 +130,50 @@ def test_a_file_of_another_kind_is_one_line(write_mnist):
 @pytest.mark.parametrize("sizes", [(59_999, 10_000), (60_000, 100)])
 def test_too_few_examples_are_one_line(write_mnist, sizes):
     assert "is not whole" in refused(write_mnist(*sizes))
+
+
+def test_whole_files_that_are_not_mnists_are_refused_by_name(write_mnist):
+    folder = write_mnist(kind="MNIST")
+    first = folder / "MNIST/raw" / FILES[0]
+    assert refused(folder, "MNIST").startswith(f"{first} is not MNIST's, or truncated: its SHA-256 is ")
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_bit_of_mnist_is_refused_by_name(mnist_dir, tmp_path, name):
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for other in FILES:
+        (raw / other).symlink_to(mnist_dir / "MNIST/raw" / other)
+    torchvision_mnist(tmp_path, "MNIST")
+    content = bytearray((raw / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (raw / name).unlink()
+    (raw / name).write_bytes(content)
+    assert refused(tmp_path, "MNIST").startswith(f"{raw / name} is not MNIST's")
+
+
+def test_files_are_held_against_the_compressed_ones_beside_them(write_mnist, monkeypatch):
+    """Torchvision leaves what it downloaded, and publishes the MD5 sums of that."""
+    from torchvision import datasets
+
+    folder = write_mnist()
+    raw = folder / "KMNIST/raw"
+    (raw / f"{FILES[2]}.gz").write_bytes(gzip.compress(b"something else"))
+    assert f"the MD5 of {FILES[2]}.gz beside it is not 5c965bf0a639b31b8f53240b1b52f4d7" in refused(folder)
+    compressed = {name: gzip.compress((raw / name).read_bytes(), 1) for name in FILES}
+    published = [(f"{name}.gz", hashlib.md5(content).hexdigest()) for name, content in compressed.items()]
+    monkeypatch.setattr(datasets.KMNIST, "resources", published)
+    for name, content in compressed.items():
+        (raw / f"{name}.gz").write_bytes(content)
+    torchvision_mnist(folder, "KMNIST")
+    (raw / FILES[3]).write_bytes(labels(10_000)[:-1] + b"\x00")
+    assert f"{FILES[3]}.gz beside it holds another file" in refused(folder)
+
+
+def test_a_data_set_of_another_kind_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"^dataset.kind=../CIFAR10 is unknown; choose MNIST, FashionMNIST, KMNIST$"):
+        torchvision_mnist(tmp_path, "../CIFAR10")
 
 
 @pytest.mark.mnist

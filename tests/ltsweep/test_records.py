@@ -2,8 +2,6 @@ import json
 import math
 import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,13 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from safetensors.torch import load_file
 
-from ltsweep import records
+from ltsweep import disk
 from ltsweep.cell import SCHEMA, Cell
-from ltsweep.errors import UserError
-from ltsweep.folder import claim
-from ltsweep.levels import Checkpoint, LevelDone
+from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
+from ltsweep.levels import LevelDone
 from ltsweep.method import IMP
-from ltsweep.records import CellRecords, load_checkpoint, load_masks, save_checkpoint, save_masks
+from ltsweep.records import CellRecords, _rows_before, load_masks, save_masks
 
 KEY = "0123456789abcdef"
 CELL = Cell({"seed": 0, "levels": 2, "lr": {"name": "constant", "value": 0.1}}, KEY)
@@ -163,23 +160,19 @@ def test_a_status_keeps_the_fields_not_given(tmp_path):
     assert status["schema"] == SCHEMA
 
 
-@pytest.mark.parametrize("moment", ["while writing", "before the move"])
-def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside_it(finished, monkeypatch, moment):
+def test_a_write_that_fails_leaves_what_was_there_whole_and_nothing_beside_it(finished, no_room):
     folder, _, done = finished
     before = {name: (folder / name).read_bytes() for name in files(folder)}
-
-    def fail(*_, **__):
-        raise OSError("disk full")
-
-    if moment == "while writing":
-        monkeypatch.setattr(records.pq, "write_table", lambda table, path: (path.write_bytes(b"half"), fail()))
-    else:
-        monkeypatch.setattr("os.fsync", fail)
     cell_records = CellRecords(folder.parent, KEY)
     cell_records.resume(2)
-    with pytest.raises(OSError, match="disk full"):
+    with (
+        no_room(1000),
+        pytest.raises(CannotWriteError, match=rf"^{folder}/evaluations.parquet cannot be written: File too large$"),
+    ):
         cell_records.save_level(done[KEY, 2], "running", None)
     assert {name: (folder / name).read_bytes() for name in files(folder)} == before
+    cell_records.save_level(done[KEY, 2], "done", None)
+    assert cell_records.status()["level"] == 2
 
 
 def test_the_status_that_makes_a_level_count_is_written_last(finished, monkeypatch):
@@ -269,39 +262,6 @@ def test_rows_that_lack_a_finished_level_cannot_be_gone_on_from(finished):
     assert CellRecords(folder.parent, KEY).resume(3) is None
 
 
-CHECKPOINT = Checkpoint(
-    level=2,
-    step=7,
-    seconds=0.1,
-    rows={"a": [{"arm": "ticket", "train_loss": 0.1, "val_loss": math.inf}], KEY: []},
-    tensors={"params/w": torch.rand(3, 4, 5).mT, "optimizer/0/step": torch.tensor(7.0), "buffers/n": torch.arange(3)},
-)
-
-
-def test_a_checkpoint_comes_back_as_it_was(tmp_path):
-    save_checkpoint(tmp_path, "stack", CHECKPOINT)
-    found = load_checkpoint(tmp_path, "stack")
-    assert (found.level, found.step, found.seconds, found.rows) == (2, 7, 0.1, CHECKPOINT.rows)
-    assert list(found.rows) == list(CHECKPOINT.rows)
-    assert set(found.tensors) == set(CHECKPOINT.tensors)
-    for name, tensor in CHECKPOINT.tensors.items():
-        assert torch.equal(found.tensors[name], tensor)
-        assert found.tensors[name].dtype == tensor.dtype
-    assert load_checkpoint(tmp_path, "other") is None
-
-
-def test_a_checkpoint_with_rows_that_are_nan_comes_back(tmp_path):
-    save_checkpoint(tmp_path, "stack", Checkpoint(0, 1, 0.0, {KEY: [{"val_loss": math.nan}]}, {"w": torch.ones(1)}))
-    assert math.isnan(load_checkpoint(tmp_path, "stack").rows[KEY][0]["val_loss"])
-
-
-@pytest.mark.parametrize("left", [0, 0.1, 0.5, 0.99, "missing", "other"])
-def test_a_torn_checkpoint_is_none(tmp_path, left):
-    save_checkpoint(tmp_path, "stack", CHECKPOINT)
-    spoil(tmp_path / ".stacks/stack.safetensors", left)
-    assert load_checkpoint(tmp_path, "stack") is None
-
-
 def test_a_torn_status_reads_as_nothing_done_wherever_it_is_cut(finished):
     folder, _, _ = finished
     content = (folder / "status.json").read_bytes()
@@ -331,66 +291,6 @@ def test_a_level_whose_loss_is_nan_can_be_read_back(tmp_path, finished):
     assert row["test_loss"] == level.evaluations[0]["test_loss"]
 
 
-# -- the claim on a study
-
-HOLDER = """
-import sys
-from pathlib import Path
-from ltsweep.folder import claim
-with claim(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def holder(tmp_path):
-    """Return a process that holds a study until its input ends."""
-    command = [sys.executable, "-c", HOLDER, str(tmp_path / "study")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
-
-
-def test_a_study_held_by_another_process_is_refused_and_free_when_that_process_dies(tmp_path, holder):
-    study = tmp_path / "study"
-    for _ in range(2):
-        with (
-            pytest.raises(UserError, match=rf"{study} is being computed by process {holder.pid} on ") as caught,
-            claim(study),
-        ):
-            pass
-        assert "\n" not in str(caught.value)
-    with claim(tmp_path / "other"):
-        pass
-    holder.kill()
-    holder.wait()
-    with claim(study):
-        assert f"process {os.getpid()}" in (study / ".owner").read_text()
-
-
-def test_a_claim_ends_with_its_block_even_by_an_exception(tmp_path):
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="inside"), claim(tmp_path / "study"):
-            raise RuntimeError("inside")
-    with claim(tmp_path / "study"), pytest.raises(UserError, match="is being computed by"), claim(tmp_path / "study"):
-        pass
-
-
-def test_a_refused_claim_does_not_take_the_holders_name_away(tmp_path):
-    with claim(tmp_path):
-        for _ in range(2):
-            with pytest.raises(UserError, match=f"process {os.getpid()}"), claim(tmp_path):
-                pass
-
-
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be written .*study=NAME$"), claim(tmp_path / "file/study"):
-        pass
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -407,3 +307,183 @@ def test_a_foreign_status_reads_as_nothing_done(tmp_path, text):
     (tmp_path / KEY).mkdir()
     (tmp_path / KEY / "status.json").write_text(text)
     assert CellRecords(tmp_path, KEY).status() == {"status": "pending", "level": -1}
+
+
+# -- nothing wrong kept
+
+
+def flips(content, count=300):
+    """Return copies of `content`, each with one bit of it the other way round: some of its bits, evenly spread."""
+    total = len(content) * 8
+    for bit in range(0, total, max(1, total // count)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bytes(flipped)
+
+
+def repaired(folder):
+    return CellRecords(folder.parent, KEY).repair(CELL)
+
+
+def test_nothing_is_found_where_nothing_is_wrong(finished):
+    folder, _, done = finished
+    before = {name: (folder / name).read_bytes() for name in files(folder)}
+    assert repaired(folder) == []
+    cell_records = CellRecords(folder.parent, KEY)
+    cell_records.resume(2)
+    cell_records.save_level(done[KEY, 2], "done", None)
+    assert repaired(folder) == []
+    assert set(cell_records.status()["files"]) == {*files(folder)} - {"status.json"}
+    assert before["config.yaml"] == (folder / "config.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "done", "diverged"])
+@pytest.mark.parametrize("name", ["status.json", *NEEDED])
+@pytest.mark.parametrize("left", [0, 0.1, 0.99, "missing", "other"])
+def test_a_broken_file_is_named_set_aside_and_its_cell_begun_again(finished, name, left, status):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).set_status(status)
+    spoil(folder / name, left)
+    if (name, left) == ("status.json", "missing"):
+        assert repaired(folder) == []
+        return
+    spoilt = b"" if left == "missing" else (folder / name).read_bytes()
+    (line,) = repaired(folder)
+    assert line.startswith(f"{folder / name} ")
+    assert line.endswith("its cell is computed again")
+    assert line in (folder / "cell.log").read_text()
+    if left != "missing":
+        assert (folder / ".broken" / name.split("/")[-1]).read_bytes() == spoilt
+        assert "set aside as .broken/" in line
+    assert CellRecords(folder.parent, KEY).status() == {"status": "pending", "level": -1}
+    assert {name for name in files(folder) if ".broken" not in name} == {"config.yaml", "cell.log"}
+    assert repaired(folder) == []
+
+
+@pytest.mark.parametrize("status", ["running", "done"])
+def test_a_broken_config_is_set_aside_and_written_anew(finished, status):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).set_status(status)
+    (folder / "config.yaml").write_text("seed: 1\n")
+    (line,) = repaired(folder)
+    assert line.endswith("it was set aside as .broken/config.yaml, and it was written anew")
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == CELL.config
+    assert (folder / ".broken/config.yaml").read_text() == "seed: 1\n"
+    found = CellRecords(folder.parent, KEY).status()
+    assert (found["status"], found["level"]) == (status, 1)
+    assert repaired(folder) == []
+
+
+@pytest.mark.parametrize("status", ["running", "done"])
+@pytest.mark.parametrize("name", ["tickets/init.safetensors", "tickets/level_02.safetensors"])
+def test_no_bit_of_a_ticket_changes_unnoticed(finished, name, status):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).set_status(status)
+    noted = CellRecords(folder.parent, KEY).status()
+    content = (folder / name).read_bytes()
+    tried = 0
+    for flipped in flips(content):
+        (folder / name).write_bytes(flipped)
+        with pytest.raises(BrokenFileError, match="SHA-256"):
+            disk.check(folder / name, noted["files"][name], thorough=status == "running")
+        tried += 1
+    assert tried >= 300
+    assert len(repaired(folder)) == 1
+
+
+@pytest.mark.parametrize("name", ["evaluations.parquet", "levels.parquet"])
+def test_no_bit_of_a_table_that_is_gone_on_from_changes_a_number(finished, name):
+    """A table may be newer than the status that counts its level, so it must be checked by itself."""
+    folder, _, _ = finished
+    content, rows = (folder / name).read_bytes(), _rows_before(folder / name, 2)
+    noticed = 0
+    for flipped in flips(content, 600):
+        (folder / name).write_bytes(flipped)
+        try:
+            assert _rows_before(folder / name, 2) == rows
+        except BrokenFileError:
+            noticed += 1
+    assert noticed > 200
+
+
+def test_no_bit_of_a_status_changes_what_it_says(finished):
+    folder, _, _ = finished
+    status, content = CellRecords(folder.parent, KEY).status(), (folder / "status.json").read_bytes()
+    for flipped in flips(content, 600):
+        (folder / "status.json").write_bytes(flipped)
+        found = CellRecords(folder.parent, KEY).status()
+        assert found == {"status": "pending", "level": -1} or status.items() <= found.items()
+
+
+def test_records_without_checksums_are_read_as_older_ones(finished):
+    folder, _, done = finished
+    status = json.loads((folder / "status.json").read_text())
+    older = {name: value for name, value in status.items() if name not in ("files", "sha256")}
+    (folder / "status.json").write_text(json.dumps(older))
+    assert repaired(folder) == []
+    cell_records = CellRecords(folder.parent, KEY)
+    assert cell_records.resume(2) is not None
+    cell_records.save_level(done[KEY, 2], "done", None)
+    assert repaired(folder) == []
+    assert pq.read_table(folder / "levels.parquet").num_rows == 5
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"), [(SCHEMA + 1, "newer ltsweep .*update"), (SCHEMA - 1, "older .*force=true")]
+)
+def test_records_of_another_version_are_refused_with_what_to_do(finished, schema, text):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).set_status("done", schema=schema)
+    for act in (CellRecords(folder.parent, KEY).status, lambda: repaired(folder)):
+        with pytest.raises(UserError, match=text) as caught:
+            act()
+        assert f"{folder}/status.json" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert ".broken" not in str(files(folder))
+
+
+def test_what_killed_processes_were_writing_is_removed(finished):
+    folder, _, _ = finished
+    before = files(folder)
+    for name in (".status.json.123", "tickets/.level_02.safetensors.4567", "tickets/.tmpAbC123"):
+        (folder / name).write_bytes(b"half")
+    assert repaired(folder) == []
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("name", ["", "tickets"])
+def test_folders_that_are_links_are_refused(finished, tmp_path, name):
+    folder, _, _ = finished
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=rf"^{str(folder / name).rstrip('/')} is a symbolic link"):
+        CellRecords(folder.parent, KEY).need_folders()
+    with pytest.raises(UserError, match=r"is a symbolic link"):
+        CellRecords(folder.parent, KEY).save_initial({}) if name else CellRecords(folder.parent, KEY).plan(CELL)
+
+
+@pytest.mark.parametrize("name", ["status.json", "config.yaml", *NEEDED])
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+def test_what_is_no_file_is_set_aside(finished, tmp_path, name, kind):
+    folder, _, _ = finished
+    elsewhere = tmp_path / "elsewhere"
+    (folder / name).rename(elsewhere)
+    content = elsewhere.read_bytes()
+    if kind == "link":
+        (folder / name).symlink_to(elsewhere)
+    elif kind == "folder":
+        (folder / name).mkdir()
+    else:
+        os.mkfifo(folder / name)
+    (line,) = repaired(folder)
+    assert "is no re" in line  # gular file, adable file
+    assert elsewhere.read_bytes() == content
+    assert os.path.lexists(folder / ".broken" / name.split("/")[-1])
+
+
+def test_a_log_that_is_a_link_is_not_written_through(finished, tmp_path):
+    folder, _, _ = finished
+    (folder / "cell.log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CannotWriteError, match=r"cell.log cannot be written"):
+        CellRecords(folder.parent, KEY).log("text")
+    assert not (tmp_path / "elsewhere").exists()

@@ -6,10 +6,11 @@ import torch
 
 from ltsweep import run as run_module
 from ltsweep.cell import from_config
+from ltsweep.checkpoints import save_checkpoint
 from ltsweep.errors import UserError
 from ltsweep.levels import Checkpoint
 from ltsweep.packing import stack_id
-from ltsweep.records import CellRecords, save_checkpoint
+from ltsweep.records import CellRecords
 from ltsweep.run import Settings, run, settings_from
 
 SMALL = ("dataset=digits", "iterations=4", "levels=2", "batch_size=30")
@@ -129,7 +130,9 @@ def test_an_interrupted_stack_goes_on_from_its_last_level_and_ends_as_if_never_s
 @pytest.mark.parametrize(
     "torn", ["tickets/level_01.safetensors", "tickets/init.safetensors", "evaluations.parquet", "status.json"]
 )
-def test_a_stack_with_a_torn_file_starts_over_and_ends_as_if_never_stopped(cells, settings, tmp_path, saves, torn):
+def test_a_cell_with_a_torn_file_starts_over_alone_and_ends_as_if_never_stopped(
+    cells, settings, tmp_path, saves, torn, capsys
+):
     whole = settings(study=tmp_path / "whole")
     run(cells, whole)
     saves.stop_at = (cells[0].key, 1)
@@ -137,11 +140,16 @@ def test_a_stack_with_a_torn_file_starts_over_and_ends_as_if_never_stopped(cells
         run(cells, settings())
     path = settings().study / cells[1].key / torn
     path.write_bytes(path.read_bytes()[:-20])
+    saves.clear()
     statuses = run(cells, settings())
+    expected = [(cell.key, level) for cell in cells for level in range(3) if level or cell is cells[1]]
+    assert sorted(saves) == sorted(expected)  # its neighbours go on
+    assert f"{path} " in capsys.readouterr().out
+    assert f"{path} " in (settings().study / cells[1].key / "cell.log").read_text()
     for cell in cells:
         assert statuses[cell.key]["status"] == "done"
         for row, again in zip(rows(whole.study, cell), rows(settings().study, cell), strict=True):
-            # whether the torn cell is still stacked with the others is open, so not to the bit
+            # other stacks than of the whole, so not to the bit
             assert again["weights_remaining"] == row["weights_remaining"]
             assert again["train_loss"] == pytest.approx(row["train_loss"], rel=1e-3)
 

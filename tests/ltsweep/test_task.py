@@ -1,4 +1,4 @@
-"""What a task does when it is told to stop; the handlers are real, Slurm's commands are shell commands that end alike."""
+"""What a task does when told to stop; the handlers are real, Slurm's commands are shell commands that end alike."""
 
 import os
 import signal

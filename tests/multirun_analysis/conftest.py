@@ -42,6 +42,9 @@ def _config(overrides: Mapping[str, object]) -> dict[str, object]:
             config[name] = {**config[name], "value" if name in ("lr", "prune_rate") else "name": value}
         else:
             config[name] = value
+    kinds = {"u": "uniform", "n": "normal"}
+    init, (family, _, kind) = config["init"], config["init"]["name"].rpartition("_")
+    config["init"] = {**init, "_target_": f"ltsweep.init.{family}_{kinds.get(kind, 'constant')}"}
     return config
 
 
@@ -117,6 +120,11 @@ def _init(config: Mapping[str, object], key: str) -> dict[str, np.ndarray]:
     return tensors
 
 
+def _largest(weights: np.ndarray, n: int) -> np.ndarray:
+    """Keep the `n` weights of the largest magnitude."""
+    return np.argsort(np.argsort(-np.abs(weights).ravel())).reshape(weights.shape) < n
+
+
 def _write(
     study: Path,
     *,
@@ -140,7 +148,14 @@ def _write(
         levels.to_parquet(folder / "levels.parquet")
     if tickets:
         (folder / "tickets").mkdir()
-        save_file(_init(config, key), folder / "tickets" / "init.safetensors")
+        initial = _init(config, key)
+        save_file(initial, folder / "tickets" / "init.safetensors")
+        for level, counts in enumerate(_counts(config["prune_rate"]["value"], last)):
+            if level:
+                kept = {name: _largest(initial[name], n) for name, n in zip(LAYERS, counts, strict=True)}
+                shapes = {"shapes": json.dumps({name: list(mask.shape) for name, mask in kept.items()})}
+                packed = {name: np.packbits(mask) for name, mask in kept.items()}
+                save_file(packed, folder / "tickets" / f"level_{level:02d}.safetensors", shapes)
     (folder / "status.json").write_text(json.dumps({
         "schema": 1, "key": key, "status": status, "level": last, "levels": config["levels"], "error": error,
         "seconds": 7.5 * (last + 1), "started": "2020-01-01T00:00:00", "updated": "2020-01-01T00:01:00",

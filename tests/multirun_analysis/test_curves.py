@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirun_analysis import curves, view
-from multirun_analysis.errors import AnalysisError
+from multirun_analysis.errors import AnalysisError, NothingToShow
 from multirun_analysis.load import Study, load
 
 VIEW = view.View(col=("lr",), hue=("init",))
@@ -108,12 +108,34 @@ def test_a_draw_without_a_score_leaves_its_cell_without_one() -> None:
     assert (found["mean"].item(), found["n"].item()) == (10.0, 1)
 
 
-@pytest.mark.parametrize(
-    ("levels", "picked"),
-    [([], []), ([0], [0]), ([0, 1], [0, 1]), (range(5), [0, 1, 2, 3, 4]), (range(36), [0, 9, 18, 26, 35])],
-)
-def test_spread_has_the_dense_level_and_the_last(levels: list[int], picked: list[int]) -> None:
-    assert curves.spread(pd.Series(levels, dtype="int64")) == picked
+def test_a_huge_study_has_the_means_of_its_parts(mixed: Study) -> None:
+    done = mixed.levels[mixed.levels["status"].eq("done")].astype({"key": "str"})
+    copies = [done.assign(key=done["key"] + f"-{i}") for i in range(40)]  # 960 cells
+    table = curves.accuracy_vs_remaining(pd.concat(copies, ignore_index=True), VIEW)
+    one = curves.accuracy_vs_remaining(done, VIEW)
+    assert table["mean"].tolist() == pytest.approx(one["mean"].tolist())
+    assert table["n"].tolist() == [40 * n for n in one["n"]]
+
+
+def test_the_gap_is_training_less_test_accuracy(mixed: Study) -> None:
+    levels = curves.final(mixed.levels)
+    for gap, row in zip(levels["generalization_gap"], mixed.levels.to_dict("records"), strict=True):
+        assert gap == row["final_train_accuracy"] - row["final_test_accuracy"]
+
+
+def test_a_cell_is_seen_at_its_nearest_level_or_not_at_all(mixed: Study) -> None:
+    for wanted in (1.0, 0.5, 0.2, 0.1):
+        found = curves.at_remaining(mixed.levels, VIEW, wanted)
+        expected = {}
+        for row in mixed.levels.to_dict("records"):
+            away = abs(math.log(row["remaining"] / wanted))
+            counts = row["arm"] == "ticket" and row["status"] in ("done", "running") and away <= math.log(1.5)
+            if counts and away < expected.get(row["key"], (math.inf,))[0]:
+                expected[row["key"]] = away, row["level"], row["final_test_accuracy"]
+        got = {key: (level, value) for key, level, value in
+               found[["key", "level", "test_accuracy"]].itertuples(index=False)}  # fmt: skip
+        assert got == {key: (level, value) for key, (_, level, value) in expected.items()}
+    assert found.empty  # no cell has come near 10 %
 
 
 def test_metrics_that_cannot_be_drawn_say_so(write_cell: Callable[..., str], tmp_path: Path) -> None:
@@ -121,8 +143,9 @@ def test_metrics_that_cannot_be_drawn_say_so(write_cell: Callable[..., str], tmp
     levels = load(tmp_path / "made_up").levels
     with pytest.raises(AnalysisError, match=r"no metric 'accuracy': it is one of .*test_accuracy"):
         curves.accuracy_vs_remaining(levels, view.View(metric="accuracy"))
-    for metric in ("val_loss", "early_stop_iteration"):
-        with pytest.raises(AnalysisError, match=rf"{metric} has no value in these records .validation=0"):
-            curves.accuracy_vs_remaining(levels, view.View(metric=metric))
+    for metric, name in {"val_loss": "val loss", "early_stop_iteration": "early stop iteration"}.items():
+        with pytest.raises(NothingToShow, match=rf"{name} has no value in these records .validation=0"):
+            curves.need_metric(levels, metric)
+    curves.need_metric(levels, "test_accuracy")
     with pytest.raises(AnalysisError, match="no band 'sd': it is one of minmax, se, ci"):
         curves.accuracy_vs_remaining(levels, view.View(band="sd"))

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from multirun_analysis import panels, style
 
@@ -65,19 +66,27 @@ def test_percent_marks(remaining: list[float], marks: list[str]) -> None:
     assert [ax.xaxis.get_major_formatter()(at, None) for at in ax.xaxis.get_major_locator()()] == marks
 
 
-def test_percent_is_read_at_a_glance() -> None:
-    assert [panels.percent(at) for at in (1.0, 0.51283, 0.0695, 0.0358, 0.0012)] == [
-        "100",
-        "51.3",
-        "7",
-        "3.6",
-        "0.12",
-    ]
+@pytest.mark.parametrize(
+    ("rows", "cols", "width"),
+    [(1, 1, panels.COLUMN), (1, 3, panels.PAGE), (2, 2, panels.PAGE), (3, 1, panels.PAGE), (6, 5, panels.PAGE)],
+)
+def test_paper_is_as_wide_as_a_column_or_a_page(rows: int, cols: int, width: float) -> None:
+    figure, axes = panels.grid(range(rows), range(cols), ["xavier_u"] * 9, "paper")
+    assert figure.get_figwidth() == width
+    assert axes.shape == (rows, cols)
 
 
-def test_colours_are_distinct_and_controls_are_dashed() -> None:
-    for names in (list("abc"), [f"{i}, {j}" for i in "abc" for j in "wxyz"], [str(i) for i in range(60)]):
-        assert len({tuple(color) for color in style.colors(names)}) == len(names)
-    dashes = style.dashes(["ticket", "reinit", "random_mask", "new", "newer"])
-    assert dashes["ticket"] == "-"
-    assert len(set(dashes.values())) == 5
+@pytest.mark.parametrize("look", ["screen", "paper"])
+def test_a_long_legend_stays_within_its_figure_and_off_the_panels(look: str) -> None:
+    names = [f"initialization_{i}" for i in range(40)]
+    with style.rc(look):
+        figure, axes = panels.grid([""], ["a", "b"], names, look)
+        handles = [Line2D([], [], label=name) for name in names]
+        panels.legend(figure, [("init", handles), ("arm", [Line2D([], [], label="ticket")])], look)
+        panels.note(figure, "One seed. " * 20)
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert (box.x0, box.y0) >= (0, 0)
+    assert (box.x1, box.y1) <= (figure.bbox.x1, figure.bbox.y1)
+    assert not any(box.overlaps(ax.get_tightbbox()) for ax in axes.flat)
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "ticket"

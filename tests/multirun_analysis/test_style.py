@@ -1,6 +1,6 @@
 """Files of one figure: the same bytes each time, fonts embedded, no date."""
 
-
+import pytest
 from matplotlib.figure import Figure
 
 from multirun_analysis import style
@@ -27,3 +27,26 @@ def test_screen_is_png_and_the_same_byte_for_byte() -> None:
     assert written == image("screen")
     assert written.startswith(b"\x89PNG")
     assert b"matplotlib" not in written.lower()
+
+
+def test_colours_are_distinct_and_controls_are_dashed() -> None:
+    for names in (list("abc"), [f"{i}, {j}" for i in "abc" for j in "wxyz"], [str(i) for i in range(60)]):
+        assert len({tuple(color) for color in style.colors(names)}) == len(names)
+    dashes = style.dashes(["ticket", "reinit", "random_mask", "new", "newer"])
+    assert dashes["ticket"] == "-"
+    assert len(set(dashes.values())) == 5
+
+
+@pytest.mark.parametrize(
+    "names",
+    [list("abcdefgh"), [f"init{i}" for i in range(60)], [f"{i}, {j}" for i in "abcd" for j in "stuvwxyz"]],
+)
+def test_sixty_choices_are_told_apart_by_colour_and_marker(names: list[str]) -> None:
+    found = style.looks(names)
+    assert len(set(found)) == len(names)
+    assert all(marker for _, marker in found)
+
+
+def test_steps_of_a_scale_go_from_dark_to_light() -> None:
+    luminance = [0.2126 * r + 0.7152 * g + 0.0722 * b for (r, g, b), _ in style.looks([str(i) for i in range(12)])]
+    assert luminance == sorted(luminance)

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.ltsweep_launcher.compose import compose_cells
 from ltsweep import slurm
 from ltsweep.cell import Cell
-from ltsweep.errors import UserError
 from ltsweep.claim import claim
+from ltsweep.errors import UserError
 from ltsweep.folder import FINISHED, CellFolder
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """What is on the canvas is what is in the table: lines, bands, crosses, hollow markers and triangles."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from multirun_analysis import closing, curves, style
+from multirun_analysis import closing, style
 from multirun_analysis.figures import accuracy_vs_remaining as figure_file
+from multirun_analysis.figures import init_densities
 from multirun_analysis.load import Study, load
 from multirun_analysis.view import View, choose
 
@@ -124,7 +126,7 @@ def test_one_seed_has_no_band_and_one_choice_is_coloured_by_arm(write_cell: Call
     arms = [line for line in ax.lines if line.get_label().startswith("|")]
     assert len({to_rgb(line.get_color()) for line in arms}) == 3
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "arm", "ticket", "random mask", "reinit", "dense (level 0)"
+        "arm", "ticket", "random mask", "reinit", "dense"
     ]  # fmt: skip
 
 
@@ -147,8 +149,7 @@ def test_a_study_whose_cells_all_failed_is_drawn_without_means(write_cell: Calla
 def test_a_cell_at_chance_neither_squashes_the_axis_nor_vanishes(mixed: Study, bad: float) -> None:
     levels = mixed.levels.query("status == 'done' and lr < 0.01").copy()
     levels.loc[levels["init"].eq("kaiming_n") & levels["level"].ge(3), "final_test_accuracy"] = bad
-    view = View(hue=("init",))
-    figure = figure_file.draw(curves.accuracy_vs_remaining(levels, view), view)
+    _, figure = drawn(dataclasses.replace(mixed, levels=levels), View(hue=("init",)))
     (ax,) = shown(figure)
     assert ax.get_ylim()[0] > 0.9
     triangles = [line for line in ax.lines if line.get_label() == "_beyond"]
@@ -163,7 +164,8 @@ def test_sixty_choices_keep_their_legend_beside_the_panel(write_cell: Callable[.
     _, figure = drawn(study, choose(study.cells))
     (ax,) = shown(figure)
     assert len(labels(ax, "init")) == 60
-    assert len({to_rgb(line.get_color()) for line in ax.lines if line.get_label().startswith("init")}) == 60
+    looks = {(to_rgb(line.get_color()), line.get_marker()) for line in ax.lines if line.get_label().startswith("init")}
+    assert len(looks) == 60
     box, legend = ax.get_tightbbox(), figure.legends[0].get_window_extent()
     assert legend.x0 >= box.x1
     assert legend.y0 >= 0
@@ -178,3 +180,14 @@ def test_data_sets_have_panels_of_their_own(write_cell: Callable[..., str], tmp_
     _, figure = drawn(study, choose(study.cells))
     assert [ax.get_title() for ax in shown(figure)] == ["dataset = cifar10", "dataset = mnist"]
     assert labels(shown(figure)[0], "0.") == ["0.2|ticket", "0.5|ticket"]
+
+
+def test_several_studies_are_in_one_figure(write: Callable[..., str], tmp_path: Path) -> None:
+    for name, init in (("a", "xavier_n"), ("b", "xavier_n"), ("b", "kaiming_n")):
+        write(tmp_path / name, init=init, levels=2, epochs=1, tickets=True)
+    study = load(tmp_path / "a", tmp_path / "b")
+    _, figure = drawn(study, choose(study.cells, hue=("study",)))
+    lines = [label for label in labels(shown(figure)[0], "") if "|" in label]
+    assert lines == ["a, xavier_n|ticket", "b, kaiming_n|ticket", "b, xavier_n|ticket"]
+    densities = init_densities.table(study, choose(study.cells))
+    assert densities["init"].unique().tolist() == ["kaiming_n", "xavier_n"]

@@ -38,6 +38,14 @@ def test_nearly_all_weights_have_a_bin_and_zero_is_in_the_middle_of_one(mixed: S
         assert len(rows) % 2 == 1
 
 
+def test_the_theoretical_density_is_what_the_weights_come_to(mixed: Study) -> None:
+    for (_, layer), rows in init_densities(mixed, VIEW).groupby(["init", "layer"], observed=True):
+        n = {"fc1": 300 * 784, "fc2": 300 * 100, "output": 1000}[layer] * rows["cells"].iloc[0]
+        p = rows["theory"] * rows["width"]
+        away = (rows["density"] - rows["theory"]).abs() * rows["width"]
+        assert (away <= 5 * (p * (1 - p) / n) ** 0.5 + 1e-4).all()  # five binomial standard deviations
+
+
 def test_lines_are_outlines_of_the_bins(mixed: Study) -> None:
     table = figure_file.table(mixed, VIEW)
     figure = figure_file.draw(table, VIEW)
@@ -45,7 +53,11 @@ def test_lines_are_outlines_of_the_bins(mixed: Study) -> None:
         figure.draw_without_rendering()
     assert [ax.get_title() for ax in figure.axes] == ["fc1", "fc2", "output"]
     for ax, (_, panel) in zip(figure.axes, table.groupby("layer", observed=True), strict=True):
-        for line, (init, rows) in zip(ax.lines, panel.groupby("init", observed=True), strict=True):
+        drawn_from = [line for line in ax.lines if line.get_label() == "_theory"]
+        for line, (_, rows) in zip(drawn_from, panel.groupby("init", observed=True), strict=True):
+            assert line.get_xydata().tolist() == rows[["value", "theory"]].to_numpy().tolist()
+        drawn = [line for line in ax.lines if line.get_label() != "_theory"]
+        for line, (init, rows) in zip(drawn, panel.groupby("init", observed=True), strict=True):
             assert line.get_label() == init
             assert line.get_ydata()[1:-1].tolist() == rows["density"].tolist()
             assert line.get_xdata()[1:-1] == pytest.approx((rows["value"] - rows["width"] / 2).tolist())

@@ -1,5 +1,6 @@
 """Lines against the iteration: a column a choice where there are few, a column a level where many."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_few_choices_have_a_column_each_and_a_line_a_level(mixed: Study) -> None
     figure = drawn(one, view)
     inits = ["kaiming_n", "kaiming_u", "xavier_n", "xavier_u"]
     assert titles(figure) == [f"init = {init}" for init in inits] * 2
-    assert [ax.get_ylabel() for ax in figure.axes] == ["test accuracy"] * 4 + ["loss"] * 4
+    assert [ax.get_ylabel() for ax in figure.axes] == ["test accuracy", "", "", "", "loss", "", "", ""]
     names = {0: "100 % (dense)", 2: "64.1 %", 3: "51.3 %", 4: "41.1 %", 6: "26.3 %"}
     for i, init in enumerate(inits):
         lines = {line.get_label(): line for ax in (figure.axes[i], figure.axes[4 + i]) for line in ax.lines}
@@ -82,6 +83,11 @@ def test_one_evaluation_without_validation_is_a_marked_point(write_cell: Callabl
     ]
 
 
+def test_levels_are_those_asked_for(mixed: Study) -> None:
+    table = figure_file.table(mixed, dataclasses.replace(VIEW, remaining=(0.27, 0.6, 0.66)))
+    assert table["level"].unique().tolist() == [2, 6]  # 64.1 % and 26.3 %
+
+
 def test_levels_that_differ_in_what_remains_go_by_number(write_cell: Callable[..., str], tmp_path: Path) -> None:
     for prune_rate in (0.2, 0.5):
         write_cell(prune_rate=prune_rate, levels=2, epochs=2)
@@ -93,7 +99,6 @@ def test_levels_that_differ_in_what_remains_go_by_number(write_cell: Callable[..
         "level 0 (dense)",
         "level 1",
         "level 2",
-        "loss",
-        "train",
-        "validation",
+        "training loss",
+        "validation loss",
     ]

@@ -1,0 +1,213 @@
+"""Claim files to claims, field by field; a mistake is one line that names file, key and what is allowed."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from multirun_analysis import curves
+from multirun_analysis.errors import AnalysisError
+from multirun_analysis.pairing import Side
+from multirun_analysis.schema import LEVELS
+
+DIRECTIONS = ("greater", "less", "equal", "not_less", "not_greater")
+WITH_MARGIN = DIRECTIONS[2:]
+AREA = "area"
+METRICS = tuple(curves.metrics(pd.DataFrame(columns=LEVELS.names).rename(columns={"iterations": "iterations_trained"})))
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: in cells `where`, `metric` of each left side less that of its right side lies on one side of `value`.
+
+    compare: pairs of sides, averaged within a seed. remaining: a fraction (the level nearest to it, at most a part
+    `tolerance` off), (high, low) for the mean over levels from high down to low, or `area` for the mean over the log
+    of the weights remaining. direction: `greater` or `less` than value, `equal` to it within margin, `not_less` than
+    value less margin, `not_greater` than value plus margin. relative: differences as parts of the right side.
+    """
+
+    name: str
+    source: str
+    text: str
+    compare: tuple[tuple[Side, Side], ...]
+    remaining: float | Range | str
+    direction: str
+    metric: str = "test_accuracy"
+    where: Mapping[str, object] = field(default_factory=dict)
+    value: float = 0.0
+    margin: float = 0.0
+    relative: bool = False
+    tolerance: float = 0.12
+
+
+def published(own: Sequence[Path] = ()) -> list[Claim]:
+    """Give the published claims that come with the package, and those of `own` files and folders after them."""
+    with resources.as_file(resources.files(__package__)) as folder:
+        return read([folder, *own])
+
+
+def read(paths: Sequence[Path]) -> list[Claim]:
+    """Read claim files, and every `*.yaml` of folders; raises AnalysisError for the first mistake in them."""
+    claims: dict[str, Claim] = {}
+    for path in paths:
+        for file in _files(path):
+            claim = _claim(file)
+            if claim.name in claims:
+                raise AnalysisError(f"{file}: name: there is another claim {claim.name!r}; each has its own name")
+            claims[claim.name] = claim
+    return list(claims.values())
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+        if not found:
+            raise AnalysisError(f"{path}: no claims in this folder; a claim is a file that ends in .yaml")
+        return found
+    if not path.exists():
+        raise AnalysisError(f"{path}: no such file or folder of claims")
+    return [path]
+
+
+def _claim(file: Path) -> Claim:
+    try:
+        found = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise AnalysisError(f"{file}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AnalysisError(f"{file}: not YAML: {' '.join(str(error).split())[:160]}") from None
+    if not isinstance(found, dict):
+        raise AnalysisError(f"{file}: a claim is a mapping with the keys {', '.join(_FIELDS)}")
+    for name in found:
+        if name not in _FIELDS:
+            near = difflib.get_close_matches(str(name), _FIELDS, 1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise AnalysisError(f"{file}: {name}: no such key; {meant}There are {', '.join(_FIELDS)}")
+    for name in _REQUIRED:
+        if name not in found:
+            raise AnalysisError(f"{file}: {name}: missing; it is {_FIELDS[name][1]}")
+    checked = {name: _checked(file, name, value) for name, value in found.items()}
+    if ("margin" in checked) != (checked["direction"] in WITH_MARGIN):
+        says = "missing; it is a number above 0" if checked["direction"] in WITH_MARGIN else "not allowed"
+        raise AnalysisError(
+            f"{file}: margin: {says} where direction is {checked['direction']}; {', '.join(WITH_MARGIN)} take one,"
+            f" the others take value"
+        )
+    return Claim(**checked)
+
+
+def _checked(file: Path, name: str, value: object) -> Any:
+    take, allowed = _FIELDS[name]
+    try:
+        return take(value)
+    except (TypeError, ValueError):
+        shown = " ".join(str(value).split())[:80]
+        raise AnalysisError(f"{file}: {name}: {shown!r} is not allowed; it is {allowed}") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return " ".join(value.split())
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def take(value: object) -> str:
+        if value not in choices:
+            raise ValueError
+        return str(value)
+
+    return take
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _above_0(value: object) -> float:
+    if (found := _number(value)) <= 0:
+        raise ValueError
+    return found
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _part(value: object) -> float:
+    if not 0 < (found := _number(value)) <= 1:
+        raise ValueError
+    return found
+
+
+def _remaining(value: object) -> float | Range | str:
+    if isinstance(value, dict):
+        high, low = _part(value.pop("from")) if "from" in value else 1.0, 0.0
+        if "to" in value:
+            low = _part(value.pop("to"))
+        if value or low >= high:
+            raise ValueError
+        return high, low
+    return AREA if value == AREA else _part(value)
+
+
+def _config(value: object) -> dict[str, object]:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise ValueError
+    for one in value.values():
+        for item in one if isinstance(one, list) else [one]:
+            if not isinstance(item, str | int | float | bool | None):
+                raise ValueError
+    return dict(value)
+
+
+def _side(value: object) -> Side:
+    if value == "dense":
+        return Side(dense=True)
+    config = _config(value)
+    arm = config.pop("arm", "ticket")
+    return Side(config, _text(arm))
+
+
+def _compare(value: object) -> tuple[tuple[Side, Side], ...]:
+    pairs: list[Any] = value if isinstance(value, list) else [value]
+    if not pairs or not all(isinstance(pair, dict) and set(pair) == {"left", "right"} for pair in pairs):
+        raise ValueError
+    found = []
+    for pair in pairs:
+        left, right = _side(pair["left"]), _side(pair["right"])
+        if left.dense:
+            raise ValueError
+        # Against dense, both sides are of the same cells.
+        found.append((left, Side(left.config, dense=True) if right.dense else right))
+    return tuple(found)
+
+
+_FIELDS: dict[str, tuple[Callable[[object], Any], str]] = {
+    "name": (_text, "a short text, its own among all claims"),
+    "source": (_text, "a text: who claims it"),
+    "text": (_text, "a text: the claim in a sentence"),
+    "where": (_config, "a mapping of config columns to a value or a list of values, such as {model: lenet_300_100}"),
+    "compare": (_compare, "left and right, or a list of such pairs; a side is {init: xavier_u}, {arm: reinit} or both,"
+                " {} for all cells; right may be the word dense"),
+    "metric": (_one_of(*METRICS), f"one of {', '.join(METRICS)}"),
+    "remaining": (_remaining, "a fraction above 0 and up to 1, {from: high, to: low} or area"),
+    "direction": (_one_of(*DIRECTIONS), f"one of {', '.join(DIRECTIONS)}"),
+    "value": (_number, "a number: what the difference left less right is held against (default 0)"),
+    "margin": (_above_0, "a number above 0"),
+    "relative": (_flag, "true or false: whether differences are parts of the right side"),
+    "tolerance": (_above_0, "a number above 0: how far off, as a part, the nearest level may be (default 0.12)"),
+}  # fmt: skip
+_REQUIRED = ("name", "source", "text", "compare", "remaining", "direction")

@@ -1,0 +1,162 @@
+"""Claims put to a study: supported, contradicted or undecided, with effect, interval and n. DataFrame in and out."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from multirun_analysis import curves, pairing, statistics, view
+from multirun_analysis.claims.read import AREA, Claim
+from multirun_analysis.pairing import Side
+
+VERDICTS = ("supported", "contradicted", "undecided", "not tested")
+
+_COLUMNS = [
+    "claim", "setting", "verdict", "effect", "low", "high", "n", "left", "right", "remaining", "why"
+]  # fmt: skip
+_ROUNDING = 1e-9
+"""A range takes in its own ends, which a file gives in rounded decimals."""
+
+
+def judge(levels: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
+    """Put claims to the levels table of a study: one row for each claim and setting, in the order of the claims.
+
+    Columns: `claim` (name)`, setting` (values of all else that varies, which are never averaged over)`, verdict` (one
+    of VERDICTS)`, effect` (mean over seeds of left less right)`, low, high` (its 95 % t interval)`, n` (seeds)`, left,
+    right` (means)`, remaining` (where it was looked at)`, why` (what is lacking for a decision, else empty).
+
+    A claim is decided where the whole interval lies on one side of what it says. No correction is made for the number
+    of claims: each was made before these records.
+    """
+    rows = [row for claim in claims for row in _verdicts(levels, claim)]
+    return pd.DataFrame(rows, columns=_COLUMNS).astype({"n": "int64"})
+
+
+def decide(claim: Claim, low: float, high: float) -> str:
+    """Decide a claim by the interval of its effect: `undecided` where the interval crosses a bound of the claim."""
+    at_least, at_most = _bounds(claim)
+    if at_least < low and high < at_most:
+        return "supported"
+    return "contradicted" if high < at_least or low > at_most else "undecided"
+
+
+def _bounds(claim: Claim) -> tuple[float, float]:
+    """Between these the effect has to be for the claim to hold."""
+    below, above = claim.value - claim.margin, claim.value + claim.margin
+    return {
+        "greater": (above, math.inf), "not_less": (below, math.inf),
+        "less": (-math.inf, below), "not_greater": (-math.inf, above),
+        "equal": (below, above),
+    }[claim.direction]  # fmt: skip
+
+
+def _verdicts(levels: pd.DataFrame, claim: Claim) -> list[dict[str, object]]:
+    pairs = _pairs(levels, claim)
+    if isinstance(pairs, str):
+        return [_row(claim, why=pairs)]
+    rows = []
+    for setting, found in pairs.groupby("setting", observed=True, sort=True):
+        looked_at = _at(found, claim)
+        if isinstance(looked_at, str):
+            rows.append(_row(claim, setting=setting, why=looked_at))
+        else:
+            rows.append(_decided(claim, str(setting), looked_at))
+    return rows
+
+
+def _pairs(levels: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
+    """All pairs of the claim, or what it lacks; `pair` numbers those that are averaged within a seed."""
+    here = levels[pairing.holds(levels, claim.where)]
+    if here.empty:
+        return f"no such cells: {_lacking(levels, claim)}"
+    scores = pairing.scores(here, claim.metric)
+    if scores.empty:
+        held_out = (
+            claim.metric.startswith(("best", "early_stop", "val")) and curves.final(here)[claim.metric].isna().all()
+        )
+        return f"{claim.metric} has no value{': no examples were held out' if held_out else ' yet'}"
+    found = []
+    for i, (left, right) in enumerate(claim.compare):
+        pairs = pairing.paired(scores, left, right).assign(pair=i)
+        if pairs.empty:
+            lack = [_said(side) for side in (left, right) if _none(scores, side)]
+            return f"no cells with {' or '.join(lack)}" if lack else f"no {_said(left)} with its {_said(right)} yet"
+        found.append(pairs)
+    every = pd.concat(found, ignore_index=True)
+    if claim.relative:
+        every = every[every["right"].ne(0)].assign(difference=lambda df: df["difference"] / df["right"])
+    return every
+
+
+def _at(pairs: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
+    """Keep, of one setting, the levels that the claim is about, and the seeds that have all of them."""
+    if claim.remaining == AREA:
+        found = statistics.area(pairs, ["setting", "pair"])
+        return _whole(found, ["pair"]) if len(found) else "no seed has reached the deepest level on both sides"
+    if isinstance(claim.remaining, tuple):
+        high, low = claim.remaining
+        found = pairs[pairs["remaining"].between(low * (1 - _ROUNDING), high * (1 + _ROUNDING))]
+        return _whole(found, ["pair", "level"]) if len(found) else f"no level from {high:.4g} down to {low:.4g}"
+    assert isinstance(claim.remaining, float)
+    off = np.log(pairs["remaining"] / claim.remaining).abs()
+    if off.min() > math.log1p(claim.tolerance):
+        return f"no level near {claim.remaining:.4g}; the nearest is {pairs.loc[off.idxmin(), 'remaining']:.4g}"
+    return _whole(pairs[pairs["level"].eq(pairs.loc[off.idxmin(), "level"])], ["pair"])
+
+
+def _whole(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Keep the seeds that have every (pair, level) found: a mean over fewer is a mean of something else."""
+    return found.groupby("seed").filter(lambda seed: len(seed) == len(found[by].drop_duplicates()))
+
+
+def _decided(claim: Claim, setting: str, found: pd.DataFrame) -> dict[str, object]:
+    if found.empty:
+        return _row(claim, setting=setting, why="no seed has all of it yet")
+    table = statistics.compare(found, ["setting"]).iloc[0]
+    verdict = decide(claim, table["low"], table["high"])
+    return _row(
+        claim, setting=setting, verdict=verdict, effect=table["difference"], low=table["low"], high=table["high"],
+        n=table["n"], left=table["left"], right=table["right"], remaining=found["remaining"].min(),
+        why=_why(claim, table) if verdict == "undecided" else "",
+    )  # fmt: skip
+
+
+def _why(claim: Claim, table: pd.Series) -> str:
+    if table["n"] < 2:
+        return "one seed gives no interval"
+    crossed = [bound for bound in _bounds(claim) if table["low"] <= bound <= table["high"]]
+    nearest = min(crossed, key=lambda bound: abs(bound - table["difference"]))
+    seeds = statistics.seeds_needed(table["sd"], table["difference"] - nearest)
+    tells = f"; if the effect is what it seems, {seeds:,.0f} seeds would tell" if table["n"] < seeds < 1000 else ""
+    return f"the interval crosses {nearest:.4g}{tells}"
+
+
+def _row(claim: Claim, **found: object) -> dict[str, object]:
+    nothing = {"setting": "", "verdict": "not tested", "n": 0, "why": ""}
+    return {**dict.fromkeys(_COLUMNS, math.nan), **nothing, **found, "claim": claim.name}
+
+
+def _lacking(levels: pd.DataFrame, claim: Claim) -> str:
+    for name, value in claim.where.items():
+        if name not in view.config_columns(levels):
+            return f"this study has no config value {name}"
+        if not pairing.holds(levels, {name: value}).any():
+            return f"none has {name}={_value(value)}"
+    return "none has all of " + ", ".join(f"{name}={_value(value)}" for name, value in claim.where.items())
+
+
+def _none(scores: pd.DataFrame, side: Side) -> bool:
+    rows = scores["arm"].eq(side.arm) & pairing.holds(scores, side.config)
+    return not (rows & scores["level"].eq(0)).any() if side.dense else not rows.any()
+
+
+def _said(side: Side) -> str:
+    if side.dense:
+        return "dense network"
+    says = [f"{name}={_value(value)}" for name, value in side.config.items()]
+    return " ".join([*says, *([f"arm {side.arm}"] if side.arm != "ticket" or not says else [])])
+
+
+def _value(value: object) -> str:
+    return "|".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,18 @@
+"""Test accuracy of each level's best model, chosen by validation accuracy, against the weights remaining."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from multirun_analysis import lines
+from multirun_analysis.load import Study
+from multirun_analysis.view import View
+
+
+def table(study: Study, view: View) -> pd.DataFrame:
+    """`lines.table` of the test accuracy at the evaluation of greatest validation accuracy."""
+    return lines.table(study, view, ["best_test_accuracy"])
+
+
+def draw(df: pd.DataFrame, view: View) -> Figure:
+    """Draw `lines.draw`."""
+    return lines.draw(df, view)

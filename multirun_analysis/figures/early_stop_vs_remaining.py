@@ -1,0 +1,18 @@
+"""The iteration of least validation loss against the weights remaining (Frankle & Carbin 2019, figure 4a)."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from multirun_analysis import lines
+from multirun_analysis.load import Study
+from multirun_analysis.view import View
+
+
+def table(study: Study, view: View) -> pd.DataFrame:
+    """`lines.table` of the early-stop iteration: in a level, the first of least validation loss."""
+    return lines.table(study, view, ["early_stop_iteration"])
+
+
+def draw(df: pd.DataFrame, view: View) -> Figure:
+    """Draw `lines.draw`: the lower, the faster a network learns."""
+    return lines.draw(df, view)

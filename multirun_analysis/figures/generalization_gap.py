@@ -1,0 +1,18 @@
+"""Train against test: accuracy on the training set, and what is lost on the test set, against weights remaining."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from multirun_analysis import lines
+from multirun_analysis.load import Study
+from multirun_analysis.view import View
+
+
+def table(study: Study, view: View) -> pd.DataFrame:
+    """`lines.table` of the training accuracy at the end of a level, and of that less the test accuracy."""
+    return lines.table(study, view, ["train_accuracy", "generalization_gap"])
+
+
+def draw(df: pd.DataFrame, view: View) -> Figure:
+    """Draw `lines.draw`: the training accuracy above, the gap below."""
+    return lines.draw(df, view)

@@ -1,0 +1,78 @@
+"""What pruning leaves of each layer, and which choices prune alike."""
+
+import pandas as pd
+
+from multirun_analysis import curves
+from multirun_analysis.schema import COUNTED
+from multirun_analysis.view import View, label
+
+WHOLE = "all"
+"""Stands for the whole network among the layers."""
+
+_Values = dict[tuple[str, int], tuple[float, ...]]
+
+
+def by_layer(levels: pd.DataFrame, view: View) -> pd.DataFrame:
+    """Table the fraction of each layer's weights that remain at each level of the tickets.
+
+    Columns: `choice, layer, level, mean, low, high, n`, over seeds; the layer `WHOLE` is the whole network. Choices
+    that prune alike, as all do that differ in their initialization under layerwise pruning, are one, named by the
+    values that they share (`prune_rate = 0.2`).
+    """
+    counted = levels[levels["status"].isin(COUNTED) & levels["arm"].eq("ticket")]
+    named = counted.assign(choice=label(counted, view.choice))[
+        ["choice", "level", "remaining", "layers", "layer_remaining", "layer_total"]
+    ]
+    each = named.explode(["layers", "layer_remaining", "layer_total"], ignore_index=True)
+    fractions = each.assign(
+        layer=each["layers"].str.removesuffix(".weight"),
+        fraction=each["layer_remaining"].astype(float) / each["layer_total"].astype(float),
+    )
+    whole = named.assign(layer=WHOLE, fraction=named["remaining"])
+    layers = [*fractions["layer"].drop_duplicates(), WHOLE]
+    both = pd.concat([fractions, whole])[["choice", "layer", "level", "fraction"]]
+    both = both.assign(layer=pd.Categorical(both["layer"], layers, ordered=True))
+    shares = counted[list(view.choice)].assign(choice=named["choice"].astype("str")).drop_duplicates("choice")
+    return _merge_alike(curves.bands(both, ["choice", "layer", "level"], "fraction", view.band), shares)
+
+
+def _merge_alike(found: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+    """Of choices whose values are equal at all levels that they share keep one, that which went furthest.
+
+    `shares` has a row for each choice, with its values.
+    """
+    values: dict[str, _Values] = {
+        str(choice): {
+            (str(layer), int(level)): tuple(round(value, 9) for value in spread)
+            for layer, level, *spread in rows[["layer", "level", "mean", "low", "high"]].itertuples(index=False)
+        }
+        for choice, rows in found.groupby("choice", observed=True, sort=True)
+    }
+    alike: dict[str, list[str]] = {}
+    for choice in sorted(values, key=lambda choice: -len(values[choice])):
+        like = next((one for one in alike if _agree(values[one], values[choice])), choice)
+        alike.setdefault(like, []).append(choice)
+    names = {choice: _named(alike[choice], shares) for choice in values if choice in alike}
+    rows = found[found["choice"].isin(list(names))]
+    renamed = pd.Categorical(rows["choice"].astype("str").map(names), list(names.values()), ordered=True)
+    return rows.assign(choice=renamed).reset_index(drop=True)
+
+
+def _agree(one: _Values, other: _Values) -> bool:
+    shared = one.keys() & other.keys()
+    return bool(shared) and all(one[at] == other[at] for at in shared)
+
+
+def _named(alike: list[str], shares: pd.DataFrame) -> str:
+    """Name choices that are alike by what they share and others do not, or by the first of them."""
+    if len(alike) == len(shares):
+        return "" if len(alike) == 1 else f"all {len(alike)} choices"
+    if len(alike) == 1:
+        return alike[0]
+    those = shares[shares["choice"].isin(alike)]
+    same = [
+        f"{name} = {label(those, (name,)).iloc[0]}"
+        for name in shares.columns.drop("choice")
+        if len(those[[name]].drop_duplicates()) == 1 and len(shares[[name]].drop_duplicates()) > 1
+    ]  # fmt: skip
+    return ", ".join(same) or f"{alike[0]} and {len(alike) - 1} more"

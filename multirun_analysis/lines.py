@@ -1,0 +1,186 @@
+"""Lines against the weights remaining: the picture that several figures share, of one metric or of a few."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from multirun_analysis import curves, panels, style
+from multirun_analysis.load import Study, need_levels
+from multirun_analysis.view import View
+
+_FEW = 4
+"""So many dense scores are drawn as a line each in a panel; of more there is one line, at their median."""
+
+
+def table(study: Study, view: View, metrics: Sequence[str]) -> pd.DataFrame:
+    """`curves.accuracy_vs_remaining` of a few metrics, one below the other, and their names in a column `metric`.
+
+    Raises NothingToShow where no level has been finished or a metric has no value in this study.
+    """
+    need_levels(study)
+    for metric in metrics:
+        curves.need_metric(study.levels, metric)
+    return pd.concat(
+        [curves.accuracy_vs_remaining(study.levels, dataclasses.replace(view, metric=metric)).assign(metric=metric)
+         for metric in metrics],
+        ignore_index=True,
+    )  # fmt: skip
+
+
+def draw(df: pd.DataFrame, view: View) -> Figure:
+    """Draw a line a choice, tickets solid, controls dashed; a band over seeds; dotted the dense networks.
+
+    `df` is `table(...)`; each metric has a row of panels for each row of the view. A hollow marker is a mean over
+    fewer cells than the line has elsewhere; a failed or diverged cell is a thin line of its own that ends in a cross;
+    a triangle at the edge of a panel is a point beyond it.
+    """
+    look = _Look(df, view)
+    metrics = list(df["metric"].unique())
+    rows = [(metric, row) for row in df["row"].cat.categories for metric in metrics]
+    cols = list(df["col"].cat.categories)
+    beyond = 0
+    with style.rc(view.style):
+        figure, axes = panels.grid(rows, cols, look.names, view.style)
+        for metric in metrics:
+            drawn: list[tuple[Axes, list[Line2D], panels.Limits]] = []
+            for i, row in [(i, row) for i, (name, row) in enumerate(rows) if name == metric]:
+                for j, col in enumerate(cols):
+                    here = df[df["row"].eq(row) & df["col"].eq(col) & df["metric"].eq(metric)]
+                    ends = panels.limits([*here["mean"], *here["low"], *here["high"]], metric)
+                    drawn.append((axes[i, j], _panel(axes[i, j], here, look), ends))
+                    panels.percent_axis(axes[i, j], df["remaining"])
+                    axes[i, j].set_title(panels.title([row, col], [view.row, view.col]))
+                    axes[i, j].set_xlabel("weights remaining (%)")
+                    axes[i, j].set_ylabel(NAMES.get(metric, metric.replace("_", " ")))
+            shared = panels.share([ends for *_, ends in drawn])
+            beyond += sum(panels.clip(ax, lines, ends) for (ax, lines, _), ends in zip(drawn, shared, strict=True))
+        panels.legend(figure, look.legend(), view.style)
+        panels.note(figure, _note(df, view, beyond))
+    return figure
+
+
+NAMES = {
+    "generalization_gap": "train − test accuracy",
+    "early_stop_iteration": "early-stop iteration",
+    "best_test_accuracy": "test accuracy of the best\nmodel by validation",
+    "final_test_accuracy": "test accuracy",
+}
+"""How a metric is named on an axis, where its own name would not do."""
+
+
+class _Look:
+    """Colour, marker and dashes of each line: by choice and arm, or by arm where there is one choice."""
+
+    def __init__(self, df: pd.DataFrame, view: View) -> None:
+        self.title = ", ".join(view.hue)
+        self.hues = [str(hue) for hue in df["hue"].cat.categories]
+        self.arms = sorted(df["arm"].unique(), key=lambda arm: (arm != "ticket", arm))
+        self.by_arm = len(self.hues) == 1
+        names = self.arms if self.by_arm else self.hues
+        looks = dict(zip(names, style.looks(names), strict=True))
+        self.color = {name: color for name, (color, _) in looks.items()}
+        self.marker = {name: marker for name, (_, marker) in looks.items()}
+        self.dash = style.dashes(self.arms)
+        self.bars = view.bars
+        self.band_alpha = 0.18 if len(names) <= 4 else 0.10
+        self.dense = "dense" if len(names) <= _FEW else "dense, median"
+        self.names = [*([] if self.by_arm else [*self.hues, self.title]), *self.arms, self.dense]
+
+    def name(self, hue: str, arm: str) -> str:
+        return arm if self.by_arm else hue
+
+    def legend(self) -> list[tuple[str, Sequence[Artist]]]:
+        lines = [
+            (self.title, [
+                Line2D([], [], color=self.color[hue], marker=self.marker[hue], label=hue) for hue in self.hues
+            ] if not self.by_arm else []),
+            ("arm", [
+                Line2D([], [], color=self.color.get(arm, "0.3"), marker=self.marker.get(arm, ""),
+                       linestyle=self.dash[arm], label=arm.replace("_", " "))
+                for arm in self.arms
+            ] if len(self.arms) > 1 else []),
+        ]  # fmt: skip
+        return [*lines, ("", [Line2D([], [], color="0.5", linestyle=":", linewidth=1, label=self.dense)])]
+
+
+def _panel(ax: Axes, here: pd.DataFrame, look: _Look) -> list[Line2D]:
+    """Draw one panel; gives the lines that have data, which may have to be clipped."""
+    means = here[here["cell"].eq("")]
+    _dense(ax, means[means["level"].eq(0)], look)
+    drawn: list[Line2D] = []
+    for pair, line in means.groupby(["hue", "arm"], observed=True):
+        hue, arm = map(str, pair)
+        name = look.name(hue, arm)
+        color = look.color[name]
+        if (line["n"] > 1).any():
+            _spread(ax, line, color, f"_{hue}|{arm}", look)
+        drawn += ax.plot(
+            line["remaining"], line["mean"], color=color, linestyle=look.dash[arm], marker=look.marker[name],
+            markeredgecolor="white", markeredgewidth=0.4, label=f"{hue}|{arm}",
+        )  # fmt: skip
+        fewer = line[line["n"] < line["cells"]]
+        if len(fewer):
+            ax.plot(
+                fewer["remaining"], fewer["mean"], look.marker[name] or "o", color=color,
+                markerfacecolor="white", label="_fewer",
+            )  # fmt: skip
+    for triple, line in here[here["cell"].ne("")].groupby(["cell", "hue", "arm"], observed=True):
+        _, hue, arm = map(str, triple)
+        drawn += _stopped(ax, line, look.color[look.name(hue, arm)], look.dash[arm])
+    return drawn
+
+
+def _spread(ax: Axes, line: pd.DataFrame, color: style.Color, label: str, look: _Look) -> None:
+    """Draw the band of a line, or a bar at each of its levels."""
+    if look.bars:
+        away = (line["mean"] - line["low"], line["high"] - line["mean"])
+        ax.errorbar(
+            line["remaining"], line["mean"], away, fmt="none", ecolor=color, elinewidth=0.8, capsize=2, label=label
+        )
+    else:
+        ax.fill_between(
+            line["remaining"], line["low"], line["high"], color=color, alpha=look.band_alpha, linewidth=0, label=label
+        )
+
+
+def _dense(ax: Axes, dense: pd.DataFrame, look: _Look) -> None:
+    if len(look.color) <= _FEW:
+        for hue, arm, value in dense[["hue", "arm", "mean"]].itertuples(index=False):
+            color = look.color[look.name(hue, arm)]
+            ax.axhline(value, color=color, linestyle=":", linewidth=0.9, label="_dense")
+    elif len(dense):
+        ax.axhline(dense["mean"].median(), color="0.5", linestyle=":", linewidth=0.9, label="_dense")
+
+
+def _stopped(ax: Axes, line: pd.DataFrame, color: style.Color, dash: style.Dash) -> list[Line2D]:
+    """A cell that failed or diverged: a thin line to its last finite value, and a cross there."""
+    finite = line.dropna(subset="mean")
+    if finite.empty:
+        return []
+    x, y = finite["remaining"], finite["mean"]
+    drawn = ax.plot(x, y, color=color, linestyle=dash, linewidth=0.6, label="_stopped")
+    return drawn + ax.plot(x.iloc[-1:], y.iloc[-1:], "x", color=color, label="_stopped_at")
+
+
+def _note(df: pd.DataFrame, view: View, beyond: int) -> str:
+    means = df[df["cell"].eq("")]  # of all metrics; those of one level are of equally many cells
+    most, least = means["cells"].max(), means["cells"].min()
+    seeds = f"{most:.0f}" if most == least else f"{least:.0f} to {most:.0f}"
+    means_of = (
+        f"Mean over {seeds} seeds, {'bars' if view.bars else 'band'} {curves.BANDS[view.band]}."
+        if most > 1
+        else "One seed."
+    )
+    says = [
+        means_of if len(means) else "",
+        "Hollow: fewer seeds." if (means["n"] < means["cells"]).any() else "",
+        "Thin with a cross: a failed or diverged cell, in no mean." if df["cell"].ne("").any() else "",
+        f"Triangles at the edge: {beyond} point{'s' if beyond > 1 else ''} beyond it." if beyond else "",
+        view.note,
+    ]
+    return " ".join(filter(None, says))

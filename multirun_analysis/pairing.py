@@ -1,0 +1,118 @@
+"""Two choices side by side: the same seed, the same values of all else that varies, the same weights remaining."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multirun_analysis import curves, view
+from multirun_analysis.schema import COUNTED
+
+SAME = 0.02
+"""Two levels hold as many weights if their fractions differ by less than this part: pruning rates may differ."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: cells with these config values, and what of them is looked at.
+
+    config: {config column: value, or a list of which any will do}. arm: `ticket` or a control. dense: the score
+    of the cell before any pruning stands for every level.
+    """
+
+    config: Mapping[str, object] = field(default_factory=dict)
+    arm: str = "ticket"
+    dense: bool = False
+
+
+def scores(levels: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Give one row for each (cell, arm, level) with a finite score, the draws of a control averaged.
+
+    Columns: `key, arm, level, remaining, value, status` and the config values. `metric` is one of `curves.metrics`.
+    Failed and diverged cells are left out; of running ones the finished levels are here.
+    """
+    counted = curves.final(levels[levels["status"].isin(COUNTED)])
+    config = counted[["key", "status", *view.config_columns(levels)]].drop_duplicates("key")
+    found = curves.mean_of_draws(counted, ["arm", "level"], ["remaining", metric]).rename(columns={metric: "value"})
+    return found[np.isfinite(found["value"].astype("float64"))].merge(config, on="key")
+
+
+def holds(df: pd.DataFrame, values: Mapping[str, object]) -> pd.Series:
+    """Say for each row whether its config has all these values; a column that is not there holds nothing."""
+    found = pd.Series(True, index=df.index)
+    for name, value in values.items():
+        found &= _equal(df[name], value) if name in df else False
+    return found
+
+
+def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
+    """Pair two sides of a table given by `scores`, cell by cell and level by level.
+
+    Columns: `setting` (all else that varies, as `lr=0.1`; empty if nothing does)`, seed, level` (the left one's)`,
+    remaining, left, right, difference` (left less right). What follows from a side, as `init.gain` from `init`, is not
+    matched; everything else is. A score without its partner is left out.
+    """
+    one, two = _of(found, left), _of(found, right)
+    settings = _settings(found, one, two, {*left.config, *right.config})
+    one, two = (side.assign(setting=side["key"].astype("str").map(settings).astype("str")) for side in (one, two))
+    one = one.assign(left=one["value"])[[*_KEYS, "level", "remaining", "left"]]
+    two = two.assign(right=two["value"])[[*_KEYS, "remaining", "right"]]
+    if right.dense:
+        pairs = one.merge(two.drop(columns="remaining"), on=_KEYS)
+    else:
+        one, two = (side.assign(depth=-np.log(side["remaining"])).sort_values("depth") for side in (one, two))
+        pairs = pd.merge_asof(
+            one, two.drop(columns="remaining"), on="depth", by=_KEYS, direction="nearest", tolerance=np.log1p(SAME)
+        ).dropna(subset="right")
+    return (
+        pairs.assign(difference=pairs["left"] - pairs["right"])
+        .sort_values([*_KEYS, "level"], kind="stable")[[*_KEYS, "level", "remaining", "left", "right", "difference"]]
+        .reset_index(drop=True)
+    )
+
+
+_KEYS = ["setting", "seed"]
+
+
+def _of(found: pd.DataFrame, side: Side) -> pd.DataFrame:
+    rows = found[found["arm"].eq(side.arm) & holds(found, side.config)]
+    if side.dense:
+        rows = rows[rows["level"].eq(0)]
+    return rows if "seed" in rows else rows.assign(seed=0)
+
+
+def _settings(found: pd.DataFrame, one: pd.DataFrame, two: pd.DataFrame, named: set[str]) -> pd.Series:
+    """Name for each cell, by its key, what has to be equal on both sides: all that varies anywhere in `found`."""
+    groups = {name.partition(".")[0] for name in named}
+    cells = found.drop(columns="value").drop_duplicates("key")
+    sides = [cells[cells["key"].isin(side["key"])] for side in (one, two)]
+    own = [
+        name for name in view.config_columns(cells)
+        if name.partition(".")[0] in groups and all(_constant(side[name]) for side in sides)
+    ]  # fmt: skip
+    texts = [
+        view.label(cells, (name,)).astype("str").radd(f"{name}=") for name in view.varying(cells.drop(columns=own))
+    ]
+    keys = pd.Index(cells["key"].astype("str"))
+    if not texts:
+        return pd.Series("", index=keys, dtype="str")
+    return pd.concat(texts, axis=1).agg(" ".join, axis=1).set_axis(keys)
+
+
+def _constant(column: pd.Series) -> bool:
+    return len(column.drop_duplicates()) <= 1
+
+
+def _equal(column: pd.Series, value: Any) -> pd.Series:
+    if isinstance(value, list | tuple):
+        return pd.concat([_equal(column, one) for one in value], axis=1).any(axis=1)
+    if value is None:
+        return column.isna()
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column.eq(value)
+    text = column.astype("str")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return pd.to_numeric(text, errors="coerce").eq(value)  # where another config has a word, as init.gain may
+    return text.eq(str(value))

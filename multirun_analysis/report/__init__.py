@@ -1,0 +1,116 @@
+"""The report of a study: what was run, what it answers, its curves and cells, on one HTML page that needs no network.
+
+The same records give the same bytes: nothing on the page is of the time or the machine it is made on, but for the
+versions of plotly and of this program. `page.html` is the template, `page.css` and `page.js` go into it as they are.
+"""
+
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+from plotly.offline import get_plotlyjs
+
+from multirun_analysis import closing, view
+from multirun_analysis.claims import VERDICTS, Claim, judge
+from multirun_analysis.load import Study
+from multirun_analysis.report import choices, command, form, made_with, plots
+from multirun_analysis.schema import STATUSES
+
+FILE = "report.html"
+"""The name of the page in the folder of a study's figures."""
+
+MOST_ROWS = 400
+"""A table of comparisons is cut after so many rows, and says so."""
+
+
+def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") -> bytes:
+    """Make the page of a study for the folder `out`, from which it links to the cells' folders.
+
+    claims: what is put to the records. only: a sentence on which cells are shown, where a filter was asked for.
+    """
+    verdicts = judge(study.levels, claims)
+    areas, at_levels = choices.contests(study.levels)
+    tested = verdicts[verdicts["verdict"].ne("not tested")]
+    asked = {claim.name: claim for claim in claims}
+    name = ", ".join(study.cells["study"].unique()) if "study" in study.cells else study.path.resolve().name
+    template = _environment().get_template("page.html")
+    return template.render(
+        name=name, only=only, grid=_grid(study.cells), counts=_counts(study.cells), left=_left(study.cells),
+        made=made_with.read(study), hours=study.cells["seconds"].sum() / 3600,
+        tested=[(asked[str(name)], rows.to_dict("records")) for name, rows in tested.groupby("claim", sort=False)],
+        untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
+        tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
+        standings=choices.standings(study.levels).to_dict("records"), margin=choices.MARGIN,
+        contests=areas.head(MOST_ROWS).to_dict("records"), contests_left_out=max(0, len(areas) - MOST_ROWS),
+        cells=_cells(study, out, command.commands(study.cells, name)), apart=_apart(study.cells),
+        troubled=closing.troubled(study.cells).to_dict("records"),
+        data={"curves": plots.lines(study), "differences": plots.differences(at_levels)},
+        css=_text("page.css"), js=_text("page.js"), plotly=get_plotlyjs(),
+    ).encode()  # fmt: skip
+
+
+def source() -> str:
+    """Give the text that the page is made from beside the records, so that a change to it makes the page anew."""
+    return "".join(map(_text, ("page.html", "page.css", "page.js")))
+
+
+def _environment() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader(__name__, "."), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    found.filters |= form.FILTERS
+    found.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
+    return found
+
+
+def _text(name: str) -> str:
+    return (resources.files(__package__) / name).read_text()
+
+
+def _grid(cells: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """List the axes of the grid with their values, seeds last; a study of one config has its choices instead."""
+    axes = _apart(cells) or [name for name in view.config_columns(cells) if "." not in name]
+    readable = cells[cells["status"].ne("unreadable")]
+    return [(name, [str(value) for value in view.label(readable, (name,)).cat.categories]) for name in axes]
+
+
+def _apart(cells: pd.DataFrame) -> list[str]:
+    """Name the columns that set cells apart, the seed among them."""
+    return [*view.varying(cells), *(["seed"] if "seed" in cells and len(cells["seed"].drop_duplicates()) > 1 else [])]
+
+
+def _counts(cells: pd.DataFrame) -> list[tuple[str, int]]:
+    counts = cells["status"].value_counts()
+    return [(status, int(counts[status])) for status in STATUSES if counts[status]]
+
+
+def _left(cells: pd.DataFrame) -> int:
+    """Count the cells that are still to be done."""
+    return int(cells["status"].isin(["running", "pending"]).sum())
+
+
+def _cells(study: Study, out: Path, commands: pd.Series) -> list[dict[str, Any]]:
+    """Give a row for each cell: where it is, what sets it apart, how far it is and how to run it."""
+    cells = study.cells
+    apart = [view.label(cells, (name,)).astype("str").tolist() for name in _apart(cells)]
+    tickets = study.levels[study.levels["arm"].eq("ticket")].sort_values("level").drop_duplicates("key", keep="last")
+    last = tickets.set_index(tickets["key"].astype("str"))[["remaining", "final_test_accuracy"]]
+    ends = last.reindex(cells["key"])
+    rows = zip(
+        cells["key"], cells["status"].astype("str"), cells["level"], cells["seconds"], zip(*apart, strict=True)
+        if apart else [()] * len(cells), commands, ends["remaining"], ends["final_test_accuracy"], strict=True,
+    )  # fmt: skip
+    return [
+        {
+            "key": key, "href": quote(Path(os.path.relpath(study.path / key, out)).as_posix()) + "/",
+            "status": status, "level": int(level), "seconds": seconds, "apart": values, "command": again,
+            "remaining": remaining, "accuracy": accuracy,
+        }
+        for key, status, level, seconds, values, again, remaining, accuracy in rows
+    ]  # fmt: skip

@@ -1,0 +1,110 @@
+"""Which choice wins, by how much, and whether the data can tell: every choice against every other, seed by seed."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from multirun_analysis import pairing, statistics, view
+from multirun_analysis.pairing import Side
+
+MARGIN = 0.005
+"""So far below its dense network, as a fraction, a ticket still matches it in `standings`."""
+
+MOST_PAIRS = 28
+"""Of more choices than have so many pairs, each is compared with the leading one alone."""
+
+_ALPHA = 1 - statistics.CONFIDENCE
+
+
+def standings(levels: pd.DataFrame, metric: str = "test_accuracy") -> pd.DataFrame:
+    """Give a row for each choice of all that varies and each arm, the best area first within an arm.
+
+    Columns: `choice, arm, n` (cells)`, dense` (mean at level 0, the ticket's)`, area` (mean over the log of the weights
+    remaining)`, low, high` (its t interval over seeds)`, to` (the remaining it goes down to)`, matches` (the smallest
+    remaining at which it still matches dense within MARGIN, by `statistics.matching`).
+    """
+    scores = pairing.scores(levels, metric)
+    names = ["choice", "arm", "n", "dense", "area", "low", "high", "to", "matches"]
+    found = []
+    for arm in _arms(scores):
+        side = Side(arm=arm)
+        own = pairing.paired(scores, side, side).assign(right=0.0, difference=lambda df: df["left"])
+        areas = statistics.compare(statistics.area(own), ["setting"]).set_index("setting")
+        pairs = pairing.paired(scores, side, Side(dense=True))
+        dense = pairs.groupby(["setting", "seed"])["right"].first().groupby("setting").mean()
+        matches = statistics.matching(pairs, MARGIN).set_index("setting")["remaining"]
+        seeds = own.groupby("setting")["seed"].nunique()
+        found.append(pd.DataFrame({
+            "choice": seeds.index, "arm": arm, "n": seeds.to_numpy(),
+            "dense": dense.reindex(seeds.index).to_numpy(),
+            "area": areas["left"].reindex(seeds.index).to_numpy(),
+            "low": areas["low"].reindex(seeds.index).to_numpy(), "high": areas["high"].reindex(seeds.index).to_numpy(),
+            "to": own.groupby("setting")["remaining"].min().to_numpy(),
+            "matches": matches.reindex(seeds.index).to_numpy(),
+        }).sort_values(["area", "choice"], ascending=[False, True], kind="stable"))  # fmt: skip
+    return pd.concat(found, ignore_index=True)[names] if found else pd.DataFrame(columns=names)
+
+
+def contests(levels: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compare the choices of each axis of the grid, and the arms, in each setting of all the rest.
+
+    Gives (areas, at each level), both with `axis, left_name, right_name, setting`, the columns of `statistics.compare`,
+    `p_holm` (corrected over the whole table)`, winner` (one of the names, or empty where the data cannot tell) and
+    `seeds` (needed to see a difference as large as this one).
+    """
+    scores = pairing.scores(levels, metric)
+    areas, curves = [], []
+    for axis, left, right in _pairs(scores):
+        pairs = pairing.paired(scores, left[1], right[1]).assign(axis=axis, left_name=left[0], right_name=right[0])
+        if pairs.empty:
+            continue
+        curves.append(pairs)
+        areas.append(statistics.area(pairs, _BY))
+    if not curves:
+        return _named(pd.DataFrame()), _named(pd.DataFrame())
+    whole = statistics.compare(pd.concat(areas, ignore_index=True), _BY)
+    at_levels = statistics.compare(pd.concat(curves, ignore_index=True), [*_BY, "level"])
+    return _named(whole), _named(at_levels)
+
+
+_BY = ["axis", "left_name", "right_name", "setting"]
+_COMPARED = ["left", "right", "difference", "sd", "low", "high", "boot_low", "boot_high", "p", "p_flip", "p_holm"]
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    if table.empty:
+        return pd.DataFrame(columns=[*_BY, "remaining", "n", *_COMPARED, "winner", "seeds"])
+    p_holm = statistics.holm(table["p"])
+    winner = np.where(table["difference"] > 0, table["left_name"], table["right_name"])
+    seeds = [statistics.seeds_needed(sd, gap) for sd, gap in zip(table["sd"], table["difference"], strict=True)]
+    return table.assign(p_holm=p_holm, winner=np.where(p_holm < _ALPHA, winner, ""), seeds=seeds)
+
+
+def _pairs(scores: pd.DataFrame) -> Iterator[tuple[str, tuple[str, Side], tuple[str, Side]]]:
+    """Give the pairs to compare as (axis, (name, side), (name, side)), the choices in order of their mean score."""
+    if scores.empty:
+        return
+    tickets = scores[scores["arm"].eq("ticket")]
+    for axis in view.varying(scores.drop(columns="value").drop_duplicates("key")):
+        names = view.label(tickets, (axis,)).astype("str")
+        by_value = dict(zip(names, tickets[axis].astype(object), strict=True))
+        ranked = tickets["value"].groupby(names).mean().sort_values(ascending=False, kind="stable").index
+        yield from _each(axis, {str(name): Side(_is(axis, by_value[name])) for name in ranked})
+    yield from _each("arm", {arm: Side(arm=arm) for arm in _arms(scores)})
+
+
+def _each(axis: str, sides: Mapping[str, Side]) -> Iterator[tuple[str, tuple[str, Side], tuple[str, Side]]]:
+    items = list(sides.items())
+    pairs = list(itertools.combinations(items, 2))
+    for left, right in pairs if len(pairs) <= MOST_PAIRS else [(items[0], other) for other in items[1:]]:
+        yield axis, left, right
+
+
+def _is(axis: str, value: object) -> dict[str, object]:
+    return {axis: None if value != value else value}
+
+
+def _arms(scores: pd.DataFrame) -> list[str]:
+    return sorted((str(arm) for arm in scores["arm"].unique()), key=lambda arm: (arm != "ticket", arm))

@@ -1,0 +1,54 @@
+"""With what the cells of a study were made: code, packages, hardware, as each cell's `status.json` says."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+from multirun_analysis import load
+
+_CODE = ("ltsweep", "commit", "code")
+
+
+class MadeWith(NamedTuple):
+    """Each a sentence and the number of cells it holds for, the most common first; times as the records write them."""
+
+    code: list[tuple[str, int]]
+    packages: list[tuple[str, int]]
+    hardware: list[tuple[str, int]]
+    first: str
+    last: str
+
+
+def read(study: load.Study) -> MadeWith:
+    """Read what the cells that were begun say; a cell that cannot be read says nothing."""
+    found = [load.status(study.path / key) for key in study.cells["key"]]
+    begun = [status for status in found if isinstance(status.get("versions"), dict)]
+    machines = [status["hardware"] for status in found if isinstance(status.get("hardware"), dict)]
+    times = sorted(str(status[name]) for status in found for name in ("started", "updated") if status.get(name))
+    return MadeWith(
+        code=_counted([_code(status["versions"]) for status in begun]),
+        packages=_counted([_packages(status["versions"]) for status in begun]),
+        hardware=_counted([_hardware(hardware) for hardware in machines]),
+        first=times[0] if times else "",
+        last=times[-1] if times else "",
+    )
+
+
+def _counted(said: list[str]) -> list[tuple[str, int]]:
+    counts = pd.Series([text for text in said if text], dtype="str").value_counts()
+    return sorted(((str(text), int(n)) for text, n in counts.items()), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _code(versions: Mapping[str, str]) -> str:
+    names = {"ltsweep": "ltsweep ", "commit": "commit ", "code": "source "}
+    return ", ".join(f"{names[name]}{versions[name]}" for name in _CODE if name in versions)
+
+
+def _packages(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if name not in _CODE)
+
+
+def _hardware(hardware: Mapping[str, object]) -> str:
+    cores = f"{hardware['cores']} cores {hardware.get('cpu', '')}" if "cores" in hardware else ""
+    return ", ".join(str(part) for part in (hardware.get("gpu"), cores, hardware.get("host")) if part)

@@ -1,0 +1,201 @@
+"use strict";
+// Draws the two plots from the numbers in #data. Nothing is computed here: means and intervals come with the page.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7f7f7f", "#8c564b"];
+  const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "star", "hexagon"];
+  const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+  const TICKS = [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
+  const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
+  const narrow = matchMedia("(max-width: 40rem)");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const words = (name) => name.replaceAll("_", " ");
+  const isShare = (metric) => /(_accuracy|_gap)$/.test(metric);
+  const percent = (x) => `${+(100 * x).toPrecision(3)} %`;
+  const score = (metric, y) => y === null ? "–" : isShare(metric) ? `${(100 * y).toFixed(2)} %` : String(+y.toPrecision(5));
+  const unique = (items) => [...new Set(items)];
+  const element = (tag, properties = {}, ...children) => {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  };
+  const choose = (parent, id, title, options, chosen, redraw) => {
+    const select = element("select", { id }, ...options.map(([value, text]) =>
+      element("option", { value, textContent: text, selected: value === chosen })));
+    select.addEventListener("change", redraw);
+    parent.append(element("label", {}, title, select));
+    return select;
+  };
+  const switches = (id, title, written, redraw) => {
+    const box = element("fieldset", { id });
+    const off = new Set();
+    const fill = (entries) => box.replaceChildren(element("legend", { textContent: title }), ...entries.map(([name, color, dash]) => {
+      const input = element("input", { type: "checkbox", checked: !off.has(name), value: name });
+      input.addEventListener("change", () => { off[input.checked ? "delete" : "add"](name); redraw(); });
+      const swatch = element("span", { className: "swatch" });
+      swatch.style.borderTopColor = color;
+      if (dash !== "solid") swatch.style.borderTopStyle = dash === "dot" ? "dotted" : "dashed";
+      return element("label", {}, input, swatch, written(name) || "all cells");
+    }));
+    return { box, off, fill };
+  };
+  const theme = () => ({ ink: getComputedStyle(document.body).color, grid: dark.matches ? "#3a3f47" : "#e3e5e8" });
+  const faded = (color) => color + "2e";
+  const xAxis = (x, log) => log
+    ? { type: "log", autorange: "reversed", tickvals: TICKS, ticktext: TICKS.map((at) => String(+(100 * at).toPrecision(3))),
+        title: { text: "weights remaining (%)" } }
+    : { autorange: true, title: { text: "level" }, rangemode: "tozero", dtick: x.length > 12 ? undefined : 1 };
+  const band = (x, low, high, color, axes) => {
+    const known = x.map((_, i) => i).filter((i) => low[i] !== null && high[i] !== null);
+    return { ...axes, x: [...known.map((i) => x[i]), ...known.toReversed().map((i) => x[i])], type: "scatter", mode: "lines",
+      y: [...known.map((i) => high[i]), ...known.toReversed().map((i) => low[i])], fill: "toself", fillcolor: faded(color),
+      line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+  };
+  const valuesTable = (id, caption, columns, rows) => {
+    const details = document.getElementById(`${id}-values`);
+    const fill = () => details.querySelector("div").replaceChildren(details.open ? element("table", {},
+      element("caption", { textContent: caption }),
+      element("thead", {}, element("tr", {}, ...columns.map((text) => element("th", { scope: "col", textContent: text })))),
+      element("tbody", {}, ...rows().map((row) => element("tr", {}, ...row.map((text, i) => i
+        ? element("td", { className: "number", textContent: text })
+        : element("th", { scope: "row", textContent: text }))))),
+    ) : "");
+    details.ontoggle = fill;
+    fill();
+  };
+  const draw = (id, traces, layout, says) => {
+    const { ink, grid } = theme();
+    for (const name of Object.keys(layout)) {
+      if (/^[xy]axis/.test(name)) Object.assign(layout[name], { gridcolor: grid, zerolinecolor: ink, linecolor: ink, automargin: true });
+    }
+    document.getElementById(`${id}-says`).textContent = says;
+    return Plotly.react(id, traces, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 },
+      hovermode: "closest", showlegend: false, dragmode: narrow.matches ? false : "zoom",
+      hoverlabel: { font: { size: 13 } }, modebar: { bgcolor: "rgba(0,0,0,0)", color: ink, activecolor: ink }, ...layout }, CONFIG);
+  };
+
+  const curves = () => {
+    const id = "curves-plot", { columns, metrics, lines } = data.curves;
+    if (!lines.length) {
+      document.getElementById(`${id}-says`).textContent = "No level is finished yet.";
+      document.getElementById(id).hidden = document.getElementById(`${id}-values`).hidden = true;
+      return;
+    }
+    const controls = document.getElementById(`${id}-controls`);
+    const redraw = () => show();
+    const metric = choose(controls, "choose-metric", "Vertical axis", metrics.map((name) => [name, words(name)]), metrics[0], redraw);
+    const across = choose(controls, "choose-x", "Horizontal axis", [["remaining", "weights remaining, log"], ["level", "level"]], "remaining", redraw);
+    const places = [["", "none"], ...columns.map((name) => [name, name])];
+    const col = choose(controls, "choose-col", "Columns of panels", places, columns.length > 1 && columns.includes("lr") ? "lr" : "", redraw);
+    const row = choose(controls, "choose-row", "Rows of panels", places, "", redraw);
+    const scale = choose(controls, "choose-scale", "Vertical scale", [["own", "each panel its own"], ["same", "the same"]], "own", redraw);
+    const hues = switches("switch-lines", "Lines", String, redraw), arms = switches("switch-arms", "Arms", words, redraw);
+    const everyArm = unique(lines.map((line) => line.arm)).sort((a, b) => (a !== "ticket") - (b !== "ticket") || (a < b ? -1 : 1));
+    arms.fill(everyArm.map((arm, i) => [arm, theme().ink, DASHES[i % DASHES.length]]));
+    controls.append(hues.box, ...(everyArm.length > 1 ? [arms.box] : []));
+
+    const show = () => {
+      const of = (line, name) => name ? line.config[columns.indexOf(name)] : "";
+      const rest = columns.filter((name) => ![col.value, row.value].includes(name));
+      const hueOf = (line) => rest.map((name) => of(line, name)).join(", ");
+      const names = unique(lines.map(hueOf)), places = (select) => unique(lines.map((line) => of(line, select.value)));
+      const looks = new Map(names.map((name, i) => [name, [COLORS[i % 8], MARKERS[(i + Math.floor(i / 8)) % 8]]]));
+      hues.fill(names.map((name) => [name, looks.get(name)[0], "solid"]));
+      hues.box.hidden = names.length < 2;
+      const same = col.value === row.value ? [""] : places(row);
+      const grid = same.flatMap((r) => places(col).map((c) => [r, c]));
+      const wide = narrow.matches ? 1 : same.length > 1 ? places(col).length : Math.min(3, grid.length);
+      const high = Math.ceil(grid.length / wide);
+      const log = across.value === "remaining", layout = { annotations: [], margin: { t: 34, r: 12, l: 58, b: 46 } };
+      const traces = [];
+      const gapX = 0.07, gapY = high > 1 ? 0.32 / high : 0;
+      grid.forEach(([r, c], at) => {
+        const n = at ? at + 1 : "", axes = { xaxis: `x${n}`, yaxis: `y${n}` };
+        const i = at % wide, j = Math.floor(at / wide);
+        const w = (1 - gapX * (wide - 1)) / wide, h = (1 - gapY * (high - 1)) / high;
+        const x = [i * (w + gapX), i * (w + gapX) + w], y = [1 - j * (h + gapY) - h, 1 - j * (h + gapY)];
+        const here = lines.filter((line) => of(line, col.value) === c && (col.value === row.value || of(line, row.value) === r));
+        layout[`xaxis${n}`] = { ...xAxis(here[0]?.[across.value] ?? [], log), domain: x, anchor: `y${n}` };
+        layout[`yaxis${n}`] = { domain: y, anchor: `x${n}`, tickformat: isShare(metric.value) ? ".1%" : undefined, nticks: 7,
+          title: { text: i ? "" : words(metric.value) }, matches: scale.value === "same" && at ? "y" : undefined };
+        const title = [[row.value, r], [col.value, c]].filter(([name], k) => name && !(k === 0 && col.value === row.value));
+        layout.annotations.push({ text: title.map(([name, value]) => `${name} = ${value}`).join("  ·  "), showarrow: false, x: x[0],
+          xref: "paper", xanchor: "left", y: y[1], yref: "paper", yanchor: "bottom", font: { size: 14 } });
+        for (const line of here) {
+          const [mean, low, top] = line.values[metric.value], [color, symbol] = looks.get(hueOf(line));
+          const visible = !hues.off.has(hueOf(line)) && !arms.off.has(line.arm);
+          const dash = DASHES[everyArm.indexOf(line.arm) % DASHES.length], known = line[across.value];
+          if (line.n.some((n) => n > 1)) traces.push({ ...band(known, low, top, color, axes), visible });
+          const name = [hueOf(line), everyArm.length > 1 ? words(line.arm) : ""].filter(Boolean).join(", ") || "all cells";
+          traces.push({ ...axes, x: known, y: mean, type: "scatter", mode: "lines+markers", name, visible, line: { color, dash, width: 2 },
+            marker: { symbol, size: 6, color },
+            text: known.map((_, k) => `${name}<br>level ${line.level[k]}, ${percent(line.remaining[k])} remaining<br>${words(metric.value)} ` +
+              `${score(metric.value, mean[k])}<br>${score(metric.value, low[k])} to ${score(metric.value, top[k])} over ${line.n[k]} seed${line.n[k] > 1 ? "s" : ""}`),
+            hovertemplate: "%{text}<extra></extra>" });
+        }
+      });
+      layout.height = Math.max(360, high * 330);
+      const shown = () => lines.filter((line) => !hues.off.has(hueOf(line)) && !arms.off.has(line.arm));
+      valuesTable(id, `${words(metric.value)} at the end of each level`, ["Line", "Arm", "Level", "Weights remaining", "Mean", "Least", "Greatest", "Seeds"],
+        () => shown().flatMap((line) => line.level.map((level, k) => [line.config.join(", ") || "all cells", words(line.arm), level,
+          percent(line.remaining[k]), ...line.values[metric.value].map((part) => score(metric.value, part[k])), line.n[k]])));
+      return draw(id, traces, layout, `${words(metric.value)} against ${log ? "the weights remaining, on a log axis from 100 % down" : "the level"}: ` +
+        `${shown().length} of ${lines.length} lines in ${grid.length} panel${grid.length > 1 ? "s" : ""}. The table below has the same values.`);
+    };
+    show();
+    return show;
+  };
+
+  const differences = () => {
+    const id = "difference-plot", every = data.differences;
+    if (!document.getElementById(id)) return undefined;
+    const controls = document.getElementById(`${id}-controls`);
+    const written = (one, choice) => one.axis === "arm" ? words(choice) : choice;
+    const name = (one) => `${one.axis}: ${written(one, one.left)} less ${written(one, one.right)}`;
+    const pairs = unique(every.map(name));
+    const pair = choose(controls, "choose-pair", "Choices", pairs.map((text) => [text, text]), pairs[0], () => { settings(); show(); });
+    const setting = choose(controls, "choose-setting", "Setting", [], "", () => show());
+    const settings = () => setting.replaceChildren(...every.filter((one) => name(one) === pair.value)
+      .map((one) => element("option", { value: one.setting, textContent: one.setting || "all cells" })));
+    const show = () => {
+      const one = every.find((found) => name(found) === pair.value && found.setting === setting.value);
+      const points = (column) => column.map((value) => value === null ? null : 100 * value);
+      const [mean, low, high] = [points(one.difference), points(one.low), points(one.high)];
+      const sure = one.p_holm.map((p) => p !== null && p < 0.05);
+      const said = (value) => value === null ? "–" : `${value > 0 ? "+" : ""}${value.toFixed(2)}`.replace("-", "−");
+      const axes = { xaxis: "x", yaxis: "y" };
+      const trace = { ...axes, x: one.remaining, y: mean, type: "scatter", mode: "lines+markers", line: { color: COLORS[0], width: 2 },
+        marker: { size: 8, color: sure.map((yes) => yes ? COLORS[0] : getComputedStyle(document.body).backgroundColor), line: { color: COLORS[0], width: 2 } },
+        text: mean.map((value, k) => `level ${one.level[k]}, ${percent(one.remaining[k])} remaining<br>${said(value)} points` +
+          `<br>95 % interval ${said(low[k])} to ${said(high[k])}<br>${one.n[k]} seed${one.n[k] > 1 ? "s" : ""}${sure[k] ? ", told apart" : ""}`),
+        hovertemplate: "%{text}<extra></extra>" };
+      valuesTable(id, `${pair.value}, test accuracy in points`, ["Level", "Weights remaining", "Difference", "Low", "High", "Seeds", "p (Holm)"],
+        () => one.level.map((level, k) => [level, percent(one.remaining[k]), said(mean[k]), said(low[k]), said(high[k]), one.n[k],
+          one.p_holm[k] === null ? "–" : one.p_holm[k].toFixed(3)]));
+      return draw(id, [band(one.remaining, low, high, COLORS[0], axes), trace], { height: 360, margin: { t: 12, r: 12, l: 58, b: 46 },
+        xaxis: xAxis(one.remaining, true), yaxis: { title: { text: "difference (points)" }, zeroline: true, zerolinewidth: 2 } },
+        `${pair.value}${one.setting ? `, ${one.setting}` : ""}: above 0 the first is better. Filled: told apart after Holm's correction over all levels and pairs; ` +
+        `${sure.filter(Boolean).length} of ${sure.length} levels are.`);
+    };
+    settings();
+    show();
+    return show;
+  };
+
+  const redraws = [curves(), differences()].filter(Boolean);
+  for (const media of [narrow, dark]) media.addEventListener("change", () => redraws.forEach((redraw) => redraw()));
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
+    const code = button.parentElement.querySelector("code");
+    const says = document.getElementById("copied");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      says.textContent = `Copied: ${code.textContent}`;
+    } catch {
+      getSelection().selectAllChildren(code);
+      says.textContent = "Selected; copy it with the keyboard.";
+    }
+  });
+})();

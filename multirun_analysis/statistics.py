@@ -1,0 +1,204 @@
+"""What the data can tell: differences, intervals, tests, areas, matching, seeds needed. DataFrame in, DataFrame out.
+
+The unit is the seed: a difference is taken between two cells of one seed, and seeds are what is resampled and counted.
+The computing is scipy's and statsmodels'.
+"""
+
+import bisect
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import integrate, stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+CONFIDENCE = 0.95
+POWER = 0.8
+_RESAMPLES = 4999
+_SEED = 0
+_ALIKE = 1e-12
+"""Differences that part by no more than this are alike: fractions of whole counts differ in their last bits."""
+
+_MOST_SEEDS = 1_000_000
+
+Floats = NDArray[np.float64]
+
+
+def compare(
+    pairs: pd.DataFrame, by: Sequence[str] = ("setting", "level"), *, confidence: float = CONFIDENCE
+) -> pd.DataFrame:
+    """Summarize pairs (`pairing.paired`) to one row for each `by`, by paired statistics over seeds.
+
+    Columns: `by, remaining, n` (seeds)`, left, right, difference` (means)`, sd` (of the differences)`, low, high`
+    (Student's t interval)`, boot_low, boot_high` (bootstrap: BCa, Efron 1987, or percentile where BCa has no value)`,
+    p` (paired t)`, p_flip` (sign flips, exact up to 12 seeds). Several pairs of one seed are averaged first. With one
+    seed there is no interval and no p. Where all differences are alike the interval has no length and `p` is `p_flip`,
+    because a t has no value there.
+    """
+    seeds = pairs.groupby([*by, "seed"], observed=True, sort=True)[["remaining", "left", "right", "difference"]].mean()
+    groups = seeds.groupby(list(by), observed=True, sort=True)
+    table = groups[["remaining", "left", "right", "difference"]].mean()
+    values = [group.to_numpy(dtype="float64") for _, group in groups["difference"]]
+    found = estimates(values, confidence=confidence).set_axis(table.index)
+    return table.join(found).reset_index()
+
+
+def estimates(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Estimate the mean of each sample: `n, sd, low, high, boot_low, boot_high, p, p_flip`, as in `compare`.
+
+    Samples of one size are computed together, and the draws of the bootstrap are the same for every call, so what is
+    found for a sample does not depend on the others.
+    """
+    names = ["sd", "low", "high", "boot_low", "boot_high", "p", "p_flip"]
+    found = pd.DataFrame(np.nan, index=range(len(samples)), columns=names)
+    sizes = np.array([len(sample) for sample in samples], dtype="int64")
+    for n in np.unique(sizes[sizes > 1]):
+        rows = np.flatnonzero(sizes == n)
+        data = np.stack([sample for sample in samples if len(sample) == n])  # (rows, seeds)
+        alike = np.ptp(data, axis=1) <= _ALIKE
+        found.loc[rows, "p_flip"] = _sign_flips(data)
+        mean = data.mean(axis=1)
+        for name, value in {"sd": 0.0, "low": mean, "high": mean, "boot_low": mean, "boot_high": mean}.items():
+            found.loc[rows[alike], name] = value if isinstance(value, float) else value[alike]
+        found.loc[rows[alike], "p"] = found.loc[rows[alike], "p_flip"]
+        if not alike.all():
+            found.loc[rows[~alike], names[:-1]] = _spread(data[~alike], confidence)
+    return found.assign(n=sizes)
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Correct p values for their number by Holm's step-down method (1979); those that are null do not count."""
+    tested = p.dropna()
+    if tested.empty:
+        return p
+    return pd.Series(multipletests(tested, method="holm")[1], index=tested.index).reindex(p.index)
+
+
+def area(pairs: pd.DataFrame, by: Sequence[str] = ("setting",)) -> pd.DataFrame:
+    """Average both sides of pairs over the log of the weights remaining: the area under each curve, over its length.
+
+    One row for each (by, seed), with the columns of `pairs`; the trapezoid rule between levels, so `left` is still an
+    accuracy. A seed that lacks a level which another seed of its `by` has is left out: its curve is not as long.
+    """
+    names = [*by, "seed", "level", "remaining", "left", "right", "difference"]
+    if pairs.empty:
+        return pd.DataFrame(columns=names)
+    groups = pairs.groupby(list(by), observed=True, sort=True)
+    return pd.concat({key: _areas(group) for key, group in groups}, names=list(by)).reset_index()[names]
+
+
+def matching(pairs: pd.DataFrame, margin: float, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Find how far each setting can be pruned and still match its dense networks, for pairs of level against dense.
+
+    A level matches if its lower one-sided t bound is above -margin (non-inferiority). Levels are tested from the dense
+    one on, until one fails: tests in a fixed order need no correction (Maurer, Hothorn & Lehmacher 1995).
+
+    Columns: `setting, n` (the most seeds)`, remaining` (the smallest that still matches; 1 if not even the first level
+    does, null where there is one seed)`, deepest` (the smallest at which the bound holds, whatever comes before it),
+    `lowest` (the smallest that was run). Higher is better.
+    """
+    rows = []
+    for setting, levels in pairs[pairs["level"] > 0].groupby("setting", observed=True, sort=True):
+        samples = levels.groupby("level", sort=True)["difference"].apply(lambda one: one.to_numpy())
+        remaining = levels.groupby("level", sort=True)["remaining"].mean().to_numpy()
+        bounds = np.array([lower_bound(sample, confidence) for sample in samples])
+        passed = bounds > -margin
+        until = int(np.argmin(passed)) if not passed.all() else len(passed)
+        known = np.isfinite(bounds).any()
+        rows.append({
+            "setting": setting, "n": max(map(len, samples)),
+            "remaining": (remaining[until - 1] if until else 1.0) if known else np.nan,
+            "deepest": (remaining[passed].min() if passed.any() else 1.0) if known else np.nan,
+            "lowest": remaining.min(),
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=["setting", "n", "remaining", "deepest", "lowest"])
+
+
+def lower_bound(sample: Floats, confidence: float = CONFIDENCE) -> float:
+    """Bound the mean of a sample from below by Student's t, one-sided; null for one value."""
+    if len(sample) < 2:
+        return math.nan
+    if np.ptp(sample) <= _ALIKE:
+        return float(sample.mean())
+    return float(stats.ttest_1samp(sample, 0.0, alternative="greater").confidence_interval(confidence).low)
+
+
+def seeds_needed(sd: float, difference: float, *, power: float = POWER, confidence: float = CONFIDENCE) -> float:
+    """Count the seeds with which a paired t test sees a difference in the mean, two-sided, with this power.
+
+    `sd` is that of the paired differences. Null where it is unknown or the difference is 0; at least 2; infinite
+    beyond a million.
+    """
+    effect = abs(difference) / sd if sd > 0 else (math.inf if sd == 0 and difference else math.nan)
+    if not effect > 0:
+        return math.nan
+    test = TTestPower()
+
+    def enough(n: int) -> bool:
+        # One side at half the level: a difference seen the wrong way round is not seen. Beyond 20, two seeds do.
+        return bool(test.power(min(effect, 20.0), n, (1 - confidence) / 2, alternative="larger") >= power)
+
+    # statsmodels' own search for n does not always converge, so the power is asked for n by n.
+    top = 2
+    while not enough(top):
+        if top > _MOST_SEEDS:
+            return math.inf
+        top *= 2
+    return float(top if top == 2 else bisect.bisect_left(range(top), True, lo=top // 2, key=enough))
+
+
+def _spread(data: Floats, confidence: float) -> Floats:
+    """Columns `sd, low, high, boot_low, boot_high, p` of samples, (rows, seeds), whose values are not all alike."""
+    test = stats.ttest_1samp(data, 0.0, axis=1)
+    t = test.confidence_interval(confidence)
+    boot = _bootstrap(data, confidence, "BCa")
+    plain = _bootstrap(data, confidence, "percentile")
+    boot = np.where(np.isfinite(boot).all(axis=0), boot, plain)
+    return np.column_stack([data.std(axis=1, ddof=1), t.low, t.high, *boot, test.pvalue])
+
+
+def _bootstrap(data: Floats, confidence: float, method: str) -> Floats:
+    with warnings.catch_warnings():
+        # BCa has no value where all resamples lie on one side of the mean, which two or three seeds often do.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = stats.bootstrap(
+            (data,), _mean, axis=1, vectorized=True, confidence_level=confidence, method=method,
+            n_resamples=_RESAMPLES, batch=500, rng=np.random.default_rng(_SEED),
+        ).confidence_interval  # fmt: skip
+    return np.stack([found.low, found.high])
+
+
+def _sign_flips(data: Floats) -> Floats:
+    """Test each row of (rows, seeds) for a mean of 0, two-sided, by flipping signs: all ways, or a draw of them."""
+    test = stats.permutation_test(
+        (data,), _mean, axis=1, vectorized=True, permutation_type="samples",
+        n_resamples=_RESAMPLES, batch=500, rng=np.random.default_rng(_SEED),
+    )  # fmt: skip
+    return np.asarray(test.pvalue, dtype="float64")
+
+
+def _mean(data: Floats, axis: int = -1) -> Floats:
+    # A sum's last bits depend on how memory lies, and on ties with the mean BCa depends.
+    return np.asarray(np.round(np.mean(data, axis=axis), 12))
+
+
+def _areas(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Areas of one `by`, a row a seed."""
+    columns = ["remaining", "left", "right", "difference"]
+    curves = pairs.pivot_table(columns, index="seed", columns="level").dropna()
+    level = int(pairs["level"].max())
+    if level == pairs["level"].min():
+        curves = curves.iloc[:0]
+    depth = -np.log(curves["remaining"].to_numpy(dtype="float64"))  # (seeds, levels)
+    means = {
+        name: integrate.trapezoid(curves[name].to_numpy(dtype="float64"), depth, axis=1) / np.ptp(depth, axis=1)
+        for name in ("left", "right", "difference")
+    }
+    return pd.DataFrame(
+        {"seed": curves.index, "level": level, "remaining": curves["remaining"][level].to_numpy(), **means}
+    )

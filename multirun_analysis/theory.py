@@ -1,0 +1,73 @@
+"""The densities that the known initializations draw from, by their configs: what drawn weights are held against.
+
+The formulas stand here a second time, apart from the ones that draw; that is what makes the comparison one.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+Distribution = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""The cumulative distribution function of weights of standard deviation 1."""
+
+_GAINS = {"linear": 1.0, "sigmoid": 1.0, "relu": math.sqrt(2), "tanh": 5 / 3}
+
+
+def bin_density(init: Mapping[str, object], shape: Sequence[int], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the density that an initialization has on average in each bin between `edges`.
+
+    `init` is the config group (`_target_, gain, ...`), `shape` that of the weight, (out, in, *kernel). Null for an
+    initialization that is not one of independent weights with a known density: orthogonal, or a user's own.
+    """
+    found = _scaled(init, shape)
+    if found is None:
+        return np.full(len(edges) - 1, np.nan)
+    distribution, std = found
+    density: NDArray[np.float64] = np.diff(distribution(edges / std)) / np.diff(edges)
+    return density
+
+
+def _scaled(init: Mapping[str, object], shape: Sequence[int]) -> tuple[Distribution, float] | None:
+    """Find the distribution and what stretches it: the standard deviation before any cut."""
+    kernel = math.prod(shape[2:])
+    fan_in, fan_out = shape[1] * kernel, shape[0] * kernel
+    fan = fan_out if init.get("fan_mode") == "fan_out" else fan_in
+    gain = _gain(init)
+    match str(init.get("_target_")).removeprefix("ltsweep.init."):
+        case "xavier_uniform":  # Glorot & Bengio 2010, eq. 16
+            return _uniform, gain * math.sqrt(2 / (fan_in + fan_out))
+        case "xavier_normal":
+            return ndtr, gain * math.sqrt(2 / (fan_in + fan_out))
+        case "kaiming_uniform":  # He et al. 2015, eq. 10
+            return _uniform, gain / math.sqrt(fan)
+        case "kaiming_normal":
+            return ndtr, gain / math.sqrt(fan)
+        case "truncated_normal":  # Hanin & Rolnick 2018
+            return _cut, gain / math.sqrt(fan)
+        case "pytorch_default":  # U(-1/sqrt(fan_in), 1/sqrt(fan_in)), whose deviation is 1/sqrt(3 fan_in)
+            return _uniform, 1 / math.sqrt(3 * fan_in)
+    return None
+
+
+def _gain(init: Mapping[str, object]) -> float:
+    gain = init.get("gain", 1.0)
+    if isinstance(gain, int | float):
+        return float(gain)
+    if gain == "leaky_relu":
+        slope = init.get("negative_slope", 0.01)
+        return math.sqrt(2 / (1 + slope**2)) if isinstance(slope, int | float) else math.nan
+    return _GAINS.get(str(gain), math.nan)
+
+
+def _uniform(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    bound = math.sqrt(3)
+    return np.clip((x + bound) / (2 * bound), 0.0, 1.0)
+
+
+def _cut(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    within = ndtr(2.0) - ndtr(-2.0)
+    cut: NDArray[np.float64] = (ndtr(np.clip(x, -2.0, 2.0)) - ndtr(-2.0)) / within
+    return cut

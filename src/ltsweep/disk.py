@@ -1,0 +1,149 @@
+"""Files of a study: written whole or not at all, checked before they are trusted, never reached through a link."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
+
+# What is noted of a file: its size, its time of change in nanoseconds, the SHA-256 of its bytes.
+Noted = Sequence[int | str]
+
+# Where files that were found broken are moved to, beside what is computed in their place.
+BROKEN = ".broken"
+
+
+def write(path: Path, content: bytes) -> Noted:
+    """Write a file beside `path`, move it there once it is on the disk, and return what to note of it.
+
+    Raises CannotWriteError, with the file that was there before as it was.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.unlink(missing_ok=True)
+        try:
+            with aside.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        facts = path.stat()
+    except OSError as error:
+        raise CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
+    return [facts.st_size, facts.st_mtime_ns, hashlib.sha256(content).hexdigest()]
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a text file that is no link. Raises CannotWriteError."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666), "a") as file:
+            file.write(text)
+    except OSError as error:
+        raise CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read(path: Path) -> bytes:
+    """Return the bytes of a regular file. Raises FileNotFoundError, or BrokenFileError for anything else."""
+    try:
+        # A pipe in a file's place must not hang its reader.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BrokenFileError("is no regular file")
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise BrokenFileError(f"is no readable file ({error.strerror})") from error
+
+
+def check(path: Path, noted: Noted | None, *, thorough: bool) -> None:
+    """Raise BrokenFileError unless a file holds what was written; without a note (older records), unless it is a file.
+
+    A file whose size and time of change are the noted ones is read again only where `thorough`.
+    """
+    try:
+        facts = path.lstat()
+    except OSError as error:
+        raise BrokenFileError("is missing") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise BrokenFileError("is no regular file")
+    if noted is None:
+        return
+    size, changed, digest = noted
+    if not thorough and (facts.st_size, facts.st_mtime_ns) == (size, changed):
+        return
+    if facts.st_size != size:
+        raise BrokenFileError(f"holds {facts.st_size:,} bytes, and {size:,} were written")
+    if hashlib.sha256(read(path)).hexdigest() != digest:
+        raise BrokenFileError("does not hold what was written (its SHA-256 is another)")
+
+
+def make(folder: Path) -> None:
+    """Make a folder in one that is there, or leave it as it is. Raises CannotWriteError."""
+    need_folders(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CannotWriteError(f"{folder} cannot be made: {error.strerror or error}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; a link goes, and what it points at stays."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWriteError(f"{path} cannot be removed: {error.strerror or error}") from error
+
+
+def set_aside(path: Path, root: Path) -> Path | None:
+    """Move a broken file to `root`/.broken, over an older one of its name, and return where it is; None if it is gone.
+
+    Raises CannotWriteError.
+    """
+    folder = root / BROKEN
+    need_folders(folder)
+    target = folder / path.name
+    try:
+        folder.mkdir(exist_ok=True)
+        if target.is_dir() and not target.is_symlink():
+            target = folder / f"{path.name}.{os.getpid()}"
+        path.replace(target)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CannotWriteError(f"{path} cannot be set aside: {error.strerror or error}") from error
+    return target
+
+
+def drop_leftovers(folder: Path) -> None:
+    """Remove what killed processes were writing in `folder`. Only for who holds it."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return  # not there yet
+    for name in names:
+        if re.fullmatch(r"\..+\.\d+|\.tmp\w+", name):  # ours, and those of safetensors
+            with contextlib.suppress(OSError):
+                (folder / name).unlink()
+
+
+def need_folders(*folders: Path) -> None:
+    """Raise UserError where one of a study's folders, which need not be there yet, is a symbolic link or a file."""
+    for folder in folders:
+        if folder.is_symlink():
+            raise UserError(
+                f"{folder} is a symbolic link, and a study never leaves its folder; remove it, or take another "
+                "study=NAME (multirun itself may be a link)"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file, and must be a folder; move it away, or take another study=NAME")

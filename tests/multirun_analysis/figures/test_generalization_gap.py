@@ -1,0 +1,20 @@
+"""Training accuracy above, and below what the test set loses of it."""
+
+import statistics
+
+import pytest
+
+from multirun_analysis.figures import generalization_gap as figure_file
+from multirun_analysis.load import Study
+from multirun_analysis.view import View
+
+
+def test_the_gap_is_training_less_test(mixed: Study) -> None:
+    view = View(col=("lr",), hue=("init",))
+    figure = figure_file.draw(figure_file.table(mixed, view), view)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["train accuracy"] * 2 + ["train − test accuracy"] * 2
+    rows = mixed.levels.query("init == 'xavier_u' and lr < 0.01 and arm == 'ticket' and level == 4")
+    train, test = rows["final_train_accuracy"], rows["final_test_accuracy"]
+    for ax, expected in zip(figure.axes[::2], (statistics.fmean(train), statistics.fmean(train - test)), strict=True):
+        line = next(line for line in ax.lines if line.get_label() == "xavier_u|ticket")
+        assert line.get_ydata()[4] == pytest.approx(expected)

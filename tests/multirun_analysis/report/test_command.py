@@ -1,0 +1,75 @@
+"""The command of a cell, taken apart by a shell and composed by Hydra, gives that cell: the same key."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from multirun_analysis.load import load
+from multirun_analysis.report import command
+
+
+def composed(arguments: Sequence[str], cwd: Path) -> str:
+    """Compose a config by the real command without running it."""
+    run = subprocess.run(
+        [sys.executable, "-m", "ltsweep", *arguments, "--cfg", "job", "--resolve"],
+        cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["dataset=digits"],
+        ["init=kaiming_n_out", "lr=step", "lr.value=0.003", "prune_rate=uniform", "prune_rate.value=0.36", "seed=7",
+         "method.controls=[reinit,random_mask]", "method.draws=2", "epochs=3", "study=other"],
+        ["model=lenet5", "model.activation=leaky_relu", "model.negative_slope=0.2", "init=he_n", "init.gain=tanh",
+         "iterations=500", "validation=0", "optimizer=sgd", "optimizer.momentum=0.5", "lr=1"],
+    ],
+)  # fmt: skip
+def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str]) -> None:
+    from ltsweep.cell import key
+
+    cell = yaml.safe_load(composed(overrides, tmp_path))
+    own = {name: value for name, value in cell.items() if name not in _SETTINGS}
+    folder = tmp_path / "study" / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(own, sort_keys=False))
+    (folder / "status.json").write_text('{"schema": 1, "status": "pending", "level": -1, "seconds": 0.0}')
+    (said,) = command.commands(load(tmp_path / "study").cells, "study")
+    python, dash_m, module, *arguments = shlex.split(said)
+    assert (python, dash_m, module) == ("python", "-m", "ltsweep")
+    assert arguments[-1] == "study=study"
+    again = yaml.safe_load(composed(arguments, tmp_path))
+    assert key({name: value for name, value in again.items() if name not in _SETTINGS}) == key(own)
+
+
+_SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force")
+
+
+def test_only_what_differs_from_the_defaults_is_said(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    write_cell(init="xavier_u", seed=3, model="lenet5", lr=0.1, method__controls=["reinit"], method__draws=1)
+    (said,) = command.commands(load(tmp_path / "made_up").cells, "made up")
+    words = shlex.split(said)[3:]
+    assert {"init=xavier_u", "seed=3", "model=lenet5", "lr.value=0.1", "method.controls=[reinit]"} <= set(words)
+    assert words[-1] == "study=made up"
+    assert not {"levels=15", "epochs=5", "optimizer=adam", "init.gain=1"} & set(words)
+
+
+def test_a_choice_of_ones_own_is_said_by_name_and_a_torn_config_has_no_command(
+    write_cell: Callable[..., str], tmp_path: Path
+) -> None:
+    write_cell(init="mine", init__width=3)
+    (tmp_path / "made_up" / write_cell(seed=1) / "config.yaml").write_text("{")
+    cells = load(tmp_path / "made_up").cells
+    found = command.commands(cells, "s").groupby(cells["status"].astype("str")).first()
+    assert "init=mine" in found["done"]
+    assert "width" not in found["done"]
+    assert found["unreadable"] == ""

@@ -1,0 +1,196 @@
+"""The page as text: what is on it, the same bytes from the same records, and studies of every sort."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from multirun_analysis import claims
+from multirun_analysis.__main__ import main
+from multirun_analysis.load import Study, load
+from multirun_analysis.report import FILE, page, plots
+
+
+class Reader(HTMLParser):
+    """Check that tags nest, and collect text, links, ids and tables' cells."""
+
+    VOID = frozenset({"meta", "link", "br", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.labels: list[str] = []
+        self.scopeless = 0
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.ids += [found["id"]] if found.get("id") else []
+        self.labels += (found.get("aria-labelledby") or "").split()
+        self.links += [found["href"]] if tag == "a" and found.get("href") else []
+        self.scopeless += tag == "th" and "scope" not in found
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.text.append(data)
+
+
+def read(content: bytes) -> Reader:
+    reader = Reader()
+    reader.feed(content.decode())
+    reader.close()
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+    assert set(reader.labels) <= set(reader.ids)
+    assert reader.scopeless == 0
+    return reader
+
+
+def said(content: bytes) -> str:
+    return " ".join(" ".join(read(content).text).split())
+
+
+def numbers(content: bytes) -> dict[str, object]:
+    found = re.search(rb'<script type="application/json" id="data">(.*?)</script>', content, re.DOTALL)
+    assert found
+    return json.loads(found[1])  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def mixed_page(mixed: Study) -> bytes:
+    return page(mixed, claims.published(), mixed.path / "figures")
+
+
+def test_the_same_records_give_the_same_bytes(mixed: Study, mixed_page: bytes) -> None:
+    assert page(load(mixed.path), claims.published(), mixed.path / "figures") == mixed_page
+
+
+def test_nothing_is_fetched(mixed_page: bytes) -> None:
+    head = mixed_page.split(b"<script")[0]
+    assert not re.search(rb'\b(src|href)="(?!#|data:|\.\.)', head)
+    assert b"@import" not in head
+    assert not re.search(rb"<script[^>]+src=", mixed_page)
+
+
+def test_what_was_run_and_what_went_wrong_is_said(mixed_page: bytes) -> None:
+    text = said(mixed_page)
+    assert "29 cells: 24 done , 1 running , 1 pending , 1 failed , 1 diverged , 1 unreadable" in text
+    assert "Unfinished. 2 of 29 cells are not done." in text
+    assert "RuntimeError: out of memory" in text
+    assert "loss is nan at level 3, iteration 917" in text
+    assert "kaiming_n, kaiming_u, xavier_n, xavier_u" in text
+    assert "Tickets drawn by Xavier initialization are more accurate" not in text.split("Not tested by this study")[0]
+
+
+def test_every_cell_has_a_link_to_its_folder(mixed: Study, mixed_page: bytes) -> None:
+    links = [unquote(link) for link in read(mixed_page).links if link.startswith("..")]
+    found = {(mixed.path / "figures" / link).resolve() for link in links}
+    assert found == {(mixed.path / key).resolve() for key in mixed.cells["key"]}
+
+
+def test_every_target_on_the_page_is_there(mixed_page: bytes) -> None:
+    reader = read(mixed_page)
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+
+
+def test_the_curves_are_the_means_of_a_loop(mixed: Study, mixed_page: bytes) -> None:
+    curves = numbers(mixed_page)["curves"]
+    assert curves["columns"] == ["init", "lr"]
+    assert len(curves["lines"]) == 4 * 2 * 2
+    (line,) = [line for line in curves["lines"] if line["config"] == ["kaiming_u", "0.1"] and line["arm"] == "reinit"]
+    rows = [row for row in mixed.levels.to_dict("records")
+            if (row["init"], row["lr"], row["arm"], row["level"], row["status"])
+            == ("kaiming_u", 0.1, "reinit", 3, "done")]  # fmt: skip
+    by_seed: dict[int, list[float]] = {}
+    for row in rows:
+        by_seed.setdefault(row["seed"], []).append(row["final_test_accuracy"])
+    means = [sum(draws) / len(draws) for draws in by_seed.values()]
+    at = line["level"].index(3)
+    mean, low, high = (part[at] for part in line["values"]["test_accuracy"])
+    assert (mean, low, high) == pytest.approx((sum(means) / 3, min(means), max(means)), abs=1e-6)
+    assert line["n"][at] == 3
+
+
+def test_more_lines_than_can_be_shown_are_counted(mixed: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "MOST_LINES", 5)
+    found = plots.lines(mixed)
+    assert (len(found["lines"]), found["left_out"]) == (5, 11)
+
+
+def test_what_a_record_says_is_text_and_never_markup(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    bad = '</script><img src=x onerror="document.title=1">&'
+    write_cell(init=bad, levels=1, epochs=1)
+    write_cell(levels=1, epochs=1)
+    write_cell(status="failed", last=0, seed=1, levels=1, epochs=1, error=bad)
+    content = page(load(tmp_path / "made_up"), claims.published(), tmp_path)
+    assert b"<img" not in content
+    assert said(content).count(bad) >= 2
+    assert numbers(content)["curves"]["lines"][0]["config"] == [bad]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [{"status": "pending"}],
+        [{}],
+        [{"levels": 0}, {"levels": 0, "seed": 1}],
+        [{"status": "failed", "last": 2, "error": "x"}],
+        [{"validation": 0}, {"validation": 0, "seed": 1, "last": 3, "status": "running"}],
+    ],
+)
+def test_studies_of_every_sort_have_a_page(
+    write_cell: Callable[..., str], tmp_path: Path, cells: list[dict[str, object]]
+) -> None:
+    for cell in cells:
+        write_cell(**cell)
+    text = said(page(load(tmp_path / "made_up"), claims.published(), tmp_path))
+    assert f"{len(cells)} cell" in text
+    assert ("Unfinished." in text) == any(cell.get("status") in ("pending", "running") for cell in cells)
+
+
+@pytest.fixture
+def study(mixed_folder: Path, tmp_path: Path) -> Path:
+    small = tmp_path / "small"
+    for cell in sorted(mixed_folder.iterdir())[:4]:
+        shutil.copytree(cell, small / cell.name)
+    return small
+
+
+def test_the_command_writes_it_once_and_anew_for_other_claims(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [str(study), "--figures", "none", "--report"]
+    mine = study.parent / "mine.yaml"
+    mine.write_text(
+        "{name: mine, source: me, text: My own claim., compare: {left: {}, right: dense}, remaining: 0.4,"
+        " direction: greater}"
+    )
+    for more, state in (([], "written"), ([], "up to date"), (["--claims", str(mine)], "written")):
+        assert main([*options, *more]) == 0
+        assert re.search(rf"  {state} +{re.escape(str(study / 'figures' / FILE))}\n", capsys.readouterr().out)
+    assert "My own claim." in said((study / "figures" / FILE).read_bytes())
+
+
+def test_a_mistake_in_a_claim_is_one_line_before_any_work(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = study.parent / "mine.yaml"
+    mine.write_text("{name: mine}")
+    assert main([str(study), "--claims", str(mine)]) == 2
+    assert capsys.readouterr().err == f"multirun_analysis: {mine}: source: missing; it is a text: who claims it\n"
+    assert main([str(study), "--figures", "none", "--claims", str(mine)]) == 2
+    assert capsys.readouterr().err == "multirun_analysis: --claims are for the report; add --report\n"
+    assert not (study / "figures").exists()
+
+
+def test_a_filter_is_said_on_the_page(study: Path) -> None:
+    assert main([str(study), "--figures", "none", "--report", "--where", "status == 'done'"]) == 0
+    assert "Only cells where status == 'done'." in said((study / "figures" / FILE).read_bytes())
