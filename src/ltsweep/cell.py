@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -29,10 +29,15 @@ VALUES = ("seed", "levels", "epochs", "iterations", "batch_size", "validation", 
 
 @dataclass(frozen=True)
 class Cell:
-    """A resolved config without the settings of `SETTINGS`, and its key: 16 hexadecimal digits."""
+    """A resolved config without the settings of `SETTINGS`, and its key: 16 hexadecimal digits.
+
+    largest_stack: kind of device -> the networks of its model that are worth training as one program, where the model's
+    YAML says so. Like all that says how the work is done, it is no part of the config or the key.
+    """
 
     config: Mapping[str, Any]
     key: str
+    largest_stack: Mapping[str, int] = field(default_factory=dict)
 
     @functools.cached_property
     def stack_key(self) -> str:
@@ -48,7 +53,7 @@ def from_config(config: DictConfig) -> Cell:
     """Return the cell of a composed config, with or without Hydra's own node. Raises UserError for a bad value."""
     plain = resolved(config)
     check(plain)
-    return Cell(plain, key(plain))
+    return Cell(plain, key(plain), _largest_stack(config))
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -61,7 +66,20 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(plain, dict)
+    if isinstance(plain.get("model"), dict):
+        plain["model"].pop("largest_stack", None)
     return {str(name): value for name, value in plain.items() if name not in SETTINGS}
+
+
+def _largest_stack(config: DictConfig) -> dict[str, int]:
+    found = config.model.get("largest_stack") or {}
+    found = OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+    if not isinstance(found, dict) or not all(
+        kind in ("cpu", "cuda") and isinstance(n, int) and not isinstance(n, bool) and n >= 1
+        for kind, n in found.items()
+    ):
+        raise UserError(f"model.largest_stack={found} is out of range: it is {{cpu: N, cuda: N}}, whole numbers from 1")
+    return {str(kind): n for kind, n in found.items()}
 
 
 def key(plain: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 import difflib
 import math
 import re
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -152,24 +151,21 @@ def make_packs(
     cells: Sequence[Cell], study: Path, settings: Mapping[str, Any], options: Options, force: bool = False
 ) -> list[Pack]:
     """Split cells into tasks: cells that can share a stack, and stacks that were begun as they were."""
-    from ltsweep.build import make
-    from ltsweep.packing import STACK_SIZES, count
+    from ltsweep.packing import arms, count, largest_stack
     from ltsweep.run import Settings, stacks_of
 
     gpu = settings["device"] != "cpu"
-    stack_size = count(settings["stack_size"], "stack_size", STACK_SIZES["cuda" if gpu else "cpu"])
+    given = count(settings["stack_size"], "stack_size", 0)
     side_by_side = count(
         settings["workers"], "workers", max(1, options.gpus_per_node if gpu else options.cpus_per_task)
     )
-    by_arms: dict[int, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        by_arms[len(make(cell.config, "method").arms(1))].append(cell)
-    packs: list[Pack] = []
-    for arms, group in by_arms.items():
-        per_task = options.cells_per_task
-        networks = stack_size * side_by_side if isinstance(per_task, str) else per_task * arms
-        packs += stacks_of(group, Settings(study, **settings, force=force), networks, 1)
-    return packs
+
+    def networks(cell: Cell) -> int:
+        if not isinstance(options.cells_per_task, str):
+            return options.cells_per_task * arms(cell)
+        return (given or largest_stack(cell, "cuda" if gpu else "cpu")) * side_by_side
+
+    return stacks_of(cells, Settings(study, **settings, force=force), networks, 1)
 
 
 def array_sizes(tasks: int) -> list[int]:

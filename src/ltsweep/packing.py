@@ -4,16 +4,18 @@ import hashlib
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ltsweep.build import make
 from ltsweep.cell import Cell
 from ltsweep.errors import UserError
+from ltsweep.memory import networks_in
 
-# Networks a stack: beyond 8 the weights and Adam's state leave a core's cache; a GPU wants many.
-STACK_SIZES = {"cpu": 8, "cuda": 128}
+# Networks a stack, for a model that does not say: beyond 8 the weights and Adam's state leave a core's cache; a GPU
+# wants many.
+_LARGEST = {"cpu": 8, "cuda": 128}
 
 
 def count(value: int | str, name: str, default: int) -> int:
@@ -23,6 +25,15 @@ def count(value: int | str, name: str, default: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise UserError(f"{name}={value} is out of range: {name} is auto, or a whole number from 1")
     return value
+
+
+def largest_stack(cell: Cell, kind: str, free: float = math.inf) -> int:
+    """Return how many networks like a cell's are worth training as one program on a `cpu` or `cuda` device.
+
+    That is what its model's YAML says, or fewer where `free` bytes hold no more.
+    """
+    own = cell.largest_stack.get(kind, _LARGEST[kind])
+    return own if free == math.inf else min(own, networks_in(cell, kind, free))
 
 
 def find_devices(name: str) -> list[torch.device]:
@@ -42,19 +53,18 @@ def find_devices(name: str) -> list[torch.device]:
     raise UserError(f"device={name} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
 
 
-def pack(cells: Sequence[Cell], stack_size: int, workers: int) -> list[tuple[Cell, ...]]:
+def pack(cells: Sequence[Cell], largest: Callable[[Cell], int], workers: int) -> list[tuple[Cell, ...]]:
     """Split cells into stacks: equal in all that a stack must share, evenly filled.
 
-    No stack holds more than `stack_size` networks (one cell's arms stay together), and where there are fewer stacks
-    than workers they are made smaller.
+    No stack holds more than `largest` networks of its cells (one cell's arms stay together), and where there are fewer
+    stacks than workers they are made smaller.
     """
     alike: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         alike[cell.stack_key].append(cell)
     stacks = []
     for group in alike.values():
-        arms = len(make(group[0].config, "method").arms(1))
-        size = max(1, min(stack_size // arms, math.ceil(len(group) / max(1, workers // len(alike)))))
+        size = max(1, min(largest(group[0]) // arms(group[0]), math.ceil(len(group) / max(1, workers // len(alike)))))
         parts = math.ceil(len(group) / size)
         group = sorted(
             group, key=lambda cell: (cell.config["lr"]["value"], cell.config["optimizer"].get("weight_decay", 0))
@@ -62,6 +72,11 @@ def pack(cells: Sequence[Cell], stack_size: int, workers: int) -> list[tuple[Cel
         bounds = [round(i * len(group) / parts) for i in range(parts + 1)]
         stacks += [tuple(group[a:b]) for a, b in itertools.pairwise(bounds)]
     return stacks
+
+
+def arms(cell: Cell) -> int:
+    """Return how many networks a cell trains at once: its ticket and its controls."""
+    return len(make(cell.config, "method").arms(1))
 
 
 def stack_id(cells: Sequence[Cell]) -> str:

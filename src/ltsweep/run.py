@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import gc
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from ltsweep.display import Display, Event, Note
 from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
 from ltsweep.folder import FINISHED
 from ltsweep.levels import Checkpoint, Member, Program, Progress, run_levels
+from ltsweep.memory import free_for_stacks
 from ltsweep.method import IMP
-from ltsweep.packing import STACK_SIZES, count, find_devices, pack, stack_id
+from ltsweep.packing import count, find_devices, largest_stack, pack, stack_id
 from ltsweep.provenance import hardware, versions
 from ltsweep.records import CellRecords
 from ltsweep.watch import take_over
@@ -75,7 +76,7 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
     """
     cells = list({cell.key: cell for cell in cells}.values())
     devices = find_devices(settings.device)
-    stack_size = count(settings.stack_size, "stack_size", STACK_SIZES[devices[0].type])
+    given = count(settings.stack_size, "stack_size", 0)
     workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
     check_configs(cells)
     data = load_data(_unfinished(cells, settings), settings.data_dir)
@@ -88,7 +89,8 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
         if broken:
             data = load_data(_unfinished(cells, settings), settings.data_dir)
         # Again, now that no other command can change it.
-        stacks = stacks_of(cells, settings, stack_size, workers)
+        free = free_for_stacks(devices[0], workers, data.values())
+        stacks = stacks_of(cells, settings, lambda cell: given or largest_stack(cell, devices[0].type, free), workers)
         todo = [cell for stack in stacks for cell in stack]
         names = [_stack_name(settings, stack) for stack in stacks]
         for name, stack in zip(names, stacks, strict=True):
@@ -159,7 +161,9 @@ def _run_or_halve(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event | Not
         yield Event(cell.key, "failed")
 
 
-def stacks_of(cells: Sequence[Cell], settings: Settings, stack_size: int, workers: int) -> list[tuple[Cell, ...]]:
+def stacks_of(
+    cells: Sequence[Cell], settings: Settings, largest: Callable[[Cell], int], workers: int
+) -> list[tuple[Cell, ...]]:
     """Return the stacks to run: those that earlier commands began, as they were, and new ones for the other cells.
 
     A stack that is gone on from must have the same networks as before, for its numbers to be the same to the bit. So a
@@ -167,7 +171,7 @@ def stacks_of(cells: Sequence[Cell], settings: Settings, stack_size: int, worker
     """
     todo = _unfinished(cells, settings)
     if settings.force:
-        return pack(todo, stack_size, workers)
+        return pack(todo, largest, workers)
     statuses = {cell.key: _status(settings.study, cell) for cell in cells}
     levels: dict[str, int] = {}  # of each stack that was begun: the first level that some cell of it has not finished
     for cell in todo:
@@ -183,7 +187,7 @@ def stacks_of(cells: Sequence[Cell], settings: Settings, stack_size: int, worker
     # A stack that was only planned, and perhaps not wholly, is packed anew.
     begun = {stack: members for stack, members in begun.items() if levels[stack] or stack_id(members) == stack}
     new = [cell for cell in todo if statuses[cell.key].get("stack") not in begun]
-    return [*map(tuple, begun.values()), *pack(new, stack_size, workers)]
+    return [*map(tuple, begun.values()), *pack(new, largest, workers)]
 
 
 def _stack_name(settings: Settings, cells: Sequence[Cell]) -> str:

@@ -74,8 +74,8 @@ class Network:
         logits: Tensor = vmap(one, in_dims=(0, 0, 0 if training else None))(dict(params), dict(buffers), x)
         return logits
 
-    def widest(self, input_shape: Sequence[int]) -> int:
-        """Return the largest number of activations that any one module makes of one example."""
+    def activations(self, input_shape: Sequence[int]) -> list[int]:
+        """Return how many numbers one example is as input, and as each module makes of it."""
         sizes = [math.prod(input_shape)]
         hooks = [
             module.register_forward_hook(lambda _module, _inputs, output: sizes.append(output.numel()))
@@ -85,4 +85,4 @@ class Network:
         self.template.eval()(torch.empty(1, *input_shape, device="meta"))
         for hook in hooks:
             hook.remove()
-        return max(sizes)
+        return sizes

@@ -19,7 +19,7 @@ Schedule = Callable[[int, int], float]
 MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
 # Floats that evaluation may hold for one layer's activations, over all networks: 64 MB.
-_ACTIVATIONS = 16 * 2**20
+ACTIVATIONS = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def evaluate(network: Network, state: State, data: Dataset, held_out: Tensor) ->
 def _score(network: Network, state: State, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss of each network on each example, (C, N), and whether its answer is right, (C, N)."""
     networks = len(next(iter(state.params.values())))
-    size = max(1, min(len(x), _ACTIVATIONS // (networks * network.widest(x.shape[1:]))))
+    size = max(1, min(len(x), ACTIVATIONS // (networks * max(network.activations(x.shape[1:])))))
     losses, right = [], []
     for xs, ys in zip(torch.split(x, size), torch.split(y, size), strict=True):
         logits = network(state.params, state.buffers, xs, training=False)  # (C, B, K)

@@ -269,9 +269,9 @@ def test_a_value_out_of_range_is_one_line_that_names_it_and_what_is_allowed(comp
 def test_the_ends_of_a_range_are_allowed(compose, name, values):
     for value in values:
         number = compose(*OVERRIDES, f"{name}={value}")
-        assert from_config(number).config == OmegaConf.to_container(
-            OmegaConf.masked_copy(number, [n for n in number if n not in cell.SETTINGS]), resolve=True
-        )
+        whole = OmegaConf.to_container(number, resolve=True)
+        whole["model"].pop("largest_stack")
+        assert from_config(number).config == {n: v for n, v in whole.items() if n not in cell.SETTINGS}
 
 
 def test_a_name_that_a_config_lacks_is_not_looked_at(base):
@@ -291,3 +291,23 @@ def test_a_missing_or_unresolvable_value_is_one_line(compose):
 
 def test_infinity_has_a_key(base):
     assert key(put(base.config, ("lr", "value"), math.inf)) != base.key
+
+
+def test_the_largest_stack_of_a_model_is_no_part_of_its_key(compose):
+    one, other = (from_config(compose(f"model.largest_stack={{cpu: {n}}}")) for n in (3, 4))
+    assert one.key == other.key == from_config(compose("~model.largest_stack")).key
+    assert (one.largest_stack["cpu"], other.largest_stack["cpu"]) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.largest_stack=3",
+        "model.largest_stack.cpu=0",
+        "model.largest_stack.cpu=many",
+        "+model.largest_stack.gpu=3",
+    ],
+)
+def test_a_largest_stack_that_is_none_is_refused(compose, override):
+    with pytest.raises(UserError, match=r"model.largest_stack=.* is out of range"):
+        from_config(compose(override))

@@ -26,7 +26,7 @@ def make_cell(compose):
 
 
 def packed(cells, stack_size, workers):
-    stacks = pack(cells, stack_size, workers)
+    stacks = pack(cells, lambda cell: stack_size, workers)
     found = collections.Counter(cell.key for stack in stacks for cell in stack)
     assert found == collections.Counter(cell.key for cell in cells)  # every cell once
     assert all(len({cell.stack_key for cell in stack}) == 1 for stack in stacks)
@@ -61,7 +61,7 @@ def test_cells_that_cannot_be_stacked_are_apart(make_cell):
 
 
 def test_no_cells_make_no_stacks():
-    assert pack([], 8, 2) == []
+    assert pack([], lambda cell: 8, 2) == []
 
 
 def test_a_stack_is_named_by_its_cells_whatever_their_order(make_cell):

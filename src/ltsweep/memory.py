@@ -1,0 +1,83 @@
+"""What a stack takes of a device's memory, reckoned before it is trained.
+
+For one network of P parameters, M of them prunable and L in its largest layer, whose modules make A activations of an
+example of I numbers, with an optimizer that keeps S numbers a parameter and batches of B examples, in numbers of four
+bytes:
+
+    held        P * (2 + S) + M         weights, gradients, optimizer state, masks
+    on a CPU    2 * P + 2 * M           initial weights and masks, as kept and as a level starts
+    and the larger of
+    a step      B * (I + 1.5 * A)       a batch, its activations as backward needs them, a gradient on its way
+    pruning     8 * L                   scores, their order and ranks (8 bytes each), sorting
+
+and, for a stack of any size, the activations of one batch of an evaluation, which have a bound of their own.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from ltsweep.build import make
+from ltsweep.cell import Cell
+from ltsweep.data import Dataset
+from ltsweep.prune import layers_of
+from ltsweep.stack import Network
+from ltsweep.train import ACTIVATIONS
+
+# Of what is free, the share that stacks may fill: allocators round up, and others use the machine too.
+_SHARE = 0.8
+
+
+def network_bytes(cell: Cell, kind: str) -> int:
+    """Return the bytes that one network of a cell takes in a stack on a `cpu` or `cuda` device."""
+    config = cell.config
+    with torch.device("meta"):
+        model = make(config, "model")
+    parameters = sum(value.numel() for value in model.parameters())
+    layers = [math.prod(layer.shape) for layer in layers_of(model)]
+    shape = config["dataset"]["input_shape"]
+    step = config["batch_size"] * (math.prod(shape) + 1.5 * sum(Network(model).activations(shape)))
+    numbers = parameters * (2 + _slots(config)) + sum(layers) + max(step, 8 * max(layers))
+    if kind == "cpu":
+        numbers += 2 * parameters + 2 * sum(layers)
+    return int(4 * numbers)
+
+
+def networks_in(cell: Cell, kind: str, free: float) -> int:
+    """Return how many networks like a cell's fit into `free` bytes of a `cpu` or `cuda` device, at least 1."""
+    evaluation = 4 * 3 * ACTIVATIONS
+    return max(1, int((_SHARE * free - evaluation) // network_bytes(cell, kind)))
+
+
+def free_for_stacks(device: torch.device, workers: int, data: Iterable[Dataset]) -> float:
+    """Return the bytes that the stack of one worker may take.
+
+    Workers share the machine's memory, and the data sets there; a GPU holds one stack, and its data set beside it.
+    """
+    if device.type == "cpu":
+        return free_bytes(device) / workers
+    sizes = [sum(part.nbytes for part in (d.train_x, d.train_y, d.test_x, d.test_y)) for d in data]
+    return free_bytes(device) - max(sizes, default=0)
+
+
+def free_bytes(device: torch.device) -> float:
+    """Return the bytes of a device that nobody uses; of the machine's memory what Linux calls available."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo") as file:
+            kilobytes = next(line.split()[1] for line in file if line.startswith("MemAvailable:"))
+        return 1024.0 * int(kilobytes)
+    except (OSError, StopIteration):
+        return math.inf
+
+
+def _slots(config: Mapping[str, Any]) -> int:
+    """Return how many numbers a config's optimizer keeps for each parameter, from a step of one."""
+    one = torch.zeros(2)
+    one.grad = torch.ones(2)
+    optimizer = make(config, "optimizer")([{"params": [one], "lr": 0.1}])
+    optimizer.step()
+    return sum(value.shape == one.shape for value in optimizer.state[one].values() if isinstance(value, torch.Tensor))
