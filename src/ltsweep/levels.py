@@ -15,7 +15,7 @@ from ltsweep.init import Init
 from ltsweep.method import IMP, Arm
 from ltsweep.prune import Layer
 from ltsweep.rng import generator
-from ltsweep.rows import Row, evaluation_rows, layer_counts, of_ticket, summaries
+from ltsweep.rows import Row, evaluation_rows, layer_counts, of_ticket, summaries, until_diverged
 from ltsweep.stack import Network, State, Tensors
 from ltsweep.train import Group, MakeOptimizer, Schedule, batches, evaluate, snapshot, train
 
@@ -93,6 +93,9 @@ def run_levels(
 ) -> Iterator[Progress | Checkpoint | LevelDone]:
     """Run the levels from `first` on for all `members` together; a cell that diverges leaves after its level.
 
+    Not in the middle of it, where its neighbours would go on as another program than they began as; but a level ends
+    where no cell of it is left. Either way the rows of a cell end where it diverged.
+
     A checkpoint of level `first` from the same members is gone on from; any other is left aside.
     """
     network = Network(program.model)
@@ -115,8 +118,7 @@ def run_levels(
         pruned = program.method.prune(tickets, [member.rates for member in alive])
         survivors = []
         for c, member in enumerate(alive):
-            table = tables[member.key]
-            diverged = not all(math.isfinite(row["train_loss"]) for row in of_ticket(table))
+            table, diverged = until_diverged(tables[member.key])
             last = diverged or level == program.levels
             next_masks = None if last else {name: mask[c].cpu() for name, mask in pruned.items()}
             summary = summaries(table, layer_counts(tickets, c, program.layers))
@@ -171,6 +173,8 @@ def _train_level(
                     seconds=(now - began) / len(held_out),
                 )
             yield Progress(level, step, {key: of_ticket(table)[-1] for key, table in tables.items()})
+            if all(until_diverged(table)[1] for table in tables.values()):
+                return
         # At the end of an epoch, but for one that ends soon after the last checkpoint, or when it is time.
         due = program.checkpoint_every / (2 if step % program.steps_per_epoch == 0 else 1)
         if now - saved_at >= due and step < steps:

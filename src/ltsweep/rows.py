@@ -28,6 +28,12 @@ def of_ticket(table: Sequence[Row]) -> list[Row]:
     return [row for row in table if row["arm"] == TICKET.name]
 
 
+def until_diverged(table: list[Row]) -> tuple[list[Row], bool]:
+    """Return the rows up to the first evaluation at which the ticket's training loss is not finite, if there is one."""
+    bad = [row["iteration"] for row in of_ticket(table) if not math.isfinite(row["train_loss"])]
+    return ([row for row in table if row["iteration"] <= bad[0]], True) if bad else (table, False)
+
+
 def layer_counts(state: State, c: int, layers: Sequence[Layer]) -> Row:
     """Return the remaining and total weights of network c, layer by layer; every arm of a cell has the same."""
     return {

@@ -1,8 +1,14 @@
 """One study, one process: on one machine, and on several that share a file system."""
 
+import contextlib
+import json
 import os
+import platform
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -65,3 +71,136 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be written .*study=NAME$"), claim(tmp_path / "file/study"):
         pass
+
+
+# -- two machines on one file system that does not carry locks from one to the other
+
+# A process in namespaces of its own: another host name, another boot, and a lock that is its own alone.
+ELSEWHERE = """
+hostname elsewhere
+mount --bind "$1/boot" /proc/sys/kernel/random/boot_id
+mount --bind "$1/lock" "$2/.lock"
+shift 2
+exec "$@"
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Return a function that lets a process of another machine hold a study, or be turned away."""
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / ".lock").touch()
+    (tmp_path / "boot").write_text("11111111-2222-3333-4444-555555555555\n")
+    (tmp_path / "lock").touch()
+    started = []
+
+    def start():
+        command = [sys.executable, "-c", HOLDER, str(study)]
+        process = subprocess.Popen(
+            ["unshare", "--mount", "--uts", "sh", "-ec", ELSEWHERE, "sh", str(tmp_path), str(study), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    probe = subprocess.run(["unshare", "--mount", "--uts", "hostname", "elsewhere"], check=False, capture_output=True)
+    if probe.returncode:
+        pytest.skip("makes a machine of its own with unshare, which takes root")
+    yield start, study
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def make_old(path, seconds=60):
+    """Let time go by for a file."""
+    before = path.stat().st_mtime
+    os.utime(path, (before - seconds, before - seconds))
+    return before - seconds
+
+
+@pytest.mark.slow
+def test_a_study_held_on_another_machine_is_refused_and_free_some_time_after_its_owner_died(elsewhere):
+    start, study = elsewhere
+    there = start()
+    assert there.stdout.readline() == "held\n"
+    text = rf"^{study} is being computed by process {there.pid} on elsewhere, heard of \d+ s ago"
+    with pytest.raises(UserError, match=text), claim(study):
+        pass
+    # Its owner renews it, however old it has become.
+    old = make_old(study / ".owner")
+    while (study / ".owner").stat().st_mtime <= old + 1:
+        assert there.poll() is None
+        time.sleep(0.05)
+    there.kill()
+    there.wait()
+    with pytest.raises(UserError, match=r"if it is dead, its claim ends 20 s after it was last heard of"), claim(study):
+        pass
+    make_old(study / ".owner")
+    with claim(study):
+        assert f"process {os.getpid()} on " in (study / ".owner").read_text()
+        second = start()
+        assert second.wait() != 0
+        assert f"is being computed by process {os.getpid()} on " in second.stderr.read()
+    assert not (study / ".owner").exists()
+
+
+@pytest.mark.slow
+def test_an_owner_that_slept_and_was_taken_for_dead_stops_when_it_wakes(elsewhere):
+    start, study = elsewhere
+    there = start()
+    assert there.stdout.readline() == "held\n"
+    os.kill(there.pid, signal.SIGSTOP)
+    make_old(study / ".owner")
+    with claim(study):
+        os.kill(there.pid, signal.SIGCONT)
+        assert there.wait(timeout=60) == 1
+        said = there.stderr.read()
+        assert said.strip() == (
+            f"ltsweep: {study} was taken over by process {os.getpid()} on {platform.node()}; this command stops here"
+        )
+        assert f"process {os.getpid()} on " in (study / ".owner").read_text()
+
+
+@pytest.mark.slow
+def test_of_two_machines_that_find_a_dead_owner_at_the_same_time_one_has_the_study(elsewhere):
+    start, study = elsewhere
+    (study / ".owner").write_text(
+        json.dumps({"name": "process 1 on a dead machine", "boot": "another", "token": "x", "renewed": ".owner"})
+    )
+    make_old(study / ".owner")
+    both = [start(), start()]  # on one other machine, so that its lock decides between these
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(claim(study))
+            mine = True
+        except UserError:
+            mine = False
+        lines = [process.stdout.readline() for process in both]
+        assert mine + lines.count("held\n") == 1
+
+
+def test_many_folders_are_held_at_once_and_renewed_as_one(tmp_path):
+    folders = [tmp_path / str(number) for number in range(5)]
+    threads = threading.active_count()
+    with claim(*folders):
+        assert threading.active_count() == threads + 1
+        owners = [json.loads((folder / ".owner").read_text()) for folder in folders]
+        assert {os.path.normpath(f / o["renewed"]) for f, o in zip(folders, owners, strict=True)} == {
+            str(tmp_path / "0/.owner")
+        }
+        with pytest.raises(UserError, match=str(folders[3])), claim(tmp_path / "new", folders[3]):
+            pass
+        assert not (tmp_path / "new/.owner").exists()
+    assert threading.active_count() == threads
+    assert not list(tmp_path.glob("*/.owner"))
+
+
+def test_a_claim_that_cannot_be_read_is_replaced(tmp_path):
+    (tmp_path / ".owner").write_text("process 1 on somewhere")
+    with claim(tmp_path):
+        assert f"process {os.getpid()}" in (tmp_path / ".owner").read_text()

@@ -530,6 +530,44 @@ def test_a_cell_that_diverges_leaves_and_its_neighbours_go_on_unchanged(make_pro
                 assert again[name] == (pytest.approx(row[name], rel=1e-8) if "loss" in name else row[name])
 
 
+def test_the_neighbours_of_a_cell_that_diverges_end_with_the_same_bits(make_program, make_member, run):
+    program = make_program(steps=40, evaluate_every=5)
+    members = [make_member(program, key, seed=i, lr=0.01) for i, key in enumerate("abc")]
+    nan = {name: value * math.nan for name, value in members[1].initial.items()}
+    whole = run(program, members)
+    spoilt = run(program, [members[0], dataclasses.replace(members[1], initial=nan), members[2]])
+
+    def bits(done):
+        return [[{name: row[name] for name in set(row) - {"seconds"}} for row in table] for table in done]
+
+    for key in "ac":  # in the level of the divergence, as beside a cell that does not diverge
+        one, other = whole.done[key, 0], spoilt.done[key, 0]
+        assert bits([one.evaluations, one.summaries]) == bits([other.evaluations, other.summaries])
+        assert all(torch.equal(one.next_masks[name], mask) for name, mask in other.next_masks.items())
+    # and after it, as a stack that goes on without it
+    left = [dataclasses.replace(m, masks=spoilt.done[m.key, 0].next_masks) for m in (members[0], members[2])]
+    alone = run(program, left, 1)
+    for key in "ac":
+        for level in (1, 2):
+            one, other = alone.done[key, level], spoilt.done[key, level]
+            assert bits([one.evaluations, one.summaries]) == bits([other.evaluations, other.summaries])
+
+
+def test_a_level_ends_where_its_last_cell_diverges_and_rows_end_there_in_every_stack(make_program, make_member, run):
+    program = make_program(steps=40, evaluate_every=5, levels=1)
+    bad = make_member(program, "a", lr=1e30)
+    alone = run(program, [bad])
+    # the first evaluation that is not finite is the last thing that happens
+    assert [event.steps_done for event in alone.events if isinstance(event, Progress)] == [5]
+    beside = run(program, [bad, make_member(program, "b", seed=1)])
+    assert [row["iteration"] for row in beside.rows("b")] == [*range(5, 41, 5)] * 2
+    for found in (alone, beside):
+        (row,) = found.rows("a")
+        assert row["iteration"] == 5
+        assert not math.isfinite(row["train_loss"])
+        assert found.done["a", 0].summaries[0]["iterations"] == 5
+
+
 def test_when_all_cells_diverge_nothing_more_is_trained(make_program, make_member, run, watched):
     program = make_program()
     result = run(program, [make_member(program, key, lr=1e30) for key in "ab"])

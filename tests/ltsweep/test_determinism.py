@@ -1,0 +1,95 @@
+"""What is promised of equal numbers: the same bits from the same stacks, the same draws and close weights from others."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from ltsweep.build import load_data, member_of, program_of
+from ltsweep.cell import from_config
+from ltsweep.levels import Checkpoint, LevelDone, run_levels
+from ltsweep.records import CellRecords
+from ltsweep.run import Settings, run
+from ltsweep.stack import Tensors
+
+STEPS = 100
+
+
+@dataclass
+class Trained:
+    """A cell's dense level: what it began with, its weights after 100 steps, and the masks of its next level."""
+
+    initial: Tensors
+    masks: Tensors
+    weights: Tensors
+    next_masks: Tensors
+
+
+@pytest.fixture(scope="module")
+def cells(compose):
+    """Return eight cells of the real network, at the learning rate of the papers."""
+    # A step more, since there is no checkpoint after the last one.
+    shared = ("dataset=digits", f"iterations={STEPS + 1}", "levels=1", "lr.value=1.2e-3")
+    inits = ("xavier_u", "kaiming_n")
+    return [from_config(compose(*shared, f"init={init}", f"seed={seed}")) for init in inits for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def trained(cells, tmp_path_factory):
+    """Return a function of the stack size that trains all cells and returns key -> Trained."""
+    (data,) = load_data(cells, tmp_path_factory.mktemp("data")).values()
+
+    def train(size):
+        found = {}
+        for first in range(0, len(cells), size):
+            program = program_of(cells[first], data, torch.device("cpu"), checkpoint_every=0.0)
+            members = {cell.key: member_of(cell, program, None, None) for cell in cells[first : first + size]}
+            for event in run_levels(program, list(members.values()), 0):
+                if isinstance(event, Checkpoint) and (event.level, event.step) == (0, STEPS):
+                    weights = {name: value.clone() for name, value in event.tensors.items() if "params/" in name}
+                    for c, key in enumerate(event.rows):
+                        own = {name: value[c] for name, value in weights.items()}
+                        found[key] = Trained(members[key].initial, members[key].masks, own, {})
+                if isinstance(event, LevelDone):
+                    found[event.key].next_masks = event.next_masks
+                    if event.key == list(found)[-1]:
+                        break
+        assert len(found) == len(cells)
+        return found
+
+    return train
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(other[name], value) for name, value in one.items())
+
+
+def test_the_same_stacks_give_the_same_bits(trained):
+    one, again = trained(4), trained(4)
+    for key, cell in one.items():
+        assert equal(cell.weights, again[key].weights)
+        assert equal(cell.next_masks, again[key].next_masks)
+
+
+def test_other_stacks_have_the_same_draws_and_first_masks_and_weights_within_1e_4(trained):
+    whole = trained(8)
+    for size in (1, 2, 4):
+        for key, cell in trained(size).items():
+            assert equal(cell.initial, whole[key].initial)
+            assert equal(cell.masks, whole[key].masks)
+            furthest = max(
+                float((whole[key].weights[name] - value).abs().max()) for name, value in cell.weights.items()
+            )
+            assert furthest <= 1e-4
+
+
+def test_the_record_says_which_stack_device_and_versions_gave_its_numbers(cells, tmp_path):
+    settings = {"study": tmp_path, "data_dir": tmp_path, "device": "cpu", "workers": 1}
+    run(cells[:4], Settings(**settings, stack_size=3))
+    found = [CellRecords(tmp_path, cell.key).status() for cell in cells[:4]]
+    assert [status["stack_cells"] for status in found] == [2] * 4
+    assert len({status["stack"] for status in found}) == 2
+    for status in found:
+        assert status["device"] == "cpu"
+        assert status["versions"]["torch"] == torch.__version__.partition("+")[0]
+        assert {"cpu", "cores", "host"} <= set(status["hardware"])
