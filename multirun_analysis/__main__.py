@@ -77,8 +77,8 @@ def _analyses(asked: argparse.Namespace) -> list[tuple[list[Path], Path]]:
 
 
 def _request(asked: argparse.Namespace) -> Request:
-    if asked.axes and len(asked.axes) != 2:
-        raise AnalysisError(f"--axes takes two config columns, such as init,lr; there are {len(asked.axes)}")
+    if asked.axes and (len(asked.axes) != 2 or len(set(asked.axes)) != 2):
+        raise AnalysisError(f"--axes takes two config columns, such as init,lr, not {','.join(asked.axes)}")
     if bad := [part for part in asked.remaining if not 0 < part <= 1]:
         raise AnalysisError(f"--remaining takes fractions above 0 and up to 1, such as 0.2; {bad[0]:g} is none")
     names = figures.names()

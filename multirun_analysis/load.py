@@ -16,7 +16,7 @@ import yaml
 
 from multirun_analysis import configs
 from multirun_analysis.errors import AnalysisError, NothingToShow
-from multirun_analysis.schema import EVALUATIONS, KEY, LEVELS, RENAMED, SCHEMA, STATUSES
+from multirun_analysis.schema import COUNTED, EVALUATIONS, KEY, LEVELS, RENAMED, SCHEMA, STATUSES
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,12 @@ def cell_folders(study: Path) -> list[Path]:
     raise AnalysisError(f"{study}: no cells in this folder, so it is not a study; {_studies(study)}")
 
 
-def need_levels(study: Study) -> None:
-    """Raise NothingToShow unless a cell of the study has finished a level."""
+def need_levels(study: Study, *, counted: bool = False) -> None:
+    """Raise NothingToShow unless a cell of the study, or one that counts in means, has finished a level."""
     if study.levels.empty:
         raise NothingToShow("no cell has finished a level yet")
+    if counted and not study.levels["status"].isin(COUNTED).any():
+        raise NothingToShow("no cell has finished a level but failed or diverged ones")
 
 
 def config(cell: Path) -> Mapping[str, object]:

@@ -40,12 +40,12 @@ class View:
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns that tell one choice from another."""
-        return (*self.row, *self.col, *self.hue)
+        return tuple(dict.fromkeys((*self.row, *self.col, *self.hue)))
 
     @property
     def choice(self) -> tuple[str, ...]:
         """The same columns in the order of a choice's name: the line's first."""
-        return (*self.hue, *self.col, *self.row)
+        return tuple(dict.fromkeys((*self.hue, *self.col, *self.row)))
 
 
 def config_columns(df: pd.DataFrame) -> list[str]:

@@ -28,7 +28,7 @@ def table(study: Study, view: View) -> pd.DataFrame:
     seed)`, across, down` (places on the axes)`, across_is, down_is` (their columns)`, mean, n, remaining`. The axes
     are those of the view or else the two columns with the most values. Raises NothingToShow where fewer than two vary.
     """
-    need_levels(study)
+    need_levels(study, counted=True)
     curves.need_metric(study.levels, view.metric)
     look = dataclasses.replace(view, axes=axes(study.cells, view))
     other = tuple(name for name in view.choice if name not in look.axes)

@@ -18,7 +18,7 @@ _MOST = 12
 
 def table(study: Study, view: View) -> pd.DataFrame:
     """`layers.by_layer` of a study."""
-    need_levels(study)
+    need_levels(study, counted=True)
     return layers.by_layer(study.levels, view)
 
 

@@ -22,7 +22,7 @@ _FEW = 4
 
 def table(study: Study, view: View) -> pd.DataFrame:
     """`curves.training_curves` of the tickets of a study, at about five levels."""
-    need_levels(study)
+    need_levels(study, counted=True)
     scores = [name for dashes in _SCORES.values() for name in dashes]
     return curves.training_curves(study.evaluations, view, scores)
 

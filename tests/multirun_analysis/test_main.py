@@ -106,7 +106,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         (["--style", "poster"], "no style 'poster': There are paper, screen"),
         (["--export", "cvs"], "no format 'cvs': did you mean csv? There are csv, parquet"),
         (["--where", "sede < 3"], "--where 'sede < 3': no config column 'sede': did you mean seed?"),
-        (["--axes", "init"], "--axes takes two config columns, such as init,lr; there are 1"),
+        (["--axes", "init"], "--axes takes two config columns, such as init,lr, not init"),
+        (["--axes", "lr,lr"], "--axes takes two config columns, such as init,lr, not lr,lr"),
         (["--axes", "init,lrr"], "no config column 'lrr': did you mean lr?"),
         (["--remaining", "20"], "--remaining takes fractions above 0 and up to 1, such as 0.2; 20 is none"),
         (["--together"], "--together needs a folder for the figures of all studies: --out FOLDER"),
@@ -229,12 +230,32 @@ def test_what_has_nothing_to_show_is_said_once_and_not_written(study: Path, caps
         assert list(files(study / "figures")) == DRAWN[:2]  # what was drawn before is gone
 
 
+def test_where_all_cells_failed_only_what_shows_them_is_drawn(
+    write_cell: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for init in ("xavier_n", "kaiming_n"):
+        write_cell(init=init, levels=3, epochs=1, status="diverged", last=1)
+    names = ["accuracy_vs_remaining", "heat_map", "remaining_by_layer", "training_curves"]
+    assert main([str(tmp_path / "made_up"), "--figures", ",".join(names)]) == 0
+    said = capsys.readouterr().out
+    assert said.count(": no cell has finished a level but failed or diverged ones\n") == 3
+    assert list(files(tmp_path / "made_up" / "figures")) == ["accuracy_vs_remaining.png"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (study / "taken").write_text("")
+    assert main([str(study), "--figures", "none", "--export", "csv", "--out", str(study / "taken")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"multirun_analysis: {study / 'taken' / 'levels.csv'}: cannot be written: ")
+    assert said.endswith("; --out names another folder\n")
+
+
 def test_a_study_that_has_no_records_yet_has_a_table_and_no_figures(
     write_cell: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_cell(status="pending")
     for _ in range(2):
-        assert main([str(tmp_path / "made_up")]) == 0
+        assert main([str(tmp_path / "made_up"), "--no-report"]) == 0
         said = capsys.readouterr().out
         assert "1 cell: 1 pending" in said
         found = [line.strip().partition(":")[0].split() for line in said.splitlines()[3:]]
