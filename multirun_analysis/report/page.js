@@ -5,7 +5,7 @@
   const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7f7f7f", "#8c564b"];
   const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "star", "hexagon"];
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
-  const TICKS = [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
+  const TICKS = [0, 1, 2, 3].flatMap((k) => [1, 0.7, 0.5, 0.3, 0.2].map((part) => part / 10 ** k));
   const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
   const narrow = matchMedia("(max-width: 40rem)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -29,7 +29,12 @@
   const switches = (id, title, written, redraw) => {
     const box = element("fieldset", { id });
     const off = new Set();
-    const fill = (entries) => box.replaceChildren(element("legend", { textContent: title }), ...entries.map(([name, color, dash]) => {
+    let filled = "";
+    const fill = (entries) => {
+      // What stays as it is keeps the focus.
+      if (filled !== (filled = JSON.stringify(entries))) renew(entries);
+    };
+    const renew = (entries) => box.replaceChildren(element("legend", { textContent: title }), ...entries.map(([name, color, dash]) => {
       const input = element("input", { type: "checkbox", checked: !off.has(name), value: name });
       input.addEventListener("change", () => { off[input.checked ? "delete" : "add"](name); redraw(); });
       const swatch = element("span", { className: "swatch" });
@@ -86,7 +91,8 @@
     const metric = choose(controls, "choose-metric", "Vertical axis", metrics.map((name) => [name, words(name)]), metrics[0], redraw);
     const across = choose(controls, "choose-x", "Horizontal axis", [["remaining", "weights remaining, log"], ["level", "level"]], "remaining", redraw);
     const places = [["", "none"], ...columns.map((name) => [name, name])];
-    const col = choose(controls, "choose-col", "Columns of panels", places, columns.length > 1 && columns.includes("lr") ? "lr" : "", redraw);
+    const valuesOf = (name) => columns.includes(name) ? unique(lines.map((line) => line.config[columns.indexOf(name)])).length : Infinity;
+    const col = choose(controls, "choose-col", "Columns of panels", places, columns.length > 1 && valuesOf("lr") <= 6 ? "lr" : "", redraw);
     const row = choose(controls, "choose-row", "Rows of panels", places, "", redraw);
     const scale = choose(controls, "choose-scale", "Vertical scale", [["own", "each panel its own"], ["same", "the same"]], "own", redraw);
     const hues = switches("switch-lines", "Lines", String, redraw), arms = switches("switch-arms", "Arms", words, redraw);

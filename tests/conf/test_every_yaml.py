@@ -224,6 +224,7 @@ def test_the_wheel_holds_every_yaml(tmp_path):
     assert "hydra_plugins/__init__.py" not in names
     modules = {f"{path.relative_to(REPOSITORY / 'src')}" for path in (REPOSITORY / "src").rglob("*.py")}
     assert modules <= names
-    assert {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "multirun_analysis").rglob("*.py")} <= names
+    analysis = {path for path in (REPOSITORY / "multirun_analysis").rglob("*.*") if path.suffix != ".pyc"}
+    assert {str(path.relative_to(REPOSITORY)) for path in analysis if path.is_file()} <= names
     (metadata,) = [name for name in names if name.endswith(".dist-info/entry_points.txt")]
     assert re.search(r"ltsweep\s*=\s*ltsweep\.__main__:main", zipfile.ZipFile(wheel).read(metadata).decode())

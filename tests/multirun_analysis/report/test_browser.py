@@ -1,0 +1,235 @@
+"""The page in a real headless browser: it loads, is silent, answers mouse and keyboard, and fits a phone."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CURVES = "document.getElementById('curves-plot')"
+
+
+@pytest.fixture
+def tab(chromium: Chrome, page_url: str) -> Iterator[Chrome]:
+    """Open the page anew on a desktop; what is written to the console must be nothing."""
+    _screen(chromium, 1280, 900)
+    chromium.get(page_url)
+    until(chromium, f"return {CURVES}.data && {CURVES}.data.length > 0")
+    yield chromium
+    assert chromium.get_log("browser") == []
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def _screen(browser: Chrome, width: int, height: int, *, mobile: bool = False) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def until(browser: Chrome, script: str) -> Any:
+    return WebDriverWait(browser, 60).until(lambda one: one.execute_script(script))
+
+
+def shown_lines(browser: Chrome) -> int:
+    """Count the lines (not the bands) that are drawn."""
+    return int(browser.execute_script(
+        f"return {CURVES}.data.filter((one) => one.mode === 'lines+markers' && one.visible !== false).length"
+    ))  # fmt: skip
+
+
+def drawn_paths(browser: Chrome) -> int:
+    return len(browser.find_elements(By.CSS_SELECTOR, "#curves-plot .scatterlayer .trace .points"))
+
+
+def by_id(browser: Chrome, name: str) -> WebElement:
+    return browser.find_element(By.ID, name)
+
+
+def test_it_loads_by_itself(tab: Chrome) -> None:
+    assert tab.title == "mixed: report of the study"
+    assert tab.execute_script("return performance.getEntriesByType('resource').map((one) => one.name)") == []
+    assert shown_lines(tab) == 4 * 2 * 2
+    assert tab.execute_script(f"return Object.keys({CURVES}.layout).filter((name) => /^xaxis/.test(name)).length") == 2
+
+
+def test_hover_shows_the_value(tab: Chrome) -> None:
+    point = tab.find_element(By.CSS_SELECTOR, "#curves-plot .scatterlayer .points path")
+    tab.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
+    ActionChains(tab).move_to_element(point).perform()
+    said = until(
+        tab,
+        "const found = document.querySelector('#curves-plot .hoverlayer .hovertext');return found && found.textContent",
+    )
+    trace = tab.execute_script(f"return {CURVES}.data.find((one) => one.mode === 'lines+markers')")
+    assert trace["name"].split(",")[0] in said
+    assert f"test accuracy {100 * trace['y'][0]:.2f} %" in said
+    assert "level 0, 100 % remaining" in said
+    assert "over 3 seeds" in said
+
+
+def test_a_switch_hides_a_line_and_shows_it_again(tab: Chrome) -> None:
+    before = drawn_paths(tab)
+    tab.find_element(By.CSS_SELECTOR, "#switch-lines input[value='kaiming_u']").click()
+    assert shown_lines(tab) == 12
+    until(tab, f"return document.querySelectorAll('#curves-plot .scatterlayer .trace .points').length < {before}")
+    assert "12 of 16 lines" in by_id(tab, "curves-plot-says").text
+    # by the keyboard: the switch is drawn anew and has to be found again
+    tab.find_element(By.CSS_SELECTOR, "#switch-lines input[value='kaiming_u']").send_keys(Keys.SPACE)
+    assert shown_lines(tab) == 16
+    tab.find_element(By.CSS_SELECTOR, "#switch-arms input[value='reinit']").send_keys(Keys.SPACE)
+    assert shown_lines(tab) == 8
+
+
+def test_a_switch_keeps_the_focus(tab: Chrome) -> None:
+    switch = tab.find_element(By.CSS_SELECTOR, "#switch-lines input[value='kaiming_u']")
+    switch.send_keys(Keys.SPACE)
+    assert tab.execute_script("return document.activeElement.value") == "kaiming_u"
+
+
+def test_axes_and_panels_are_chosen(tab: Chrome) -> None:
+    Select(by_id(tab, "choose-metric")).select_by_value("test_loss")
+    assert tab.execute_script(f"return {CURVES}.layout.yaxis.title.text") == "test loss"
+    losses = tab.execute_script(f"return {CURVES}.data.find((one) => one.mode === 'lines+markers').y")
+    lines = tab.execute_script("return JSON.parse(document.getElementById('data').textContent).curves.lines")
+    assert losses == lines[0]["values"]["test_loss"][0]
+    Select(by_id(tab, "choose-x")).select_by_value("level")
+    assert tab.execute_script(f"return {CURVES}.layout.xaxis.title.text") == "level"
+    assert (
+        tab.execute_script(f"return {CURVES}.data.find((one) => one.mode === 'lines+markers').x") == lines[0]["level"]
+    )
+    Select(by_id(tab, "choose-row")).select_by_value("init")
+    assert "16 of 16 lines in 8 panels" in by_id(tab, "curves-plot-says").text
+    Select(by_id(tab, "choose-col")).select_by_value("init")
+    assert "16 of 16 lines in 4 panels" in by_id(tab, "curves-plot-says").text
+    Select(by_id(tab, "choose-scale")).select_by_value("same")
+    assert tab.execute_script(f"return {CURVES}.layout.yaxis2.matches") == "y"
+
+
+def test_the_table_beside_a_plot_has_its_values(tab: Chrome) -> None:
+    by_id(tab, "curves-plot-values").find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    until(tab, "return document.querySelectorAll('#curves-plot-values tbody tr').length > 0")
+    rows = tab.execute_script(
+        "return [...document.querySelectorAll('#curves-plot-values tbody tr')]"
+        ".map((row) => [...row.cells].map((one) => one.textContent))"
+    )
+    lines = tab.execute_script("return JSON.parse(document.getElementById('data').textContent).curves.lines")
+    assert len(rows) == sum(len(line["level"]) for line in lines) == 8 * 7 + 8 * 6
+    mean, low, high = (part[1] for part in lines[0]["values"]["test_accuracy"])
+    assert rows[1][0] == ", ".join(lines[0]["config"])
+    assert rows[1][4:] == [f"{100 * value:.2f} %" for value in (mean, low, high)] + ["3"]
+
+
+def test_another_pair_draws_another_difference(tab: Chrome) -> None:
+    pair = Select(by_id(tab, "choose-pair"))
+    plot = "document.getElementById('difference-plot')"
+    first = tab.execute_script(f"return {plot}.data[1].y")
+    pair.select_by_index(len(pair.options) - 1)
+    assert tab.execute_script(f"return {plot}.data[1].y") != first
+    assert pair.first_selected_option.text in by_id(tab, "difference-plot-says").text
+
+
+def test_everything_is_reached_by_the_keyboard_and_seen(tab: Chrome) -> None:
+    reached = []
+    for _ in range(400):
+        ActionChains(tab).send_keys(Keys.TAB).perform()
+        found = tab.execute_script(
+            "const one = document.activeElement; const style = getComputedStyle(one);"
+            "return one === document.body ? null : [one.id || one.className || one.value || one.textContent.slice(0, 40)"
+            ", one.tagName, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]"
+        )
+        if found is None:
+            break
+        reached.append(tuple(found))
+    names = [name for name, *_ in reached]
+    assert names[0] == "skip"
+    wanted = [
+        "choose-metric",
+        "choose-x",
+        "choose-col",
+        "choose-row",
+        "choose-pair",
+        "choose-setting",
+        "xavier_u",
+        "copy",
+    ]
+    assert set(wanted) <= set(names)
+    assert sum(tag == "SUMMARY" for _, tag, _ in reached) == 3
+    assert [name for name, _, seen in reached if not seen] == []
+
+
+def test_a_command_can_be_copied(tab: Chrome) -> None:
+    button = tab.find_element(By.CSS_SELECTOR, "#all-cells button.copy")
+    button.send_keys(Keys.ENTER)
+    said = until(tab, "return document.getElementById('copied').textContent")
+    selected = tab.execute_script("return getSelection().toString()")
+    assert "python -m ltsweep" in (said + selected)
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_a_narrow_screen_scrolls_one_way_only(tab: Chrome, width: int) -> None:
+    _screen(tab, width, 800, mobile=True)
+    tab.refresh()
+    until(tab, f"return {CURVES}.data && {CURVES}.data.length > 0")
+    until(tab, "return document.documentElement.scrollWidth <= innerWidth")
+    assert tab.execute_script("return innerWidth") == width
+    widths = tab.execute_script(
+        "return [...document.querySelectorAll('.js-plotly-plot')].map((one) => one.querySelector('svg').clientWidth)"
+    )
+    assert all(0 < found <= width for found in widths)
+    if width < 640:  # one panel under the other
+        assert tab.execute_script(f"return {CURVES}.layout.xaxis2.domain[0]") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_told_from_its_ground(tab: Chrome, scheme: str) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    tab.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
+    colors = tab.execute_script(
+        "const ground = getComputedStyle(document.body).backgroundColor;"
+        "return ['body', 'a[href=\"#run\"]', '.small', '.done', '.failed', '.running', 'select', 'summary']"
+        ".map((name) => [name, getComputedStyle(document.querySelector(name)).color, ground])"
+    )
+    light = _luminance(colors[0][2]) > 0.5
+    assert light == (scheme == "light")
+    for name, ink, ground in colors:
+        high, low = sorted((_luminance(ink), _luminance(ground)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ink, ground)
+
+
+def _luminance(color: str) -> float:
+    """Relative luminance of `rgb(r, g, b)` (WCAG 2.2)."""
+    parts = [int(part) / 255 for part in color[color.index("(") + 1 : -1].split(",")[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_on_paper_there_are_no_controls_and_all_rows(tab: Chrome) -> None:
+    tab.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    hidden = tab.execute_script(
+        "return [...document.querySelectorAll('nav, .controls, button')].every((one) => one.offsetParent === null)"
+    )
+    assert hidden
+    heights = tab.execute_script(
+        "return [...document.querySelectorAll('.scroll')].filter((one) => one.offsetParent)"
+        ".map((one) => [one.clientHeight, one.scrollHeight])"
+    )
+    assert all(scroll <= client + 1 for client, scroll in heights)
+
+
+def test_headings_are_in_order_and_regions_named(tab: Chrome) -> None:
+    levels = tab.execute_script("return [...document.querySelectorAll('h1, h2, h3')].map((one) => +one.tagName[1])")
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    for tag in ("header", "nav", "main"):
+        assert len(tab.find_elements(By.TAG_NAME, tag)) == 1
+    unnamed = tab.execute_script(
+        "return [...document.querySelectorAll('select, input, button, [role=img], [role=region], figure')]"
+        ".filter((one) => !(one.labels && one.labels.length) && !one.ariaLabel && !one.textContent.trim()"
+        " && !one.getAttribute('aria-labelledby')).length"
+    )
+    assert unnamed == 0
