@@ -139,7 +139,7 @@ def test_everything_is_reached_by_the_keyboard_and_seen(tab: Chrome) -> None:
         ActionChains(tab).send_keys(Keys.TAB).perform()
         found = tab.execute_script(
             "const one = document.activeElement; const style = getComputedStyle(one);"
-            "return one === document.body ? null : [one.id || one.className || one.value || one.textContent.slice(0, 40)"
+            "return one === document.body ? null : [one.id || one.className || one.value || one.textContent"
             ", one.tagName, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]"
         )
         if found is None:
