@@ -19,6 +19,8 @@ from statsmodels.stats.power import TTestPower
 CONFIDENCE = 0.95
 POWER = 0.8
 _RESAMPLES = 4999
+_BATCH = 500
+_MOST_NUMBERS = 20_000_000
 _SEED = 0
 _ALIKE = 1e-12
 """Differences that part by no more than this are alike: fractions of whole counts differ in their last bits."""
@@ -29,45 +31,65 @@ Floats = NDArray[np.float64]
 
 
 def compare(
-    pairs: pd.DataFrame, by: Sequence[str] = ("setting", "level"), *, confidence: float = CONFIDENCE
+    pairs: pd.DataFrame,
+    by: Sequence[str] = ("setting", "level"),
+    *,
+    confidence: float = CONFIDENCE,
+    resampled: bool = False,
 ) -> pd.DataFrame:
     """Summarize pairs (`pairing.paired`) to one row for each `by`, by paired statistics over seeds.
 
     Columns: `by, remaining, n` (seeds)`, left, right, difference` (means)`, sd` (of the differences)`, low, high`
-    (Student's t interval)`, boot_low, boot_high` (bootstrap: BCa, Efron 1987, or percentile where BCa has no value)`,
-    p` (paired t)`, p_flip` (sign flips, exact up to 12 seeds). Several pairs of one seed are averaged first. With one
-    seed there is no interval and no p. Where all differences are alike the interval has no length and `p` is `p_flip`,
-    because a t has no value there.
+    (Student's t interval)`, p` (paired t); and where `resampled` those of `resampling`. Several pairs of one seed are
+    averaged first. With one seed there is no interval and no p. Where all differences are alike the interval has no
+    length and `p` is that of flipping their signs, because a t has no value there.
     """
     seeds = pairs.groupby([*by, "seed"], observed=True, sort=True)[["remaining", "left", "right", "difference"]].mean()
     groups = seeds.groupby(list(by), observed=True, sort=True)
     table = groups[["remaining", "left", "right", "difference"]].mean()
-    values = [group.to_numpy(dtype="float64") for _, group in groups["difference"]]
-    found = estimates(values, confidence=confidence).set_axis(table.index)
-    return table.join(found).reset_index()
+    samples = [group.to_numpy(dtype="float64") for _, group in groups["difference"]]
+    found = [estimates(samples, confidence=confidence)]
+    if resampled:
+        found.append(resampling(samples, confidence=confidence))
+    return table.join([one.set_axis(table.index) for one in found]).reset_index()
 
 
 def estimates(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Estimate the mean of each sample: `n, sd, low, high, boot_low, boot_high, p, p_flip`, as in `compare`.
-
-    Samples of one size are computed together, and the draws of the bootstrap are the same for every call, so what is
-    found for a sample does not depend on the others.
-    """
-    names = ["sd", "low", "high", "boot_low", "boot_high", "p", "p_flip"]
-    found = pd.DataFrame(np.nan, index=range(len(samples)), columns=names)
+    """Estimate the mean of each sample by Student's t: `n, sd, low, high, p`, as in `compare`."""
+    found = pd.DataFrame(np.nan, index=range(len(samples)), columns=["sd", "low", "high", "p"])
     sizes = np.array([len(sample) for sample in samples], dtype="int64")
     for n in np.unique(sizes[sizes > 1]):
         rows = np.flatnonzero(sizes == n)
         data = np.stack([sample for sample in samples if len(sample) == n])  # (rows, seeds)
-        alike = np.ptp(data, axis=1) <= _ALIKE
-        found.loc[rows, "p_flip"] = _sign_flips(data)
-        mean = data.mean(axis=1)
-        for name, value in {"sd": 0.0, "low": mean, "high": mean, "boot_low": mean, "boot_high": mean}.items():
-            found.loc[rows[alike], name] = value if isinstance(value, float) else value[alike]
-        found.loc[rows[alike], "p"] = found.loc[rows[alike], "p_flip"]
+        alike, mean = np.ptp(data, axis=1) <= _ALIKE, data.mean(axis=1)
         if not alike.all():
-            found.loc[rows[~alike], names[:-1]] = _spread(data[~alike], confidence)
+            test = stats.ttest_1samp(data[~alike], 0.0, axis=1)
+            ends = test.confidence_interval(confidence)
+            found.loc[rows[~alike]] = np.column_stack(
+                [data[~alike].std(axis=1, ddof=1), ends.low, ends.high, test.pvalue]
+            )
+        # All signs alike is the most extreme of 2^n ways to flip them, and so is the opposite; no zero has a sign.
+        flipped = np.where(np.abs(mean) <= _ALIKE, 1.0, 2.0 ** (1 - n))
+        found.loc[rows[alike]] = np.column_stack([np.zeros(len(rows)), mean, mean, flipped])[alike]
     return found.assign(n=sizes)
+
+
+def resampling(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Estimate the mean of each sample by resampling: `boot_low, boot_high, p_flip`; null for one value.
+
+    The bootstrap interval is BCa (Efron 1987), or percentile where BCa has no value, and p that of flipping signs, all
+    ways up to 12 values and a draw of them beyond. The draws are the same for every sample of one size and every call,
+    so what is found for a sample does not depend on the others.
+    """
+    found = pd.DataFrame(np.nan, index=range(len(samples)), columns=["boot_low", "boot_high", "p_flip"])
+    sizes = np.array([len(sample) for sample in samples], dtype="int64")
+    for n in np.unique(sizes[sizes > 1]):
+        rows = np.flatnonzero(sizes == n)
+        # So many samples at once fit in memory: BCa leaves each value out in turn.
+        for some in np.array_split(rows, max(1, len(rows) * n * max(n, _BATCH) // _MOST_NUMBERS)):
+            data = np.stack([samples[row] for row in some.tolist()])  # (rows, seeds)
+            found.loc[some] = np.column_stack([_bootstrap(data, confidence), _sign_flips(data)])
+    return found
 
 
 def holm(p: pd.Series) -> pd.Series:
@@ -151,33 +173,29 @@ def seeds_needed(sd: float, difference: float, *, power: float = POWER, confiden
     return float(top if top == 2 else bisect.bisect_left(range(top), True, lo=top // 2, key=enough))
 
 
-def _spread(data: Floats, confidence: float) -> Floats:
-    """Columns `sd, low, high, boot_low, boot_high, p` of samples, (rows, seeds), whose values are not all alike."""
-    test = stats.ttest_1samp(data, 0.0, axis=1)
-    t = test.confidence_interval(confidence)
-    boot = _bootstrap(data, confidence, "BCa")
-    plain = _bootstrap(data, confidence, "percentile")
-    boot = np.where(np.isfinite(boot).all(axis=0), boot, plain)
-    return np.column_stack([data.std(axis=1, ddof=1), t.low, t.high, *boot, test.pvalue])
-
-
-def _bootstrap(data: Floats, confidence: float, method: str) -> Floats:
-    with warnings.catch_warnings():
+def _bootstrap(data: Floats, confidence: float) -> Floats:
+    """Bootstrap the mean of each row of (rows, seeds); gives (rows, 2), low and high."""
+    found = np.repeat(data.mean(axis=1, keepdims=True), 2, axis=1)
+    for method in ("BCa", "percentile"):
         # BCa has no value where all resamples lie on one side of the mean, which two or three seeds often do.
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        found = stats.bootstrap(
-            (data,), _mean, axis=1, vectorized=True, confidence_level=confidence, method=method,
-            n_resamples=_RESAMPLES, batch=500, rng=np.random.default_rng(_SEED),
-        ).confidence_interval  # fmt: skip
-    return np.stack([found.low, found.high])
+        rest = np.ptp(data, axis=1) > _ALIKE if method == "BCa" else ~np.isfinite(found).all(axis=1)
+        if rest.any():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+                warnings.simplefilter("ignore", RuntimeWarning)
+                ends = stats.bootstrap(
+                    (data[rest],), _mean, axis=1, vectorized=True, confidence_level=confidence, method=method,
+                    n_resamples=_RESAMPLES, batch=_BATCH, rng=np.random.default_rng(_SEED),
+                ).confidence_interval  # fmt: skip
+            found[rest] = np.column_stack([ends.low, ends.high])
+    return found
 
 
 def _sign_flips(data: Floats) -> Floats:
     """Test each row of (rows, seeds) for a mean of 0, two-sided, by flipping signs: all ways, or a draw of them."""
     test = stats.permutation_test(
         (data,), _mean, axis=1, vectorized=True, permutation_type="samples",
-        n_resamples=_RESAMPLES, batch=500, rng=np.random.default_rng(_SEED),
+        n_resamples=_RESAMPLES, batch=_BATCH, rng=np.random.default_rng(_SEED),
     )  # fmt: skip
     return np.asarray(test.pvalue, dtype="float64")
 

@@ -50,9 +50,9 @@ def standings(levels: pd.DataFrame, metric: str = "test_accuracy") -> pd.DataFra
 def contests(levels: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compare the choices of each axis of the grid, and the arms, in each setting of all the rest.
 
-    Gives (areas, at each level), both with `axis, left_name, right_name, setting`, the columns of `statistics.compare`,
-    `p_holm` (corrected over the whole table)`, winner` (one of the names, or empty where the data cannot tell) and
-    `seeds` (needed to see a difference as large as this one).
+    Gives (areas, at each level), both with `axis, left_name, right_name, setting`, the columns of `statistics.compare`
+    (the first resampled too)`, p_holm` (corrected over the whole table)`, winner` (one of the names, or empty where the
+    data cannot tell) and `seeds` (needed to see a difference as large as this one).
     """
     scores = pairing.scores(levels, metric)
     areas, curves = [], []
@@ -64,7 +64,7 @@ def contests(levels: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.Da
         areas.append(statistics.area(pairs, _BY))
     if not curves:
         return _named(pd.DataFrame()), _named(pd.DataFrame())
-    whole = statistics.compare(pd.concat(areas, ignore_index=True), _BY)
+    whole = statistics.compare(pd.concat(areas, ignore_index=True), _BY, resampled=True)
     at_levels = statistics.compare(pd.concat(curves, ignore_index=True), [*_BY, "level"])
     return _named(whole), _named(at_levels)
 

@@ -30,10 +30,16 @@ def grid(seeds: int, levels: int, settings: tuple[str, ...] = ("lr=0.1",), seed:
     })  # fmt: skip
 
 
+def estimate(sample: list[float]) -> "pd.Series[float]":
+    """All that is estimated of one sample."""
+    data = [np.array(sample)]
+    return pd.concat([statistics.estimates(data), statistics.resampling(data)], axis=1).iloc[0]
+
+
 @settings(deadline=None)
 @given(SAMPLES)
 def test_intervals_and_p_are_those_of_the_closed_form(sample: list[float]) -> None:
-    row = statistics.estimates([np.array(sample)]).iloc[0]
+    row = estimate(sample)
     n = len(sample)
     assert row["n"] == n
     if n == 1:
@@ -43,7 +49,7 @@ def test_intervals_and_p_are_those_of_the_closed_form(sample: list[float]) -> No
     if max(sample) - min(sample) <= 1e-12:
         assert row[["low", "high", "boot_low", "boot_high"]].tolist() == pytest.approx([mean] * 4)
         assert row["sd"] == 0
-        assert row["p"] == row["p_flip"]
+        assert row["p"] == pytest.approx(row["p_flip"])
         return
     half = stdtrit(n - 1, 0.975) * sd / math.sqrt(n)
     assert (row["sd"], row["low"], row["high"]) == pytest.approx((sd, mean - half, mean + half), abs=1e-12)
@@ -54,7 +60,7 @@ def test_intervals_and_p_are_those_of_the_closed_form(sample: list[float]) -> No
 @settings(deadline=None)
 @given(SAMPLES.filter(lambda sample: len(sample) > 1))
 def test_sign_flips_are_all_gone_through(sample: list[float]) -> None:
-    row = statistics.estimates([np.array(sample)]).iloc[0]
+    row = estimate(sample)
     mean = abs(math.fsum(sample))
     sums = [
         math.fsum(s * x for s, x in zip(signs, sample, strict=True))
@@ -67,7 +73,7 @@ def test_sign_flips_are_all_gone_through(sample: list[float]) -> None:
 
 def test_the_bootstrap_is_that_of_a_loop() -> None:
     sample = np.random.default_rng(1).normal(0.3, 1.0, 12)
-    row = statistics.estimates([sample]).iloc[0]
+    row = estimate(sample.tolist())
     rng = np.random.default_rng(2)
     means = np.sort([rng.choice(sample, len(sample)).mean() for _ in range(20_000)])
     z0 = stdlib.NormalDist().inv_cdf(float((means < sample.mean()).mean()))
@@ -82,7 +88,7 @@ def test_the_bootstrap_is_that_of_a_loop() -> None:
 
 
 def test_where_bca_has_no_value_the_percentiles_stand() -> None:
-    rows = statistics.estimates([np.array([0.0, 1.0]), np.array([0.0, 0.0, 0.5])])
+    rows = statistics.resampling([np.array([0.0, 1.0]), np.array([0.0, 0.0, 0.5])])
     assert rows[["boot_low", "boot_high"]].notna().all(axis=None)
     assert rows.loc[0, ["boot_low", "boot_high"]].tolist() == [0.0, 1.0]
 
@@ -90,10 +96,18 @@ def test_where_bca_has_no_value_the_percentiles_stand() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.lists(SAMPLES, min_size=1, max_size=4))
 def test_a_sample_is_estimated_the_same_alone_and_among_others(samples: list[list[float]]) -> None:
-    together = statistics.estimates([np.array(sample) for sample in samples])
-    for i, sample in enumerate(samples):
-        alone = statistics.estimates([np.array(sample)]).iloc[0]
-        assert together.iloc[i].tolist() == pytest.approx(alone.tolist(), nan_ok=True)
+    for kind in (statistics.estimates, statistics.resampling):
+        together = kind([np.array(sample) for sample in samples])
+        for i, sample in enumerate(samples):
+            alone = kind([np.array(sample)]).iloc[0]
+            assert together.iloc[i].tolist() == pytest.approx(alone.tolist(), nan_ok=True)
+
+
+def test_samples_too_many_for_memory_are_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = list(np.random.default_rng(0).normal(size=(7, 5)))
+    whole = statistics.resampling(samples)
+    monkeypatch.setattr(statistics, "_MOST_NUMBERS", 5 * 500 * 2)
+    pd.testing.assert_frame_equal(statistics.resampling(samples), whole)
 
 
 @settings(deadline=None, max_examples=30)
@@ -132,7 +146,7 @@ def test_two_pairs_of_one_seed_are_one_observation() -> None:
 
 
 def test_one_seed_has_a_difference_and_no_interval() -> None:
-    found = statistics.compare(pairs({("", 0, 0): (0.9, 0.8)})).iloc[0]
+    found = statistics.compare(pairs({("", 0, 0): (0.9, 0.8)}), resampled=True).iloc[0]
     assert (found["n"], found["difference"]) == (1, pytest.approx(0.1))
     assert found[["sd", "low", "high", "boot_low", "p", "p_flip"]].isna().all()
 
