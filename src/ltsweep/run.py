@@ -139,10 +139,6 @@ def _run_or_halve(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event | Not
         raise
     except Exception as error:
         reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
-    # Not before here: the error held the stack's tensors, and memory may be what there was too little of.
-    gc.collect()
-    if job.device.startswith("cuda"):
-        torch.cuda.empty_cache()
     drop_checkpoint(job.study, job.stack)
     left = [cell for cell in job.cells if _status(job.study, cell)["status"] not in FINISHED]
     if len(left) > 1:
@@ -152,6 +148,7 @@ def _run_or_halve(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event | Not
         yield Note(note)
         half = len(left) // 2
         for cells in (tuple(left[:half]), tuple(left[half:])):
+            _free_memory(job.device)
             yield from _run_or_halve(dataclasses.replace(job, cells=cells, stack=stack_id(cells)), data)
         return
     for cell in left:
@@ -159,6 +156,16 @@ def _run_or_halve(job: Job, data: Mapping[str, Dataset]) -> Iterator[Event | Not
         records.log(trace)
         records.set_status("failed", error=reason)
         yield Event(cell.key, "failed")
+
+
+def _free_memory(device: str) -> None:
+    """Give back what the stacks before held, since memory may be what there was too little of.
+
+    Not inside an `except`: until that ends, the error keeps the frames, and with them the tensors, it came from.
+    """
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
 
 
 def stacks_of(
