@@ -1,10 +1,13 @@
 """Seconds per epoch per run: loops a user would write beside ours, interleaved, in one run on one machine.
 
-    make bench                                    prints a table and writes benchmarks/results/<processor>.md
+    make bench                                    prints the tables and writes benchmarks/results/<processor>.md
 
 Every loop trains LeNet-300-100 on MNIST, 55,000 examples in batches of 60, Adam at 1.2e-3, and scores the test set once
 an epoch. "Two at once" is two processes of one thread, their time halved: what two cores make of two runs. A round
 visits every loop once; the medians over rounds are shown. A loop's steps are timed, and scaled to an epoch of 917.
+Memory is the most that one process of a loop held, PyTorch and the data set included.
+
+The second table is what the command costs beside training, measured on scikit-learn's digits in a folder of its own.
 """
 
 import argparse
@@ -12,10 +15,14 @@ import multiprocessing
 import os
 import platform
 import re
+import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +41,19 @@ from ltsweep.workers import cores, prepare_process
 
 BATCH, EXAMPLES, RATE = 60, 55_000, 1.2e-3
 STEPS_AN_EPOCH = -(-EXAMPLES // BATCH)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of an epoch of one run, and the bytes that the process held at most."""
+
+    seconds: float
+    memory: int
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def user_loop(loader: DataLoader, test: tuple[torch.Tensor, torch.Tensor], steps: int) -> float:
@@ -75,8 +95,11 @@ def transforms(data: Dataset, folder: str, steps: int) -> float:
     return user_loop(loader, (data.test_x, data.test_y), steps)
 
 
-def stacked(data: Dataset, networks: int, groups: int, steps: int, train_scores: bool) -> float:
-    """Return the seconds of an epoch of one run in a stack of ours, on one thread."""
+def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str) -> float:
+    """Return the seconds of an epoch of one run in a stack of ours, on one thread.
+
+    scored: once an epoch, `nothing`, the `test` set, or `all`, the training set too.
+    """
     model = lenet_300_100((1, 28, 28), 10)
     network = Network(model)
     weights = [draw(model, xavier_normal, seed, "init") for seed in range(networks)]
@@ -97,61 +120,98 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, train_scores:
     for _ in loop:
         pass
     trained = (time.perf_counter() - began) / steps * STEPS_AN_EPOCH
-    scored = data if train_scores else Dataset(data.train_x[:1], data.train_y[:1], data.test_x, data.test_y)
-    held_out = torch.zeros(networks, len(scored.train_y), dtype=torch.bool)
+    if scored == "nothing":
+        return trained / networks
+    part = data if scored == "all" else Dataset(data.train_x[:1], data.train_y[:1], data.test_x, data.test_y)
+    held_out = torch.zeros(networks, len(part.train_y), dtype=torch.bool)
     began = time.perf_counter()
-    evaluate(network, state, scored, held_out)
+    evaluate(network, state, part, held_out)
     return (trained + time.perf_counter() - began) / networks
 
 
-def floor(networks: int, repeats: int) -> float:
-    """Return the seconds an epoch of one run would cost were there only its matrix products and Adam, on one thread."""
-    seconds = 0.0
+def floor(networks: int, repeats: int) -> tuple[float, float]:
+    """Return the seconds an epoch of one run would cost were there only its matrix products and Adam, on one thread.
 
-    def timed(action: Callable[[], object]) -> None:
-        nonlocal seconds
+    And the rate of those products, in floating-point operations a second.
+    """
+
+    def timed(action: Callable[[], object]) -> float:
         action()
         began = time.perf_counter()
         for _ in range(repeats):
             action()
-        seconds += (time.perf_counter() - began) / repeats
+        return (time.perf_counter() - began) / repeats
+
+    seconds, operations = 0.0, 0
 
     for first, (inputs, outputs) in enumerate([(784, 300), (300, 100), (100, 10)]):
         x, w = torch.rand(networks, BATCH, inputs), torch.rand(networks, inputs, outputs)
         g, y = torch.rand(networks, BATCH, outputs), torch.empty(networks, BATCH, outputs)
         dw, dx = torch.empty_like(w), torch.empty_like(x)
-        timed(partial(torch.bmm, x, w, out=y))
-        timed(partial(torch.bmm, x.mT, g, out=dw))
+        seconds += timed(partial(torch.bmm, x, w, out=y)) + timed(partial(torch.bmm, x.mT, g, out=dw))
+        operations += 2 * 2 * networks * BATCH * inputs * outputs
         if first > 0:  # the first layer's inputs need no gradient
-            timed(partial(torch.bmm, g, w.mT, out=dx))
+            seconds += timed(partial(torch.bmm, g, w.mT, out=dx))
+            operations += 2 * networks * BATCH * inputs * outputs
+    rate = operations / seconds
     weights = torch.rand(networks, 266_610)
     weights.grad = torch.rand_like(weights)
-    timed(torch.optim.Adam([weights], fused=True).step)
-    return seconds / networks * STEPS_AN_EPOCH
+    seconds += timed(torch.optim.Adam([weights], fused=True).step)
+    return seconds / networks * STEPS_AN_EPOCH, rate
 
 
 def _child(loop: str, folder: str, steps: int, start: "multiprocessing.Barrier", out: "multiprocessing.Queue") -> None:
-    prepare_process()
+    name, *arguments = loop.split()
+    if name == "stacked" or start.parties > 1:
+        prepare_process()
     data = torchvision_mnist(Path(folder), "MNIST")
     start.wait()
-    if loop == "tensor_dataset":
-        out.put(tensor_dataset(data, 1, steps))
+    if name == "stacked":
+        seconds = stacked(data, int(arguments[0]), int(arguments[1]), steps, arguments[2])
+    elif name == "transforms":
+        seconds = transforms(data, folder, steps)
     else:
-        networks, groups, train_scores = map(int, loop.split())
-        out.put(stacked(data, networks, groups, steps, bool(train_scores)))
+        seconds = tensor_dataset(data, 1 if start.parties > 1 else cores(), steps)
+    out.put(Cost(seconds / start.parties, peak_memory()))
 
 
-def two_at_once(loop: str, folder: str, steps: int) -> float:
-    """Return the mean time of two processes that run `loop` side by side, halved."""
+def in_processes(loop: str, processes: int, folder: str, steps: int) -> Cost:
+    """Return what `loop` costs a run, with so many processes of it side by side."""
     context = multiprocessing.get_context("spawn")
-    start, out = context.Barrier(2), context.Queue()
-    children = [context.Process(target=_child, args=(loop, folder, steps, start, out)) for _ in range(2)]
+    start, out = context.Barrier(processes), context.Queue()
+    children = [context.Process(target=_child, args=(loop, folder, steps, start, out)) for _ in range(processes)]
     for child in children:
         child.start()
-    times = [out.get() for _ in children]
+    costs = [out.get() for _ in children]
     for child in children:
         child.join()
-    return statistics.mean(times) / 2
+    return Cost(statistics.mean(cost.seconds for cost in costs), max(cost.memory for cost in costs))
+
+
+def command_seconds(folder: Path, *arguments: str) -> float:
+    """Return the seconds that `python -m ltsweep` takes from its start to its end."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "ltsweep", *arguments]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def commands(cells: int, rounds: int) -> dict[str, float]:
+    """Return what the command costs beside training: medians of seconds."""
+    small = ("dataset=digits", "levels=0", "iterations=1")
+    grid = ("-m", *small, f"seed=range({cells})", "study=grid")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        first = command_seconds(folder, *grid)
+        asked = {
+            "--help": ("--help",),
+            "one cell of one step": ("-m", *small, "study=one", "force=true"),
+            f"{cells:,} finished cells, the same command again": grid,
+        }
+        found = {
+            what: statistics.median(command_seconds(folder, *a) for _ in range(rounds)) for what, a in asked.items()
+        }
+    return found | {f"{cells:,} cells of one step, all that is not training": first}
 
 
 def main() -> None:
@@ -161,33 +221,39 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300, help="steps timed of each loop")
-    parser.add_argument("--out", type=Path, help="where to write the table; by default it is only printed")
+    parser.add_argument("--cells", type=int, default=1000, help="cells of the grid that the command is timed on")
+    parser.add_argument("--out", type=Path, help="where to write the tables; by default they are only printed")
     options = parser.parse_args()
     folder, steps = options.data, options.steps
-    data = torchvision_mnist(Path(folder), "MNIST")
     torch.set_flush_denormal(True)
-    peer = "TensorDataset + DataLoader, two at once"
-    loops: dict[str, Callable[[], float]] = {
-        "DataLoader with torchvision transforms, 2 workers": partial(transforms, data, folder, steps),
-        f"TensorDataset + DataLoader, {cores()} threads": partial(tensor_dataset, data, cores(), steps),
-        peer: partial(two_at_once, "tensor_dataset", folder, steps),
+    peer, step = "TensorDataset + DataLoader, two at once", "ltsweep, 8 a stack, two at once, without scoring"
+    loops: dict[str, tuple[str, int, int]] = {
+        "DataLoader with torchvision transforms, 2 workers": ("transforms", 1, steps),
+        f"TensorDataset + DataLoader, {cores()} threads": ("tensor_dataset", 1, steps),
+        peer: ("tensor_dataset", 2, steps),
     }
-    for networks in (1, 2, 4, 8, 16):
-        share = max(20, steps // networks)
-        loops[f"ltsweep, {networks} a stack, two at once"] = partial(two_at_once, f"{networks} 1 0", folder, share)
+    for networks in (1, 2, 4, 8, 16, 32):
+        loops[f"ltsweep, {networks} a stack, two at once"] = (
+            f"stacked {networks} 1 test",
+            2,
+            max(20, steps // networks),
+        )
     share = max(20, steps // 8)
-    loops["ltsweep, 8 a stack, 2 learning rates, two at once"] = partial(two_at_once, "8 2 0", folder, share)
-    loops["ltsweep, 8 a stack, training set scored too, two at once"] = partial(two_at_once, "8 1 1", folder, share)
-    times: dict[str, list[float]] = {name: [] for name in loops}
+    loops["ltsweep, 8 a stack, 2 learning rates, two at once"] = ("stacked 8 2 test", 2, share)
+    loops["ltsweep, 8 a stack, training set scored too, two at once"] = ("stacked 8 1 all", 2, share)
+    loops[step] = ("stacked 8 1 nothing", 2, share)
+    costs: dict[str, list[Cost]] = {name: [] for name in loops}
     floors = []
     for number in range(options.rounds):
-        for name, loop in loops.items():
-            times[name].append(loop())
-            print(f"round {number + 1}  {times[name][-1]:7.2f} s  {name}", file=sys.stderr, flush=True)
+        for name, (loop, processes, timed) in loops.items():
+            costs[name].append(in_processes(loop, processes, folder, timed))
+            print(f"round {number + 1}  {costs[name][-1].seconds:7.2f} s  {name}", file=sys.stderr, flush=True)
         torch.set_num_threads(1)
-        floors.append(floor(8, 10) / cores())
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    lowest = statistics.median(floors)
+        floors.append(floor(8, 20))
+    medians = {name: statistics.median(cost.seconds for cost in each) for name, each in costs.items()}
+    memory = {name: max(cost.memory for cost in each) for name, each in costs.items()}
+    lowest = statistics.median(seconds for seconds, _ in floors) / cores()
+    rate = statistics.median(rate for _, rate in floors)
     machine = hardware(torch.device("cpu"))
     lines = [
         f"# {machine['cpu']}, {machine['cores']} cores",
@@ -196,10 +262,20 @@ def main() -> None:
         f"rounds of `benchmarks/throughput.py --steps {steps}`.",
         "LeNet-300-100, MNIST, batch 60, Adam; seconds per epoch per run, the test set scored once an epoch.",
         "",
-        "| loop | s / epoch / run | against the fairest peer |",
-        "|---|---|---|",
-        *(f"| {name} | {value:.2f} | {medians[peer] / value:.2f}x |" for name, value in medians.items()),
-        f"| the floor: matrix products and Adam alone | {lowest:.2f} | {medians[peer] / lowest:.2f}x |",
+        "| loop | s / epoch / run | against the fairest peer | memory of a process |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {value:.2f} | {medians[peer] / value:.2f}x | {memory[name] / 2**20:,.0f} MiB |"
+            for name, value in medians.items()
+        ),
+        f"| the floor: matrix products and Adam alone | {lowest:.2f} | {medians[peer] / lowest:.2f}x | |",
+        "",
+        f"A core makes {rate / 1e9:.0f} GFLOP/s of these products. A training step of 8 networks takes "
+        f"{medians[step] / lowest:.2f} times the floor.",
+        "",
+        "| command | seconds |",
+        "|---|---|",
+        *(f"| {what} | {seconds:.1f} |" for what, seconds in commands(options.cells, options.rounds).items()),
     ]
     print("\n".join(lines))
     if options.out:
