@@ -2,7 +2,11 @@
 // Draws the two plots from the numbers in #data. Nothing is computed here: means and intervals come with the page.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7f7f7f", "#8c564b"];
+  const COLORS = {
+    light: ["#0072b2", "#d55e00", "#009e73", "#c2569a", "#3b9bd6", "#a87600", "#6b6b6b", "#8c564b"],
+    dark: ["#5aaef2", "#ff8f4a", "#2fc798", "#ef9fd0", "#9bd8ff", "#e6b84a", "#b5b5b5", "#d1a08f"],
+  };
+  const PAPER_WIDTH = 680; // pixels: A4 and Letter between their margins
   const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "star", "hexagon"];
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
   const TICKS = [0, 1, 2, 3].flatMap((k) => [1, 0.7, 0.5, 0.3, 0.2].map((part) => part / 10 ** k));
@@ -44,7 +48,12 @@
     }));
     return { box, off, fill };
   };
-  const theme = () => ({ ink: getComputedStyle(document.body).color, grid: dark.matches ? "#3a3f47" : "#e3e5e8" });
+  let printing = false;
+  const theme = () => {
+    const night = dark.matches && !printing, style = getComputedStyle(document.body);
+    return { colors: COLORS[night ? "dark" : "light"], grid: night ? "#3a3f47" : "#e3e5e8",
+      ink: printing ? "#000" : style.color, paper: printing ? "#fff" : style.backgroundColor };
+  };
   const faded = (color) => color + "2e";
   const xAxis = (x, log) => log
     ? { type: "log", autorange: "reversed", tickvals: TICKS, ticktext: TICKS.map((at) => String(+(100 * at).toPrecision(3))),
@@ -69,14 +78,14 @@
     fill();
   };
   const draw = (id, traces, layout, says) => {
-    const { ink, grid } = theme();
+    const { ink, grid, paper } = theme();
     for (const name of Object.keys(layout)) {
       if (/^[xy]axis/.test(name)) Object.assign(layout[name], { gridcolor: grid, zerolinecolor: ink, linecolor: ink, automargin: true });
     }
     document.getElementById(`${id}-says`).textContent = says;
     return Plotly.react(id, traces, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 },
       hovermode: "closest", showlegend: false, dragmode: narrow.matches ? false : "zoom",
-      hoverlabel: { font: { size: 13 } }, modebar: { bgcolor: "rgba(0,0,0,0)", color: ink, activecolor: ink }, ...layout }, CONFIG);
+      hoverlabel: { font: { size: 13, color: ink }, bgcolor: paper }, autosize: !printing, width: printing ? PAPER_WIDTH : undefined, modebar: { bgcolor: "rgba(0,0,0,0)", color: ink, activecolor: ink }, ...layout }, CONFIG);
   };
 
   const curves = () => {
@@ -97,7 +106,6 @@
     const scale = choose(controls, "choose-scale", "Vertical scale", [["own", "each panel its own"], ["same", "the same"]], "own", redraw);
     const hues = switches("switch-lines", "Lines", String, redraw), arms = switches("switch-arms", "Arms", words, redraw);
     const everyArm = unique(lines.map((line) => line.arm)).sort((a, b) => (a !== "ticket") - (b !== "ticket") || (a < b ? -1 : 1));
-    arms.fill(everyArm.map((arm, i) => [arm, theme().ink, DASHES[i % DASHES.length]]));
     controls.append(hues.box, ...(everyArm.length > 1 ? [arms.box] : []));
 
     const show = () => {
@@ -105,8 +113,10 @@
       const rest = columns.filter((name) => ![col.value, row.value].includes(name));
       const hueOf = (line) => rest.map((name) => of(line, name)).join(", ");
       const names = unique(lines.map(hueOf)), places = (select) => unique(lines.map((line) => of(line, select.value)));
-      const looks = new Map(names.map((name, i) => [name, [COLORS[i % 8], MARKERS[(i + Math.floor(i / 8)) % 8]]]));
+      const colors = theme().colors;
+      const looks = new Map(names.map((name, i) => [name, [colors[i % 8], MARKERS[(i + Math.floor(i / 8)) % 8]]]));
       hues.fill(names.map((name) => [name, looks.get(name)[0], "solid"]));
+      arms.fill(everyArm.map((arm, i) => [arm, theme().ink, DASHES[i % DASHES.length]]));
       hues.box.hidden = names.length < 2;
       const same = col.value === row.value ? [""] : places(row);
       const grid = same.flatMap((r) => places(col).map((c) => [r, c]));
@@ -169,16 +179,16 @@
       const [mean, low, high] = [points(one.difference), points(one.low), points(one.high)];
       const sure = one.p_holm.map((p) => p !== null && p < 0.05);
       const said = (value) => value === null ? "–" : `${value > 0 ? "+" : ""}${value.toFixed(2)}`.replace("-", "−");
-      const axes = { xaxis: "x", yaxis: "y" };
-      const trace = { ...axes, x: one.remaining, y: mean, type: "scatter", mode: "lines+markers", line: { color: COLORS[0], width: 2 },
-        marker: { size: 8, color: sure.map((yes) => yes ? COLORS[0] : getComputedStyle(document.body).backgroundColor), line: { color: COLORS[0], width: 2 } },
+      const axes = { xaxis: "x", yaxis: "y" }, { paper, colors: [color] } = theme();
+      const trace = { ...axes, x: one.remaining, y: mean, type: "scatter", mode: "lines+markers", line: { color, width: 2 },
+        marker: { size: 8, color: sure.map((yes) => yes ? color : paper), line: { color, width: 2 } },
         text: mean.map((value, k) => `level ${one.level[k]}, ${percent(one.remaining[k])} remaining<br>${said(value)} points` +
           `<br>95 % interval ${said(low[k])} to ${said(high[k])}<br>${one.n[k]} seed${one.n[k] > 1 ? "s" : ""}${sure[k] ? ", told apart" : ""}`),
         hovertemplate: "%{text}<extra></extra>" };
       valuesTable(id, `${pair.value}, test accuracy in points`, ["Level", "Weights remaining", "Difference", "Low", "High", "Seeds", "p (Holm)"],
         () => one.level.map((level, k) => [level, percent(one.remaining[k]), said(mean[k]), said(low[k]), said(high[k]), one.n[k],
           one.p_holm[k] === null ? "–" : one.p_holm[k].toFixed(3)]));
-      return draw(id, [band(one.remaining, low, high, COLORS[0], axes), trace], { height: 360, margin: { t: 12, r: 12, l: 58, b: 46 },
+      return draw(id, [band(one.remaining, low, high, color, axes), trace], { height: 360, margin: { t: 12, r: 12, l: 58, b: 46 },
         xaxis: xAxis(one.remaining, true), yaxis: { title: { text: "difference (points)" }, zeroline: true, zerolinewidth: 2 } },
         `${pair.value}${one.setting ? `, ${one.setting}` : ""}: above 0 the first is better. Filled: told apart after Holm's correction over all levels and pairs; ` +
         `${sure.filter(Boolean).length} of ${sure.length} levels are.`);
@@ -189,7 +199,15 @@
   };
 
   const redraws = [curves(), differences()].filter(Boolean);
-  for (const media of [narrow, dark]) media.addEventListener("change", () => redraws.forEach((redraw) => redraw()));
+  const redrawAll = () => redraws.forEach((redraw) => redraw());
+  for (const media of [narrow, dark]) media.addEventListener("change", redrawAll);
+  for (const [event, now] of [["beforeprint", true], ["afterprint", false]]) {
+    addEventListener(event, () => {
+      printing = now;
+      redrawAll();
+      if (!printing) document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot));
+    });
+  }
 
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button.copy");

@@ -208,17 +208,30 @@ def _luminance(color: str) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_on_paper_there_are_no_controls_and_all_rows(tab: Chrome) -> None:
+def test_on_paper_there_are_all_rows_a_legend_and_no_controls(tab: Chrome) -> None:
     tab.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
     hidden = tab.execute_script(
-        "return [...document.querySelectorAll('nav, .controls, button')].every((one) => one.offsetParent === null)"
+        "return [...document.querySelectorAll('nav, select, input, button')].every((one) => one.offsetParent === null)"
     )
     assert hidden
+    assert by_id(tab, "switch-lines").is_displayed()  # the legend
     heights = tab.execute_script(
         "return [...document.querySelectorAll('.scroll')].filter((one) => one.offsetParent)"
         ".map((one) => [one.clientHeight, one.scrollHeight])"
     )
     assert all(scroll <= client + 1 for client, scroll in heights)
+
+
+def test_plots_are_made_to_fit_paper_and_back(tab: Chrome) -> None:
+    widths = "return [...document.querySelectorAll('.plot .main-svg')].map((one) => one.clientWidth)"
+    before = tab.execute_script(widths)
+    tab.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert max(tab.execute_script(widths)) == 680
+    assert tab.execute_script(f"return {CURVES}.layout.font.color") == "#000"
+    tab.execute_script("dispatchEvent(new Event('afterprint'))")
+    until(tab, f"return {min(before)} <= Math.min(...(() => {{ {widths} }})())")
+    assert tab.execute_script(widths) == before
+    assert min(before) > 1000
 
 
 def test_headings_are_in_order_and_regions_named(tab: Chrome) -> None:
