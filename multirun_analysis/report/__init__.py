@@ -45,7 +45,7 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         tested=[(asked[str(name)], rows.to_dict("records")) for name, rows in tested.groupby("claim", sort=False)],
         untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
         tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
-        standings=choices.standings(study.levels).to_dict("records"), margin=choices.MARGIN,
+        standings=choices.standings(study.levels).to_dict("records"), margin=choices.MARGIN, size=choices.SIZE,
         contests=areas.head(MOST_ROWS).to_dict("records"), contests_left_out=max(0, len(areas) - MOST_ROWS),
         cells=_cells(study, out, command.commands(study.cells, name)), apart=_apart(study.cells),
         troubled=closing.troubled(study.cells).to_dict("records"),

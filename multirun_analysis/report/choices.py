@@ -12,6 +12,9 @@ from multirun_analysis.pairing import Side
 MARGIN = 0.005
 """So far below its dense network, as a fraction, a ticket still matches it in `standings`."""
 
+SIZE = 0.001
+"""A difference of a tenth of a point: `contests` says how many seeds would see it."""
+
 MOST_PAIRS = 28
 """Of more choices than have so many pairs, each is compared with the leading one alone."""
 
@@ -51,8 +54,9 @@ def contests(levels: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.Da
     """Compare the choices of each axis of the grid, and the arms, in each setting of all the rest.
 
     Gives (areas, at each level), both with `axis, left_name, right_name, setting`, the columns of `statistics.compare`
-    (the first resampled too)`, p_holm` (corrected over the whole table)`, winner` (one of the names, or empty where the
-    data cannot tell) and `seeds` (needed to see a difference as large as this one).
+    (the first resampled too) and `p_holm` (corrected over the whole table). The first has `winner` (one of the names,
+    or empty where the data cannot tell)`, seeds` and `seeds_for_size` (needed to see a difference as large as this
+    one, and one of SIZE).
     """
     scores = pairing.scores(levels, metric)
     areas, curves = [], []
@@ -63,23 +67,20 @@ def contests(levels: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.Da
         curves.append(pairs)
         areas.append(statistics.area(pairs, _BY))
     if not curves:
-        return _named(pd.DataFrame()), _named(pd.DataFrame())
+        return pd.DataFrame(), pd.DataFrame(columns=[*_BY, "level"])
     whole = statistics.compare(pd.concat(areas, ignore_index=True), _BY, resampled=True)
     at_levels = statistics.compare(pd.concat(curves, ignore_index=True), [*_BY, "level"])
-    return _named(whole), _named(at_levels)
+    p_holm = statistics.holm(whole["p"])
+    better = np.where(whole["difference"] > 0, whole["left_name"], whole["right_name"])
+    whole = whole.assign(
+        p_holm=p_holm, winner=np.where(p_holm < _ALPHA, better, ""),
+        seeds=list(map(statistics.seeds_needed, whole["sd"], whole["difference"])),
+        seeds_for_size=[statistics.seeds_needed(sd, SIZE) for sd in whole["sd"]],
+    )  # fmt: skip
+    return whole, at_levels.assign(p_holm=statistics.holm(at_levels["p"]))
 
 
 _BY = ["axis", "left_name", "right_name", "setting"]
-_COMPARED = ["left", "right", "difference", "sd", "low", "high", "boot_low", "boot_high", "p", "p_flip", "p_holm"]
-
-
-def _named(table: pd.DataFrame) -> pd.DataFrame:
-    if table.empty:
-        return pd.DataFrame(columns=[*_BY, "remaining", "n", *_COMPARED, "winner", "seeds"])
-    p_holm = statistics.holm(table["p"])
-    winner = np.where(table["difference"] > 0, table["left_name"], table["right_name"])
-    seeds = [statistics.seeds_needed(sd, gap) for sd, gap in zip(table["sd"], table["difference"], strict=True)]
-    return table.assign(p_holm=p_holm, winner=np.where(p_holm < _ALPHA, winner, ""), seeds=seeds)
 
 
 def _pairs(scores: pd.DataFrame) -> Iterator[tuple[str, tuple[str, Side], tuple[str, Side]]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from multirun_analysis import statistics
 from multirun_analysis.load import Study, load
 from multirun_analysis.report import choices
 
@@ -37,6 +38,7 @@ def test_contests_are_those_of_a_loop(mixed: Study) -> None:
     assert row["difference"] == pytest.approx(stdlib.fmean(gaps))
     assert row["sd"] == pytest.approx(stdlib.stdev(gaps))
     assert row["n"] == 3
+    assert row["seeds_for_size"] == statistics.seeds_needed(row["sd"], 0.001)
     assert len(at_levels) == (12 + 4) * 7 + 8 * 6
 
 
