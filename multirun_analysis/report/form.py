@@ -58,7 +58,7 @@ def held_against(claim: Claim) -> str:
     if not claim.value:
         value = "0"
     return {
-        "greater": f"> {value}", "less": f"< {value}", "equal": f"{value} ± {margin}",
+        "greater": f"> {value}", "less": f"< {value}", "equal": f"{value.removesuffix(' points')} ± {margin}",
         "not_less": f"≥ {value} less {margin}", "not_greater": f"≤ {value} and {margin}",
     }[claim.direction]  # fmt: skip
 

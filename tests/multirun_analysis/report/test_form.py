@@ -1,0 +1,54 @@
+"""Numbers as they are written on the page."""
+
+import math
+
+import pytest
+
+from multirun_analysis.claims import Claim
+from multirun_analysis.pairing import Side
+from multirun_analysis.report import form
+
+
+def claim(**changes: object) -> Claim:
+    return Claim(**{
+        "name": "c", "source": "s", "text": "t", "compare": ((Side(), Side(dense=True)),), "remaining": 0.21,
+        "direction": "greater", **changes,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        (form.remaining(0.2107), "21.1 %"),
+        (form.accuracy(0.97126), "97.13 %"),
+        (form.points(-0.0012), "−0.12"),
+        (form.interval(-0.0012, 0.003), "−0.12 to +0.30"),
+        (form.accuracy_interval(0.97, 0.98), "97.00 to 98.00"),
+        (form.p_value(0.0004), "< 0.001"),
+        (form.p_value(0.0332), "0.033"),
+        (form.duration(90), "1.5 min"),
+        (form.duration(7200), "2.0 h"),
+        (form.count(1234.0), "1,234"),
+        (form.count(math.inf), "over 1,000,000"),
+        (form.moment("2020-01-31T12:00:00+00:00"), "2020-01-31 12:00:00 UTC"),
+        (form.effect(-0.1, claim()), "−10.00 points"),
+        (form.effect(-0.38, claim(relative=True)), "−38.0 %"),
+        (form.effect(-917.0, claim(metric="early_stop_iteration")), "−917"),
+        (form.claim_interval({"low": -0.1, "high": 0.1}, claim()), "−10.00 to +10.00"),
+        (form.held_against(claim(value=0.003)), "> +0.30 points"),
+        (form.held_against(claim(direction="not_less", margin=0.005)), "≥ 0 less 0.50 points"),
+        (form.held_against(claim(direction="equal", value=-0.1, margin=0.05)), "−10.00 ± 5.00 points"),
+        (form.looked_at({"remaining": 0.03518}, claim(remaining="area")), "100 to 3.5 %"),
+        (form.looked_at({"remaining": 0.03518}, claim(remaining=(0.388, 0.0))), "38.8 to 3.5 %"),
+        (form.looked_at({"remaining": 0.2097}, claim()), "21 %"),
+    ],
+)
+def test_numbers(written: str, wanted: str) -> None:
+    assert written == wanted
+
+
+@pytest.mark.parametrize("write", [form.remaining, form.accuracy, form.points, form.p_value, form.duration, form.count])
+def test_what_is_not_known_is_a_dash(write: object) -> None:
+    assert write(math.nan) == form.NONE
+    assert form.interval(math.nan, 0.1) == form.NONE
+    assert form.effect(math.nan, claim()) == form.NONE
