@@ -22,7 +22,8 @@ def commands(cells: pd.DataFrame, study: str) -> pd.Series:
     """
     columns = [name for name in view.config_columns(cells) if name != "study"]
     rows = cells.astype(dict.fromkeys(columns, object))
-    names = rows["study"] if "study" in rows else pd.Series(study, index=rows.index)
+    # Of several studies the column has their paths from the folder that holds them all.
+    names = rows["study"].str.rpartition("/")[2] if "study" in rows else pd.Series(study, index=rows.index)
     return pd.Series(
         [
             "" if status == "unreadable" else _command(dict(zip(columns, values, strict=True)), str(name))

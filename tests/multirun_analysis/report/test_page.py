@@ -194,3 +194,15 @@ def test_a_mistake_in_a_claim_is_one_line_before_any_work(study: Path, capsys: p
 def test_a_filter_is_said_on_the_page(study: Path) -> None:
     assert main([str(study), "--figures", "none", "--report", "--where", "status == 'done'"]) == 0
     assert "Only cells where status == 'done'." in said((study / "figures" / FILE).read_bytes())
+
+
+def test_several_studies_have_one_page(write: Callable[..., str], tmp_path: Path) -> None:
+    keys = {}
+    for study in ("a/multirun/one", "b/multirun/two"):
+        keys[study] = write(tmp_path / study, levels=1, epochs=1)
+    content = page(load(*(tmp_path / study for study in keys)), claims.published(), tmp_path / "both")
+    text = said(content)
+    assert "2 cells: 2 done" in text
+    links = {unquote(link) for link in read(content).links if link.startswith("..")}
+    assert links == {f"../{study}/{key}/" for study, key in keys.items()}
+    assert re.findall(r"python -m ltsweep .*?(study=\S+)", text) == ["study=one", "study=two"]
