@@ -170,3 +170,18 @@ def test_the_published_claims_are_put_to_a_study_at_once(mixed: Study) -> None:
     found = claims.judge(mixed.levels, claims.published())
     assert set(found["claim"]) == {claim.name for claim in claims.published()}
     assert set(found["verdict"]) <= set(claims.VERDICTS)
+
+
+def test_every_published_claim_on_lenet_300_100_can_be_tested(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    study = {"model": "lenet_300_100", "levels": 17, "epochs": 1, "arms": {"ticket": 1, "reinit": 1}}
+    for seed in range(2):
+        for init in ("xavier_u", "xavier_n", "kaiming_u", "kaiming_n", "kaiming_u_out", "kaiming_n_out"):
+            write_cell(seed=seed, init=init, **study)
+        write_cell(seed=seed, lr=0.1, **study)
+    found = claims.judge(load(tmp_path / "made_up").levels, claims.published()).set_index("claim")
+    untested = found[found["verdict"].eq("not tested")]
+    assert untested.index.str.contains("Lenet5").all()
+    assert set(found.loc["B, fc1 re-init worse below 38.8 %", "verdict"]) == {"supported"}
+    assert found.loc["F&C, stop 38 % earlier at 21 %", "remaining"] == pytest.approx(0.2107, abs=1e-4)
+    assert found.loc["F&C, ticket below dense at 2.9 %", "remaining"] == pytest.approx(0.0287, abs=1e-4)
+    assert set(found.loc["A, Xavier over Kaiming", "setting"].split()) == {"lr=0.0012"}
