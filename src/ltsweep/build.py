@@ -43,7 +43,10 @@ def check_configs(cells: Sequence[Cell]) -> None:
             continue
         with meta:
             model = make(config, "model")
-        make(config, "method").check_rates(rates_of(config, model))
+        with _blamed_on("model", config):
+            layers_of(model)
+        with _blamed_on("method", config):
+            make(config, "method").check_rates(rates_of(config, model))
         if once("init", config["init"]):
             call(config, "init", (4, 3), generator(0))
         if once("lr", config["lr"]):

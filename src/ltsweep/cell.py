@@ -169,9 +169,12 @@ def check(plain: Mapping[str, Any]) -> None:
         raise UserError(
             f"{unknown[0]} is not a name of the config; there are {', '.join((*VALUES, *SETTINGS[:-1], *GROUPS))}"
         )
+    missing = [name for name in VALUES if name not in plain]
+    if missing:
+        raise UserError(f"{missing[0]} was removed from the config, and is needed")
     for group in GROUPS:
         choice = plain.get(group)
-        if not isinstance(choice, Mapping) or "name" not in choice or "_target_" not in choice:
+        if not isinstance(choice, Mapping) or not all(isinstance(choice.get(n), str) for n in ("name", "_target_")):
             raise UserError(
                 f"{group}={choice!r} is not a choice of the group {group}; its YAML needs name and _target_"
             )

@@ -5,11 +5,13 @@ Exit codes: 0 every cell is finished, 1 some failed or could not be written, 2 a
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         sys.argv[1:] = rewrite(sys.argv[1:] if arguments is None else arguments)
+        _check_flags(sys.argv[1:])
         cell.register_resolver()
         _register_plugins()
         cast(Callable[[], None], task)()
@@ -58,6 +61,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"ltsweep: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if wants_traceback or _is_ours(error):
+            raise
+        print(f"ltsweep: the config cannot be composed: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _check_flags(arguments: Sequence[str]) -> None:
+    """Raise UserError for a flag that Hydra does not have, for which its parser would print many lines."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; --hydra-help lists the flags")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(list(arguments))
+
+
+def _is_ours(error: Exception) -> bool:
+    """Say whether an error was raised in this package's own work, and not while Hydra read what it was given."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    here = Path(__file__).parent
+    return any(Path(file).parent == here and Path(file) != Path(__file__) for file in files)
 
 
 def one_line(error: Exception) -> str:

@@ -52,6 +52,10 @@ def settings_from(config: DictConfig, study: Path, claim: Sequence[Path] | None 
     seconds = config.checkpoint_every
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise UserError(f"checkpoint_every={seconds} is out of range: checkpoint_every is a number of seconds from 0")
+    if not isinstance(config.data_dir, str) or not config.data_dir.strip():
+        raise UserError(
+            f"data_dir={config.data_dir} is no folder; set data_dir or LTSWEEP_DATA, or take dataset=digits"
+        )
     names = ("device", "workers", "stack_size", "checkpoint_every", "force")
     return Settings(study, Path(config.data_dir), **{name: config[name] for name in names}, claim=claim)
 

@@ -33,7 +33,10 @@ class GridSweeper(BasicSweeper):
             if override.is_sweep_override() and override.key_or_group in (*SETTINGS, "experiment"):
                 raise UserError(f"{override.input_line}: a study has one {override.key_or_group}; give it one value")
         results: list[Sequence[JobReturn]] = []
-        for batch in self.split_arguments(overrides, self.max_batch_size):
+        batches = self.split_arguments(overrides, self.max_batch_size)
+        if not any(batches):
+            raise UserError(f"{' '.join(arguments)}: the grid is empty, since a sweep has no values")
+        for batch in batches:
             launched = sum(len(jobs) for jobs in results)
             results.append(self.launcher.launch(batch, initial_job_idx=launched))
             for job in results[-1]:
