@@ -7,12 +7,15 @@
     dark: ["#5aaef2", "#ff8f4a", "#2fc798", "#ef9fd0", "#9bd8ff", "#e6b84a", "#b5b5b5", "#d1a08f"],
   };
   const PAPER_WIDTH = 680; // pixels: A4 and Letter between their margins
+  const GLYPHS = ["●", "■", "▲", "◆", "▼", "✚", "★", "⬢"];
   const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "star", "hexagon"];
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
   const TICKS = [0, 1, 2, 3].flatMap((k) => [1, 0.7, 0.5, 0.3, 0.2].map((part) => part / 10 ** k));
   const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
   const narrow = matchMedia("(max-width: 40rem)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  // plotly takes markup in its texts, and what a record says is none.
+  const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const words = (name) => name.replaceAll("_", " ");
   const isShare = (metric) => /(_accuracy|_gap)$/.test(metric);
   const percent = (x) => `${+(100 * x).toPrecision(3)} %`;
@@ -38,13 +41,15 @@
       // What stays as it is keeps the focus.
       if (filled !== (filled = JSON.stringify(entries))) renew(entries);
     };
-    const renew = (entries) => box.replaceChildren(element("legend", { textContent: title }), ...entries.map(([name, color, dash]) => {
+    const renew = (entries) => box.replaceChildren(element("legend", { textContent: title }), ...entries.map(([name, color, dash, glyph]) => {
       const input = element("input", { type: "checkbox", checked: !off.has(name), value: name });
       input.addEventListener("change", () => { off[input.checked ? "delete" : "add"](name); redraw(); });
       const swatch = element("span", { className: "swatch" });
       swatch.style.borderTopColor = color;
       if (dash !== "solid") swatch.style.borderTopStyle = dash === "dot" ? "dotted" : "dashed";
-      return element("label", {}, input, swatch, written(name) || "all cells");
+      const mark = element("span", { textContent: glyph, ariaHidden: "true" });
+      mark.style.color = color;
+      return element("label", {}, input, swatch, mark, written(name));
     }));
     return { box, off, fill };
   };
@@ -85,7 +90,8 @@
     document.getElementById(`${id}-says`).textContent = says;
     return Plotly.react(id, traces, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 },
       hovermode: "closest", showlegend: false, dragmode: narrow.matches ? false : "zoom",
-      hoverlabel: { font: { size: 13, color: ink }, bgcolor: paper }, autosize: !printing, width: printing ? PAPER_WIDTH : undefined, modebar: { bgcolor: "rgba(0,0,0,0)", color: ink, activecolor: ink }, ...layout }, CONFIG);
+      hoverlabel: { font: { size: 13, color: ink }, bgcolor: paper }, modebar: { bgcolor: "rgba(0,0,0,0)", color: ink, activecolor: ink },
+      autosize: !printing, width: printing ? PAPER_WIDTH : undefined, ...layout }, CONFIG);
   };
 
   const curves = () => {
@@ -114,9 +120,9 @@
       const hueOf = (line) => rest.map((name) => of(line, name)).join(", ");
       const names = unique(lines.map(hueOf)), places = (select) => unique(lines.map((line) => of(line, select.value)));
       const colors = theme().colors;
-      const looks = new Map(names.map((name, i) => [name, [colors[i % 8], MARKERS[(i + Math.floor(i / 8)) % 8]]]));
-      hues.fill(names.map((name) => [name, looks.get(name)[0], "solid"]));
-      arms.fill(everyArm.map((arm, i) => [arm, theme().ink, DASHES[i % DASHES.length]]));
+      const looks = new Map(names.map((name, i) => [name, [colors[i % 8], (i + Math.floor(i / 8)) % 8]]));
+      hues.fill(names.map((name) => [name, looks.get(name)[0], "solid", GLYPHS[looks.get(name)[1]]]));
+      arms.fill(everyArm.map((arm, i) => [arm, theme().ink, DASHES[i % DASHES.length], ""]));
       hues.box.hidden = names.length < 2;
       const same = col.value === row.value ? [""] : places(row);
       const grid = same.flatMap((r) => places(col).map((c) => [r, c]));
@@ -135,16 +141,16 @@
         layout[`yaxis${n}`] = { domain: y, anchor: `x${n}`, tickformat: isShare(metric.value) ? ".1%" : undefined, nticks: 7,
           title: { text: i ? "" : words(metric.value) }, matches: scale.value === "same" && at ? "y" : undefined };
         const title = [[row.value, r], [col.value, c]].filter(([name], k) => name && !(k === 0 && col.value === row.value));
-        layout.annotations.push({ text: title.map(([name, value]) => `${name} = ${value}`).join("  ·  "), showarrow: false, x: x[0],
-          xref: "paper", xanchor: "left", y: y[1], yref: "paper", yanchor: "bottom", font: { size: 14 } });
+        layout.annotations.push({ text: plain(title.map(([name, value]) => `${name} = ${value}`).join("  ·  ")), showarrow: false,
+          x: x[0], xref: "paper", xanchor: "left", y: y[1], yref: "paper", yanchor: "bottom", font: { size: 14 } });
         for (const line of here) {
-          const [mean, low, top] = line.values[metric.value], [color, symbol] = looks.get(hueOf(line));
+          const [mean, low, top] = line.values[metric.value], [color, mark] = looks.get(hueOf(line));
           const visible = !hues.off.has(hueOf(line)) && !arms.off.has(line.arm);
           const dash = DASHES[everyArm.indexOf(line.arm) % DASHES.length], known = line[across.value];
           if (line.n.some((n) => n > 1)) traces.push({ ...band(known, low, top, color, axes), visible });
-          const name = [hueOf(line), everyArm.length > 1 ? words(line.arm) : ""].filter(Boolean).join(", ") || "all cells";
+          const name = plain([hueOf(line), everyArm.length > 1 ? words(line.arm) : ""].filter(Boolean).join(", ") || "all cells");
           traces.push({ ...axes, x: known, y: mean, type: "scatter", mode: "lines+markers", name, visible, line: { color, dash, width: 2 },
-            marker: { symbol, size: 6, color },
+            marker: { symbol: MARKERS[mark], size: 6, color },
             text: known.map((_, k) => `${name}<br>level ${line.level[k]}, ${percent(line.remaining[k])} remaining<br>${words(metric.value)} ` +
               `${score(metric.value, mean[k])}<br>${score(metric.value, low[k])} to ${score(metric.value, top[k])} over ${line.n[k]} seed${line.n[k] > 1 ? "s" : ""}`),
             hovertemplate: "%{text}<extra></extra>" });

@@ -1,7 +1,8 @@
 """The page in a real headless browser: it loads, is silent, answers mouse and keyboard, and fits a phone."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from multirun_analysis.load import load
+from multirun_analysis.report import FILE, page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -246,3 +250,22 @@ def test_headings_are_in_order_and_regions_named(tab: Chrome) -> None:
         " && !one.getAttribute('aria-labelledby')).length"
     )
     assert unnamed == 0
+
+
+def test_names_are_text_and_never_markup(chromium: Chrome, write: Callable[..., str], tmp_path: Path) -> None:
+    bad = "<b>bold</b>&amp;</script><img src=x onerror=\"document.title='run'\">"
+    for init in (bad, "xavier_u"):
+        write(tmp_path / "named", init=init, levels=1, epochs=1)
+    path = tmp_path / FILE
+    path.write_bytes(page(load(tmp_path / "named"), [], tmp_path))
+    chromium.get_log("browser")
+    chromium.get(path.as_uri())
+    until(chromium, f"return {CURVES}.data && {CURVES}.data.length > 0")
+    assert chromium.title == "named: report of the study"
+    labels = [label.text for label in chromium.find_elements(By.CSS_SELECTOR, "#switch-lines label")]
+    assert any(bad in label for label in labels)
+    Select(by_id(chromium, "choose-col")).select_by_value("init")
+    titles = [title.text for title in chromium.find_elements(By.CSS_SELECTOR, "#curves-plot .annotation-text")]
+    assert f"init = {bad}" in titles
+    assert chromium.find_elements(By.TAG_NAME, "img") == []
+    assert chromium.get_log("browser") == []
