@@ -41,7 +41,17 @@
       // What stays as it is keeps the focus.
       if (filled !== (filled = JSON.stringify(entries))) renew(entries);
     };
-    const renew = (entries) => box.replaceChildren(element("legend", { textContent: title }), ...entries.map(([name, color, dash, glyph]) => {
+    const all = (entries, on) => {
+      entries.forEach(([name]) => off[on ? "delete" : "add"](name));
+      box.querySelectorAll("input").forEach((input) => { input.checked = on; });
+      redraw();
+    };
+    const buttons = (entries) => entries.length < 3 ? [] : [["All", true], ["None", false]].map(([text, on]) => {
+      const button = element("button", { type: "button", className: "small-button", textContent: text, ariaLabel: `${text} of the ${title.toLowerCase()}` });
+      button.addEventListener("click", () => all(entries, on));
+      return button;
+    });
+    const renew = (entries) => box.replaceChildren(element("legend", { textContent: title }), ...buttons(entries), ...entries.map(([name, color, dash, glyph]) => {
       const input = element("input", { type: "checkbox", checked: !off.has(name), value: name });
       input.addEventListener("change", () => { off[input.checked ? "delete" : "add"](name); redraw(); });
       const swatch = element("span", { className: "swatch" });

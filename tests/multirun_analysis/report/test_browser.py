@@ -89,6 +89,14 @@ def test_a_switch_hides_a_line_and_shows_it_again(tab: Chrome) -> None:
     assert shown_lines(tab) == 8
 
 
+def test_all_lines_or_none(tab: Chrome) -> None:
+    switches = by_id(tab, "switch-lines")
+    for text, lines in (("None", 0), ("All", 16)):
+        switches.find_element(By.XPATH, f".//button[text()='{text}']").send_keys(Keys.ENTER)
+        assert shown_lines(tab) == lines
+        assert len(switches.find_elements(By.CSS_SELECTOR, "input:checked")) == lines // 4
+
+
 def test_a_switch_keeps_the_focus(tab: Chrome) -> None:
     switch = tab.find_element(By.CSS_SELECTOR, "#switch-lines input[value='kaiming_u']")
     switch.send_keys(Keys.SPACE)
