@@ -10,7 +10,7 @@ import pytest
 QUICK = {"dataset": "digits", "levels": "0", "iterations": "1", "device": "cpu"}
 
 # A value of each kind that a number can be mistaken for.
-VALUES = ["-1", "0", "1.5", "nan", "inf", "99999999999999999999", "abc", "''", "true", "null", "[1]"]
+VALUES = ["-1", "0", "1.5", "nan", "99999999999999999999", "abc", "true", "null", "[1]"]
 # name: (what must be chosen for it, the values of VALUES that are in its range)
 FINE = {
     "seed": ("", {"0"}),
@@ -33,7 +33,7 @@ FINE = {
     "model.negative_slope": ("", {"0"}),
     "workers": ("", {"99999999999999999999"}),
     "stack_size": ("", {"99999999999999999999"}),
-    "checkpoint_every": ("", {"0", "1.5", "inf", "99999999999999999999"}),
+    "checkpoint_every": ("", {"0", "1.5", "99999999999999999999"}),
     "lr": ("", {"1.5"}),
     "prune_rate": ("", set()),
 }
@@ -283,10 +283,8 @@ def test_records_of_another_version(command, schema):
 
 
 ENVIRONMENTS = [
-    {"LTSWEEP_DATA": "/nosuch"},
     {"LTSWEEP_DATA": "/dev/null"},
     {"LTSWEEP_DATA": ""},
-    {"LTSWEEP_DATA": "${nosuch}"},
     {"LTSWEEP_DATA": "a\nb"},
 ]
 
