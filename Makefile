@@ -32,8 +32,8 @@ figures: $(READY)  ## redraw what is out of date, for every study under multirun
 	@set -- multirun/*/; [ -d "$$1" ] || { echo "no studies under multirun/; make sweep makes one"; exit 0; }; \
 	  $(RUN) -m multirun_analysis "$$@" $(ARGS)
 
-test: $(READY)  ## run all tests (TESTS=tests/ltsweep/test_prune.py for some)
-	$(RUN) -m pytest $(TESTS)
+test: $(READY)  ## run all tests, on up to four cores (TESTS=tests/ltsweep/test_prune.py for some)
+	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(TESTS)
 
 lint: $(READY)  ## style and types
 	$(VENV)/bin/ruff check .
