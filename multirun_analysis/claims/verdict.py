@@ -129,7 +129,13 @@ def _why(claim: Claim, table: pd.Series) -> str:
     nearest = min(crossed, key=lambda bound: abs(bound - table["difference"]))
     seeds = statistics.seeds_needed(table["sd"], table["difference"] - nearest)
     tells = f"; if the effect is what it seems, {seeds:,.0f} seeds would tell" if table["n"] < seeds < 1000 else ""
-    return f"the interval crosses {nearest:.4g}{tells}"
+    return f"the interval crosses {_measured(nearest, claim)}{tells}"
+
+
+def _measured(bound: float, claim: Claim) -> str:
+    if not bound or not (claim.relative or claim.metric.endswith("accuracy")):
+        return f"{bound:.4g}"
+    return f"{100 * bound:.4g} {'%' if claim.relative else 'points'}"
 
 
 def _row(claim: Claim, **found: object) -> dict[str, object]:

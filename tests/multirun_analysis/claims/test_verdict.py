@@ -163,7 +163,7 @@ def test_a_seed_without_all_pairs_is_left_out(write_cell: Callable[..., str], tm
 def test_undecided_says_which_bound_is_crossed_and_how_many_seeds_would_tell(mixed: Study) -> None:
     found = claims.judge(mixed.levels, [claim(where={"lr": 0.1}, value=0.0032)]).iloc[0]
     assert found["verdict"] == "undecided"
-    assert found["why"].startswith("the interval crosses 0.0032")
+    assert found["why"].startswith("the interval crosses 0.32 points")
 
 
 def test_the_published_claims_are_put_to_a_study_at_once(mixed: Study) -> None:
