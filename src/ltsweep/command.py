@@ -81,9 +81,8 @@ def _check_flags(arguments: Sequence[str]) -> None:
 
 def _is_ours(error: Exception) -> bool:
     """Say whether an error was raised in this package's own work, and not while Hydra read what it was given."""
-    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    here = Path(__file__).parent
-    return any(Path(file).parent == here and Path(file) != Path(__file__) for file in files)
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(Path(code.co_filename).parent == Path(__file__).parent and code.co_name != "main" for code in codes)
 
 
 def one_line(error: Exception) -> str:
