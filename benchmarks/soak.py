@@ -45,6 +45,12 @@ def sample() -> tuple[float, int, int, int]:
     return memory, len(os.listdir("/proc/self/fd")), threading.active_count(), len(gc.get_objects())
 
 
+def row(cells: int, sampled: tuple[float, int, int, int]) -> str:
+    """Return a line of the table."""
+    memory, *counts = sampled
+    return f"| {cells:,} | {memory:.1f} | " + " | ".join(f"{count:,}" for count in counts) + " |"
+
+
 def cells_of(first: int, count: int) -> list[Cell]:
     """Return cells that differ in their seed."""
     with initialize_config_module("ltsweep.conf", version_base="1.3"):
@@ -90,7 +96,7 @@ def main() -> None:
         "",
         "| cells | resident MB | open files | threads | Python objects |",
         "|---|---|---|---|---|",
-        *(f"| {done[i]:,} | {samples[i][0]:.1f} | " + " | ".join(f"{n:,}" for n in samples[i][1:]) + " |" for i in shown),
+        *(row(int(done[i]), samples[i]) for i in shown),
         "",
         f"After the first quarter: {memory[settled:].min():.1f} to {memory[settled:].max():.1f} MB, "
         f"{slope:+.2f} MB a thousand cells (Theil-Sen); {'level' if level else 'NOT level'}.",
