@@ -13,13 +13,13 @@ from multirun_analysis.making import Request, known, make
 _EPILOG = """\
 examples:
   python -m multirun_analysis multirun/inits
-      every figure of the study `inits`, to multirun/inits/figures/ as PNG, and its report, report.html
+      every figure of the study `inits`, to multirun/inits/figures/ as PNG and PDF, and its report, report.html
   python -m multirun_analysis multirun/inits --figures none --report --watch
       the report alone, made anew as cells finish
   python -m multirun_analysis multirun/inits --claims my_claims
       the verdict of the records on one's own claims too: a YAML file, or a folder of them
   python -m multirun_analysis multirun/inits --style paper
-      the same as PDF, as wide as a column or a page of a paper, fonts embedded
+      the PDF alone, as wide as a column or a page of a paper, fonts embedded
   python -m multirun_analysis multirun/inits --hue init --col lr --where "seed < 3 and lr > 1e-3"
       a line for each init, a column of panels for each learning rate, of some cells only
   python -m multirun_analysis multirun/inits --metric early_stop_iteration --band ci
@@ -176,8 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     how.add_argument("--bars", action="store_true", help="draw the band as a bar at each level, as in the papers")
     how.add_argument(
-        "--style", type=_names, default=("screen",), metavar="paper[,screen]",
-        help="paper: PDF as wide as a column or a page, fonts embedded; screen: PNG (the default)",
+        "--style", type=_names, default=("screen", "paper"), metavar="screen[,paper]",
+        help="screen: PNG; paper: PDF as wide as a column or a page, fonts embedded (default: both)",
     )  # fmt: skip
     return parser
 

@@ -23,7 +23,7 @@ class Request:
     """
 
     figures: tuple[str, ...]
-    styles: tuple[str, ...] = ("screen",)
+    styles: tuple[str, ...] = ("screen", "paper")
     where: str = ""
     formats: tuple[str, ...] = ()
     report: bool = False
