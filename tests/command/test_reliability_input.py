@@ -10,16 +10,16 @@ import pytest
 QUICK = {"dataset": "digits", "levels": "0", "iterations": "1", "device": "cpu"}
 
 # A value of each kind that a number can be mistaken for.
-VALUES = ["-1", "0", "1.5", "nan", "99999999999999999999", "abc", "true", "null", "[1]"]
+VALUES = ["-1", "0", "1.5", "nan", "99999999999999999999", "abc", "[1]"]
 # name: (what must be chosen for it, the values of VALUES that are in its range)
 FINE = {
     "seed": ("", {"0"}),
     "levels": ("", {"0"}),
     "epochs": ("", set()),
-    "iterations": ("", {"null"}),
+    "iterations": ("", set()),
     "batch_size": ("", set()),
     "validation": ("", {"0"}),
-    "evaluate_every": ("", {"null"}),
+    "evaluate_every": ("", set()),
     "method.draws": ("", set()),
     "lr.value": ("", {"1.5"}),
     "lr.warmup": ("lr=warmup", {"0"}),
@@ -298,7 +298,7 @@ def test_a_broken_environment(command, no_network, environment):
 
 
 def test_there_are_more_than_three_hundred():
-    records = 7 * 8 + 6  # of tests/command/test_reliability_disk.py
+    records = 7 * 6 + 6  # of tests/command/test_reliability_disk.py
     counted = [*NUMBERS, *CHOICES, *SYNTAX, *STUDIES, *itertools.product(TEXTS, range(2))]
     counted += [*itertools.product(CONTENTS, range(2)), *ENVIRONMENTS, *range(6)]
     print(f"{len(counted)} broken inputs here, and {records} broken records")

@@ -144,7 +144,7 @@ def test_thirty_kills_at_random_moments_change_no_bit(
 
     # By the real command, with two workers: workers one after another, then what is left of it.
     arguments = (*GRID, *small, *HASTE, "workers=2")
-    for last in ("worker", "driver", "tree"):
+    for last, before in (("worker", 4), ("driver", 2), ("tree", 2), ("tree", 0)):
         process = command.start(*arguments)
         workers = set()
         while True:
@@ -152,7 +152,7 @@ def test_thirty_kills_at_random_moments_change_no_bit(
                 break
             time.sleep(rng.uniform(0, 0.01))
             alive = {pid for pid, line in descendants(process.pid).items() if "spawn_main" in line}
-            if len(workers) >= 2 and last != "worker":
+            if len(workers) >= before and last != "worker":
                 break
             if alive - workers:
                 worker = rng.choice(sorted(alive - workers))
