@@ -1,11 +1,14 @@
 import copy
 import dataclasses
 import functools
+import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from ltsweep import levels
 from ltsweep.data import Dataset
 from ltsweep.init import draw, kaiming_uniform, xavier_normal, xavier_uniform
 from ltsweep.levels import Checkpoint, LevelDone, Progress, run_levels
@@ -505,6 +508,17 @@ def test_checkpoints_come_no_oftener_than_asked_and_never_at_the_end(make_progra
     often = make_program(checkpoint_every=0.0)
     steps = [e.step for e in run_levels(often, [make_member(often, "a")], 0) if isinstance(e, Checkpoint)]
     assert steps == [1, 2, 3, 4, 5, 6] * 3
+
+
+@pytest.mark.parametrize(("epoch", "every", "steps"), [(3, 4, [3, 6]), (3, 7, [6]), (1000, 4, [4]), (3, math.inf, [])])
+def test_a_checkpoint_comes_when_it_is_time_and_at_the_end_of_an_epoch_that_is_half_of_that(
+    make_program, make_member, monkeypatch, epoch, every, steps
+):
+    clock = itertools.count()  # a second a step
+    monkeypatch.setattr(levels, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    program = make_program(steps=7, steps_per_epoch=epoch, evaluate_every=7, checkpoint_every=every, levels=0)
+    events = run_levels(program, [make_member(program, "a")], 0)
+    assert [event.step for event in events if isinstance(event, Checkpoint)] == steps
 
 
 # -- divergence
