@@ -104,7 +104,8 @@ def words(name: str) -> str:
 
 
 def _signed(value: float, places: int) -> str:
-    return f"{value:+.{places}f}".replace("-", _MINUS)
+    written = f"{value:+.{places}f}".replace("-", _MINUS)
+    return written if float(f"{value:.{places}f}") else written[1:]  # what rounds to 0 has no sign
 
 
 def _there(value: float) -> bool:

@@ -98,6 +98,7 @@
       if (/^[xy]axis/.test(name)) Object.assign(layout[name], { gridcolor: grid, zerolinecolor: ink, linecolor: ink, automargin: true });
     }
     document.getElementById(`${id}-says`).textContent = says;
+    document.getElementById(id).style.height = `${layout.height}px`; // what a change of the window's size goes by
     return Plotly.react(id, traces, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 },
       hovermode: "closest", showlegend: false, dragmode: narrow.matches ? false : "zoom",
       hoverlabel: { font: { size: 13, color: ink }, bgcolor: paper }, modebar: { bgcolor: "rgba(0,0,0,0)", color: ink, activecolor: ink },

@@ -234,6 +234,16 @@ def test_on_paper_there_are_all_rows_a_legend_and_no_controls(tab: Chrome) -> No
     assert all(scroll <= client + 1 for client, scroll in heights)
 
 
+def test_a_window_that_changes_keeps_what_is_below_a_plot_below_it(tab: Chrome) -> None:
+    for width, height in ((1000, 2400), (1280, 500)):
+        _screen(tab, width, height)
+        until(
+            tab, f"return {CURVES}.querySelector('svg').clientWidth < {width} && {CURVES}.clientWidth > {width} - 100"
+        )
+        below = "document.getElementById('curves-plot-says').getBoundingClientRect().top"
+        until(tab, f"return {CURVES}.querySelector('svg').getBoundingClientRect().bottom <= {below} + 1")
+
+
 def test_plots_are_made_to_fit_paper_and_back(tab: Chrome) -> None:
     widths = "return [...document.querySelectorAll('.plot .main-svg')].map((one) => one.clientWidth)"
     before = tab.execute_script(widths)

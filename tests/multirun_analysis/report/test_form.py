@@ -22,6 +22,7 @@ def claim(**changes: object) -> Claim:
         (form.remaining(0.2107), "21.1 %"),
         (form.accuracy(0.97126), "97.13 %"),
         (form.points(-0.0012), "−0.12"),
+        (form.points(-0.00001), "0.00"),
         (form.interval(-0.0012, 0.003), "−0.12 to +0.30"),
         (form.accuracy_interval(0.97, 0.98), "97.00 to 98.00"),
         (form.p_value(0.0004), "< 0.001"),
