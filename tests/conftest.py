@@ -1,9 +1,14 @@
 """Fixtures for every test folder. Nothing here imports torch, which the analysis does without."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A job in a shell's background ignores Ctrl-C, and so would every command that a test starts there and interrupts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ def test_the_reported_accuracy_is_not_the_best_one_on_the_test_data(make_program
 
 def test_every_test_example_is_scored_and_divided_by(data, tiny, monkeypatch):
     """Elsewhere the loader dropped the last batch while the sum was divided by the size of the whole set."""
-    monkeypatch.setattr("ltsweep.train._ACTIVATIONS", 16 * 10)  # chunks of 10 of the 23 test examples
+    monkeypatch.setattr("ltsweep.train.ACTIVATIONS", 16 * 10)  # chunks of 10 of the 23 test examples
     weights = draw(tiny, xavier_uniform, 0)
     network = Network(tiny)
     state = network.stack(

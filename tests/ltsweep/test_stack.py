@@ -143,7 +143,7 @@ def test_the_template_takes_nothing_from_the_model(tiny):
     assert torch.equal(network(state.params, state.buffers, x, training=False), logits)
 
 
-def test_widest_is_the_largest_activation_of_one_example(tiny, tiny_bn):
-    assert Network(lenet5((1, 28, 28), 10)).widest((1, 28, 28)) == 64 * 28 * 28
-    assert Network(tiny_bn).widest((1, 4, 4)) == 4 * 4 * 4
-    assert Network(tiny).widest((1, 4, 4)) == 16  # the input itself
+def test_activations_are_counted_of_one_example(tiny, tiny_bn):
+    assert max(Network(lenet5((1, 28, 28), 10)).activations((1, 28, 28))) == 64 * 28 * 28
+    assert max(Network(tiny_bn).activations((1, 4, 4))) == 4 * 4 * 4
+    assert max(Network(tiny).activations((1, 4, 4))) == 16  # the input itself

@@ -259,7 +259,7 @@ def test_evaluation_equals_each_network_scored_plainly_whatever_the_chunks(make_
     before = copy.deepcopy((state.params, state.buffers))
     whole = evaluate(network, state, data, held_out)
     # 144 activations of the widest layer, 6 networks: chunks of 5 examples, so that both splits end in a smaller one
-    monkeypatch.setattr(train_module, "_ACTIVATIONS", 5 * 144 * 6)
+    monkeypatch.setattr(train_module, "ACTIVATIONS", 5 * 144 * 6)
     sizes, call = [], Network.__call__
     monkeypatch.setattr(
         Network, "__call__", lambda self, p, b, x, training: (sizes.append(len(x)), call(self, p, b, x, training))[1]
