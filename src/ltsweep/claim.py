@@ -29,6 +29,8 @@ _BEAT = 4.0
 _EXPIRES = 20.0
 # Seconds after which two machines that took the place of a dead one at the same time see which of them has it.
 _SETTLE = 2.0
+# Seconds that who has just taken a lock gets to write its name.
+_NAMED = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Owner:
     """What .owner says. `renewed`: the file, seen from its folder, whose time of change tells that the owner lives."""
 
     name: str
+    pid: int
     boot: str
     token: str
     renewed: str
@@ -69,16 +72,14 @@ def _held(folder: Path, first: Path, token: str, until: float) -> Iterator[bool]
         lock = FileLock(folder / ".lock", timeout=max(0.0, until - time.monotonic()))
         lock.acquire()
     except Timeout as error:
-        who = _owner(folder)
         raise UserError(
-            f"{folder} is being computed by {who.name if who else 'another process'}; "
-            "wait for it, or take another study=NAME"
+            f"{folder} is being computed by {_holder(folder)}; wait for it, or take another study=NAME"
         ) from error
     except OSError as error:
         raise _refused(folder, error) from error
     try:
         renewed = os.path.relpath(first / ".owner", folder)
-        mine = Owner(f"process {os.getpid()} on {platform.node()}", _boot(), token, renewed)
+        mine = Owner(f"process {os.getpid()} on {platform.node()}", os.getpid(), _boot(), token, renewed)
         try:
             contested = _take(folder, mine, until)
         except OSError as error:
@@ -160,6 +161,28 @@ def _end(folder: Path, other: Owner) -> None:
     """End this process as a kill would; its workers end with it."""
     print(f"\nltsweep: {folder} was taken over by {other.name}; this command stops here", file=sys.stderr, flush=True)
     os._exit(1)
+
+
+def _holder(folder: Path) -> str:
+    """Return the name of who holds a folder's lock, once it has written it over that of a dead one before it."""
+    until = time.monotonic() + _NAMED
+    while True:
+        owner = _owner(folder)
+        if owner is not None and (owner.boot != _boot() or _lives(owner.pid)):
+            return owner.name
+        if time.monotonic() >= until:
+            return owner.name if owner else "another process"
+        time.sleep(0.02)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True
 
 
 def _is_owner(folder: Path, token: str) -> bool:

@@ -52,6 +52,23 @@ def test_a_study_held_by_another_process_is_refused_and_free_when_that_process_d
         assert f"process {os.getpid()}" in (study / ".owner").read_text()
 
 
+def test_the_heir_of_a_dead_owner_is_named_even_before_it_has_written_its_name(tmp_path, holder):
+    owner = tmp_path / "study/.owner"
+    heir = owner.read_text()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    of_dead = json.loads(heir) | {"name": f"process {ended.pid} on this machine", "pid": ended.pid}
+    owner.write_text(json.dumps(of_dead))
+    writes = threading.Timer(0.3, owner.write_text, [heir])
+    writes.start()
+    with (
+        pytest.raises(UserError, match=f"is being computed by process {holder.pid} on "),
+        claim(tmp_path / "study"),
+    ):
+        pass
+    writes.join()
+
+
 def test_a_claim_ends_with_its_block_even_by_an_exception(tmp_path):
     for _ in range(2):
         with pytest.raises(RuntimeError, match="inside"), claim(tmp_path / "study"):
@@ -170,7 +187,9 @@ def test_an_owner_that_slept_and_was_taken_for_dead_stops_when_it_wakes(elsewher
 def test_of_two_machines_that_find_a_dead_owner_at_the_same_time_one_has_the_study(elsewhere):
     start, study = elsewhere
     (study / ".owner").write_text(
-        json.dumps({"name": "process 1 on a dead machine", "boot": "another", "token": "x", "renewed": ".owner"})
+        json.dumps(
+            {"name": "process 1 on a dead machine", "pid": 1, "boot": "another", "token": "x", "renewed": ".owner"}
+        )
     )
     make_old(study / ".owner")
     both = [start(), start()]  # on one other machine, so that its lock decides between these
