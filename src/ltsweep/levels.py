@@ -175,9 +175,8 @@ def _train_level(
             yield Progress(level, step, {key: of_ticket(table)[-1] for key, table in tables.items()})
             if all(until_diverged(table)[1] for table in tables.values()):
                 return
-        # At the end of an epoch, but for one that ends soon after the last checkpoint, or when it is time.
-        due = program.checkpoint_every / (2 if step % program.steps_per_epoch == 0 else 1)
-        if now - saved_at >= due and step < steps:
+        due = step % program.steps_per_epoch == 0 or now - saved_at >= program.checkpoint_every
+        if due and step < steps:
             saved_at = now
             yield Checkpoint(level, step, now - began, tables, snapshot(network, state, optimizer))
 

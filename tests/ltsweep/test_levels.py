@@ -501,17 +501,24 @@ def test_a_checkpoint_of_other_cells_or_another_level_is_left_aside(make_program
         assert sorted(row["train_loss"] for row in rows) == sorted(losses)
 
 
-def test_checkpoints_come_no_oftener_than_asked_and_never_at_the_end(make_program, make_member):
-    program = make_program()
-    assert program.checkpoint_every == math.inf
-    assert not any(isinstance(e, Checkpoint) for e in run_levels(program, [make_member(program, "a")], 0))
+def test_checkpoints_come_as_often_as_asked_and_never_at_the_end(make_program, make_member):
     often = make_program(checkpoint_every=0.0)
     steps = [e.step for e in run_levels(often, [make_member(often, "a")], 0) if isinstance(e, Checkpoint)]
     assert steps == [1, 2, 3, 4, 5, 6] * 3
 
 
-@pytest.mark.parametrize(("epoch", "every", "steps"), [(3, 4, [3, 6]), (3, 7, [6]), (1000, 4, [4]), (3, math.inf, [])])
-def test_a_checkpoint_comes_when_it_is_time_and_at_the_end_of_an_epoch_that_is_half_of_that(
+@pytest.mark.parametrize(
+    ("epoch", "every", "steps"),
+    [
+        (3, 2, [2, 3, 5, 6]),
+        (3, 4, [3, 6]),
+        (3, math.inf, [3, 6]),
+        (7, math.inf, []),
+        (1000, 4, [4]),
+        (1000, math.inf, []),
+    ],
+)
+def test_a_checkpoint_comes_at_the_end_of_an_epoch_or_when_it_is_time(
     make_program, make_member, monkeypatch, epoch, every, steps
 ):
     clock = itertools.count()  # a second a step
