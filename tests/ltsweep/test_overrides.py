@@ -172,11 +172,12 @@ def test_any_names_stay_as_they_are(names, group):
     assert rewrite([argument]) == [argument]
 
 
-@given(st.lists(st.text(max_size=20), max_size=4))
-def test_any_other_text_stays_as_it_is(arguments):
+@given(st.lists(st.text(max_size=20) | st.sampled_from(["-m", "--multirun"]), max_size=4))
+def test_any_other_text_stays_as_it_is_behind_the_flag_of_a_grid(arguments):
     groups = (*NUMBER_GROUPS, *NAME_GROUPS)
     arguments = [text for text in arguments if text.partition("=")[0].lstrip("+") not in groups]
-    assert rewrite(arguments) == arguments
+    flags = [text for text in arguments if text in ("-m", "--multirun")]
+    assert rewrite(arguments) == flags[:1] + [text for text in arguments if text not in flags]
 
 
 @given(st.text(max_size=20))
