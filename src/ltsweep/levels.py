@@ -144,7 +144,8 @@ def _train_level(
     """Train `state` in place for a level, adding a row for each network to `tables` at each evaluation."""
     held_out = torch.stack([_held_out(member, program) for member in members])  # (cells, N)
     orders = [generator(member.seed, "order", level) for member in members]
-    order = batches([(~row).nonzero().flatten() for row in held_out], orders, len(arms), program.batch_size)
+    mine = [(~row).nonzero().flatten() for row in held_out]
+    order = batches(mine, orders, len(arms), program.batch_size, program.device)
     held_out = held_out.repeat_interleave(len(arms), dim=0).to(program.device)  # (C, N)
     total = sum(math.prod(layer.shape) for layer in program.layers)
     remaining = [sum(int(torch.count_nonzero(mask[c])) for mask in state.masks.values()) for c in range(len(held_out))]

@@ -7,7 +7,8 @@ bytes:
     held        P * (2 + S) + M         weights, gradients, optimizer state, masks
     on a CPU    2 * P + 2 * M           initial weights and masks, as kept and as a level starts
     and the larger of
-    a step      B * (I + 1.5 * A)       a batch, its activations as backward needs them, a gradient on its way
+    a step      B * (I + 1.5 * A)       on a GPU: a batch, its activations as backward needs them, a gradient on its way
+                B * (I + 3.5 * A)       on a CPU, where a recorded step keeps all that it made
     pruning     8 * L                   scores, their order and ranks (8 bytes each), sorting
 
 and, for a stack of any size, the activations of one batch of an evaluation, which have a bound of their own.
@@ -29,6 +30,9 @@ from ltsweep.train import ACTIVATIONS
 # Of what is free, the share that stacks may fill: allocators round up, and others use the machine too.
 _SHARE = 0.8
 
+# Of a step, the numbers that are held at once for each activation.
+_KEPT = {"cpu": 3.5, "cuda": 1.5}
+
 
 def network_bytes(cell: Cell, kind: str) -> int:
     """Return the bytes that one network of a cell takes in a stack on a `cpu` or `cuda` device."""
@@ -38,7 +42,7 @@ def network_bytes(cell: Cell, kind: str) -> int:
     parameters = sum(value.numel() for value in model.parameters())
     layers = [math.prod(layer.shape) for layer in layers_of(model)]
     shape = config["dataset"]["input_shape"]
-    step = config["batch_size"] * (math.prod(shape) + 1.5 * sum(Network(model).activations(shape)))
+    step = config["batch_size"] * (math.prod(shape) + _KEPT[kind] * sum(Network(model).activations(shape)))
     numbers = parameters * (2 + _slots(config)) + sum(layers) + max(step, 8 * max(layers))
     if kind == "cpu":
         numbers += 2 * parameters + 2 * sum(layers)
@@ -47,7 +51,7 @@ def network_bytes(cell: Cell, kind: str) -> int:
 
 def networks_in(cell: Cell, kind: str, free: float) -> int:
     """Return how many networks like a cell's fit into `free` bytes of a `cpu` or `cuda` device, at least 1."""
-    evaluation = 4 * 3 * ACTIVATIONS
+    evaluation = 4 * 3 * ACTIVATIONS[kind]
     return max(1, int((_SHARE * free - evaluation) // network_bytes(cell, kind)))
 
 

@@ -51,13 +51,15 @@ def _code() -> str:
 
 
 def hardware(device: "torch.device") -> dict[str, str | int]:
-    """Return the host, the processor and, where one is used, the GPU."""
+    """Return the host, the processor and, where one is used, the GPU; where none is, what makes the matrix products."""
     found: dict[str, str | int] = {"host": platform.node(), "cpu": _cpu_name(), "cores": os.cpu_count() or 0}
     if device.type == "cuda":
         import torch  # slow, and who only asks for versions does without
 
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
+        return found | {"gpu": torch.cuda.get_device_name(device)}
+    from ltsweep import gemm  # slow too
+
+    return found | {"products": gemm.library()}
 
 
 @functools.cache

@@ -13,13 +13,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ltsweep.data import Dataset
+from ltsweep.replay import as_written, kernels, replayed
 from ltsweep.stack import Network, State, Tensors
 
 Schedule = Callable[[int, int], float]
 MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
-# Floats that evaluation may hold for one layer's activations, over all networks: 64 MB.
-ACTIVATIONS = 16 * 2**20
+# Floats that evaluation may hold for one layer's activations, over all networks: what stays in a core's caches, and
+# what keeps a GPU busy.
+ACTIVATIONS = {"cpu": 3 * 2**20, "cuda": 16 * 2**20}
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,27 @@ class Group:
 
 
 def batches(
-    examples: Sequence[Tensor], orders: Sequence[torch.Generator], networks: int, batch_size: int
+    examples: Sequence[Tensor],
+    orders: Sequence[torch.Generator],
+    networks: int,
+    batch_size: int,
+    device: torch.device | str = "cpu",
 ) -> Iterator[Tensor]:
-    """Yield index batches (C, B) for ever, an epoch after another; each epoch sees every example once.
+    """Yield index batches (C, B) on a device for ever, an epoch after another; each epoch sees every example once.
 
     examples: for each cell the indices it may train on; orders: for each cell the stream that shuffles them. Each cell
     has `networks` rows, which share its order. The last batch of an epoch may be smaller.
     """
+
+    def shuffled() -> Sequence[Tensor]:
+        each = [kept[torch.randperm(len(kept), generator=rng)] for kept, rng in zip(examples, orders, strict=True)]
+        return torch.split(torch.stack(each).repeat_interleave(networks, dim=0).to(device), batch_size, dim=1)
+
+    epoch = shuffled()
     while True:
-        shuffled = [kept[torch.randperm(len(kept), generator=rng)] for kept, rng in zip(examples, orders, strict=True)]
-        epoch = torch.stack(shuffled).repeat_interleave(networks, dim=0)  # (C, N)
-        yield from torch.split(epoch, batch_size, dim=1)
+        yield from epoch[:-1]
+        last, epoch = epoch[-1], shuffled()  # while a GPU still has steps of this epoch before it
+        yield last
 
 
 def train(
@@ -62,35 +74,64 @@ def train(
 
     Masked weights are exactly zero at every yield: the masks are applied after each step, so that neither momentum nor
     weight decay can bring a weight back. The loss of one network never enters another's gradient.
+
+    With torch's own fused optimizers the whole step is recorded and replayed; others may keep their count, and get
+    their learning rate, where a recording does not see it.
     """
     memory = network.transposed(state.params)
     leaves = {name: value.detach().requires_grad_() for name, value in memory.items()}
     masks = network.transposed(state.masks)
     pruned, keep = [memory[name] for name in masks], list(masks.values())
+    rates = [group.schedule(start, steps) for group in groups]
     optimizer = make_optimizer(
         [
-            {"params": [value[g.rows] for value in memory.values()], "lr": g.schedule(0, steps), **g.settings}
-            for g in groups
+            {"params": [value[g.rows] for value in memory.values()], "lr": rate, **g.settings}
+            for g, rate in zip(groups, rates, strict=True)
         ]
     )
     if saved is not None:
         _restore(network, state, optimizer, saved)
-    for step in range(start, steps):
-        index = next(order).to(data.train_y.device)  # (C, B)
+
+    def take(index: Tensor) -> None:  # (C, B)
         x = data.train_x.index_select(0, index.flatten()).view(*index.shape, *data.train_x.shape[1:])  # (C, B, *shape)
         y = data.train_y.index_select(0, index.flatten())  # (C * B,)
         logits = network(network.transposed(leaves), state.buffers, x, training=True)  # (C, B, K)
         loss = cross_entropy(logits.flatten(0, 1), y, reduction="none").view_as(index).mean(1)  # (C,)
         loss.sum().backward()  # type: ignore[no-untyped-call]
         for group, settings in zip(groups, optimizer.param_groups, strict=True):
-            settings["lr"] = group.schedule(step, steps)
             for slice_, leaf in zip(settings["params"], leaves.values(), strict=True):
                 slice_.grad = None if leaf.grad is None else leaf.grad[group.rows]
         optimizer.step()
         for leaf in leaves.values():
             leaf.grad = None
         torch._foreach_mul_(pruned, keep)
+
+    device = data.train_y.device
+    recorded = _take_rates_from_memory(optimizer, device)
+    do = replayed(take, device) if recorded else as_written(take, device)
+    for step in range(start, steps):
+        for number, (group, settings) in enumerate(zip(groups, optimizer.param_groups, strict=True)):
+            rate = group.schedule(step, steps)
+            if rate != rates[number]:
+                rates[number] = rate
+                settings["lr"] = settings["lr"].fill_(rate) if recorded else rate
+        do(next(order))
         yield step + 1, optimizer
+
+
+def _take_rates_from_memory(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
+    """Make an optimizer read each group's learning rate from a tensor, where it can; return whether it does."""
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+        return False
+    if not all(settings["fused"] for settings in optimizer.param_groups):
+        return False
+    for settings in optimizer.param_groups:
+        # As a number: a CPU's kernels read it as float64, a GPU's want float32.
+        dtype = torch.float32 if device.type == "cuda" else torch.float64
+        settings["lr"] = torch.tensor(settings["lr"], dtype=dtype, device=device)
+        if "capturable" in settings:
+            settings["capturable"] = device.type == "cuda"
+    return True
 
 
 def snapshot(network: Network, state: State, optimizer: torch.optim.Optimizer) -> Tensors:
@@ -143,10 +184,12 @@ def evaluate(network: Network, state: State, data: Dataset, held_out: Tensor) ->
 def _score(network: Network, state: State, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss of each network on each example, (C, N), and whether its answer is right, (C, N)."""
     networks = len(next(iter(state.params.values())))
-    size = max(1, min(len(x), ACTIVATIONS // (networks * max(network.activations(x.shape[1:])))))
+    room = ACTIVATIONS[x.device.type]
+    size = max(1, min(len(x), room // (networks * max(network.activations(x.shape[1:])))))
     losses, right = [], []
     for xs, ys in zip(torch.split(x, size), torch.split(y, size), strict=True):
-        logits = network(state.params, state.buffers, xs, training=False)  # (C, B, K)
+        with kernels(x.device):
+            logits = network(state.params, state.buffers, xs, training=False)  # (C, B, K)
         labels = ys.expand(networks, -1)  # (C, B)
         losses.append(cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels))
         right.append(logits.argmax(2) == labels)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.multiprocessing
+from threadpoolctl import threadpool_limits
 
 J = TypeVar("J")
 Work = Callable[[J, Any], Iterator[Any]]
@@ -23,6 +24,7 @@ _FINISHED = "finished"
 def prepare_process() -> None:
     """Set this process up to train: one thread, and denormals flushed, which pruned networks fill Adam's state with."""
     torch.set_num_threads(1)
+    threadpool_limits(1)  # numpy's too
     torch.set_flush_denormal(True)
 
 

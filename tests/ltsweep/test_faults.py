@@ -10,7 +10,7 @@ from ltsweep.init import draw, xavier_uniform
 from ltsweep.method import IMP
 from ltsweep.prune import count, layers_of, prune_layerwise, remove_lowest, uniform
 from ltsweep.stack import Network
-from ltsweep.train import Group, batches, evaluate, train
+from ltsweep.train import ACTIVATIONS, Group, batches, evaluate, train
 
 ADAM = functools.partial(torch.optim.Adam, fused=True)
 SGD = functools.partial(torch.optim.SGD, momentum=0.9, fused=True)
@@ -117,7 +117,7 @@ def test_the_reported_accuracy_is_not_the_best_one_on_the_test_data(make_program
 
 def test_every_test_example_is_scored_and_divided_by(data, tiny, monkeypatch):
     """Elsewhere the loader dropped the last batch while the sum was divided by the size of the whole set."""
-    monkeypatch.setattr("ltsweep.train.ACTIVATIONS", 16 * 10)  # chunks of 10 of the 23 test examples
+    monkeypatch.setitem(ACTIVATIONS, "cpu", 16 * 10)  # chunks of 10 of the 23 test examples
     weights = draw(tiny, xavier_uniform, 0)
     network = Network(tiny)
     state = network.stack(

@@ -64,7 +64,7 @@ def test_every_part_is_counted(compose):
 
 def test_a_stack_is_as_large_as_pays_and_fits(compose):
     cell = from_config(compose())
-    one, evaluation = network_bytes(cell, "cuda"), 12 * ACTIVATIONS
+    one, evaluation = network_bytes(cell, "cuda"), 12 * ACTIVATIONS["cuda"]
     assert networks_in(cell, "cuda", (evaluation + 5.5 * one) / 0.8) == 5
     assert networks_in(cell, "cuda", 0) == 1
     assert largest_stack(cell, "cuda") == largest_stack(cell, "cuda", 1e12) == 128
@@ -92,4 +92,4 @@ def test_the_formula_holds_on_a_gpu(compose):
     torch.cuda.reset_peak_memory_stats(device)
     for _ in run_levels(program, [member_of(cell, program, None, None) for cell in cells], 0):
         pass
-    assert torch.cuda.max_memory_allocated(device) < 64 * network_bytes(cells[0], "cuda") + 12 * ACTIVATIONS
+    assert torch.cuda.max_memory_allocated(device) < 64 * network_bytes(cells[0], "cuda") + 12 * ACTIVATIONS["cuda"]

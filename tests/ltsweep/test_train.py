@@ -199,6 +199,114 @@ def test_a_network_that_diverges_leaves_its_neighbours_bit_for_bit(make_data, na
         assert {n: s[c] for n, s in scores.items()} == {n: s[c] for n, s in expected.items()}
 
 
+def count_forwards(monkeypatch):
+    """Return a list that grows by the batch size whenever a network is computed by Python, and so not replayed."""
+    sizes, call = [], Network.__call__
+    monkeypatch.setattr(
+        Network,
+        "__call__",
+        lambda self, p, b, x, training: (sizes.append(x.shape[1]), call(self, p, b, x, training))[1],
+    )
+    return sizes
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_replayed_step_is_the_step_bit_for_bit(make_data, monkeypatch, name, optimizer):
+    """Over rates that change each step, smaller batches in between, masks, weight decay and running statistics."""
+    build, shape = MODELS[name]
+    model, networks = build(), starts(build(), 2)
+    networks = [({n: v.float() for n, v in w.items()}, {n: v.float() for n, v in m.items()}) for w, m in networks]
+    arguments = (model, networks, make_data(shape=shape, train=21), groups_of([0.02, 0.003], [1e-2, 0.0]))
+    make = functools.partial(OPTIMIZERS[optimizer], fused=True)
+    sizes = count_forwards(monkeypatch)
+    _, replayed = trained(*arguments, make, steps=10)
+    assert sizes == [8, 8, 5, 5, 5]  # the first as written, the second recorded; the others of 8 are replayed
+    monkeypatch.setattr(train_module, "replayed", train_module.as_written)
+    _, written = trained(*arguments, make, steps=10)
+    assert len(sizes) == 5 + 10
+    for old, new in ((written.params, replayed.params), (written.buffers, replayed.buffers)):
+        assert all(torch.equal(value, new[name]) for name, value in old.items())
+
+
+@pytest.mark.slow
+def test_a_replayed_resnet_is_the_resnet_bit_for_bit(make_data, monkeypatch):
+    model = resnet18()
+    networks = [
+        ({n: v.float() if v.is_floating_point() else v for n, v in w.items()}, {n: v.float() for n, v in m.items()})
+        for w, m in starts(model, 2, arms=[Arm("ticket")])
+    ]
+    arguments = (model, networks, make_data(shape=(3, 32, 32), train=16), groups_of([0.01, 0.002], [1e-4, 0.0], arms=1))
+    make = functools.partial(OPTIMIZERS["adam"], fused=True)
+    sizes = count_forwards(monkeypatch)
+    _, replayed = trained(*arguments, make, steps=5)
+    assert len(sizes) == 2
+    monkeypatch.setattr(train_module, "replayed", train_module.as_written)
+    _, written = trained(*arguments, make, steps=5)
+    for old, new in ((written.params, replayed.params), (written.buffers, replayed.buffers)):
+        assert all(torch.equal(value, new[name]) for name, value in old.items())
+
+
+class _CountsByItself(torch.optim.SGD):
+    """Has a fused option, and a count that a recording would not see."""
+
+    def step(self, closure=None):
+        self.taken = getattr(self, "taken", 0) + 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data.sub_(parameter.grad, alpha=0.01 / self.taken)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        functools.partial(torch.optim.Adam, fused=False),
+        functools.partial(torch.optim.SGD, momentum=0.9, fused=False, foreach=True),
+        functools.partial(torch.optim.Adagrad, fused=True),
+        torch.optim.RMSprop,
+        torch.optim.NAdam,
+        functools.partial(_CountsByItself, fused=True),
+    ],
+    ids=["adam", "sgd", "adagrad", "rmsprop", "nadam", "own"],
+)
+def test_an_optimizer_that_keeps_count_elsewhere_is_not_replayed(make_data, monkeypatch, make):
+    model = MODELS["lenet_300_100"][0]()
+    networks = starts(model, 1, arms=[Arm("ticket")])
+    sizes = count_forwards(monkeypatch)
+    trained(model, networks, data_of(make_data, (1, 6, 6), train=21), groups_of([0.01], [0.0], arms=1), make, steps=10)
+    assert sizes == [8, 8, 5, 8, 8, 5, 8, 8, 5, 8]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_captured_step_is_the_step(make_data, monkeypatch, name, optimizer):
+    build, shape = MODELS[name]
+    model, device = build(), torch.device("cuda")
+    data = make_data(shape=shape, train=37).map(lambda tensor: tensor.to(device))
+    networks = [
+        ({n: v.float() for n, v in w.items()}, {n: v.float() for n, v in m.items()}) for w, m in starts(model, 2)
+    ]
+    sizes, states = count_forwards(monkeypatch), []
+    for way in (train_module.replayed, train_module.as_written):
+        monkeypatch.setattr(train_module, "replayed", way)
+        network = Network(model)
+        state = network.stack([w for w, _ in networks], [m for _, m in networks], device)
+        streams = [torch.Generator().manual_seed(c) for c in range(2)]
+        order = batches([torch.arange(37)] * 2, streams, 3, 8, device)  # 8, 8, 8, 8, 5
+        make = functools.partial(OPTIMIZERS[optimizer], fused=True)
+        for _ in train(network, state, data, order, make, groups_of([0.02, 0.003], [1e-2, 0.0]), 20):
+            pass
+        states.append(state)
+    captured = [8, 8, 8, 8, 5, 5, 5, 5]  # three to warm up, one to capture
+    assert sizes[: len(captured)] == captured
+    assert len(sizes) == len(captured) + 20
+    for old, new in ((states[1].params, states[0].params), (states[1].buffers, states[0].buffers)):
+        for name, value in old.items():
+            torch.testing.assert_close(new[name], value, rtol=1e-5, atol=1e-6)
+
+
 def test_cells_of_one_group_train_as_in_groups_of_their_own(make_data):
     model = MODELS["batch_norm"][0]()
     data, networks = data_of(make_data, (1, 6, 6), train=21), starts(model, 4, arms=[Arm("ticket")])
@@ -259,7 +367,7 @@ def test_evaluation_equals_each_network_scored_plainly_whatever_the_chunks(make_
     before = copy.deepcopy((state.params, state.buffers))
     whole = evaluate(network, state, data, held_out)
     # 144 activations of the widest layer, 6 networks: chunks of 5 examples, so that both splits end in a smaller one
-    monkeypatch.setattr(train_module, "ACTIVATIONS", 5 * 144 * 6)
+    monkeypatch.setitem(train_module.ACTIVATIONS, "cpu", 5 * 144 * 6)
     sizes, call = [], Network.__call__
     monkeypatch.setattr(
         Network, "__call__", lambda self, p, b, x, training: (sizes.append(len(x)), call(self, p, b, x, training))[1]

@@ -1,0 +1,63 @@
+"""Batched matrix products on a CPU, by the library that serves it best.
+
+PyTorch's own go to MKL, which leaves AVX-512 unused on processors that are not Intel's: half of what an AMD EPYC of
+2024 can do. There numpy takes the products of 32-bit floats, whose OpenBLAS does use it. Which of the two it is follows
+from the processor alone, never from a measurement, so a machine gives the same bits again and again.
+
+Letters: C products of (M, K) by (K, N).
+"""
+
+import functools
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_info
+from torch import Tensor
+
+
+def bmm(a: Tensor, b: Tensor) -> Tensor:
+    """Return a @ b for a of (C, M, K) and b of (C, K, N), as a fresh tensor (C, M, N)."""
+    out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=a.dtype)
+    bound(a, b, out)()
+    return out
+
+
+def bound(a: Tensor, b: Tensor, out: Tensor) -> Callable[[], object]:
+    """Return what writes a @ b to `out` each time it is called, from and to the memory of the three tensors."""
+    if not (by_numpy() and a.dtype == b.dtype == torch.float32):
+        return functools.partial(torch.bmm, a.detach(), b.detach(), out=out)
+    return functools.partial(_multiply, a.detach().numpy(), b.detach().numpy(), out.numpy())
+
+
+def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    with np.errstate(all="ignore"):  # a network may diverge; its loss will tell
+        np.matmul(a, b, out=out)
+
+
+@functools.cache
+def by_numpy() -> bool:
+    """Return whether numpy's products are the faster ones on this machine."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return False
+    try:
+        return prefers_numpy(Path("/proc/cpuinfo").read_text())
+    except OSError:
+        return False
+
+
+def prefers_numpy(cpuinfo: str) -> bool:
+    """Return whether numpy's products are the faster ones: on AMD's processors that have AVX-512, as Linux tells."""
+    words = cpuinfo.partition("\n\n")[0].split()
+    return "AuthenticAMD" in words and "avx512f" in words
+
+
+@functools.cache
+def library() -> str:
+    """Return which library makes the batched products here, with what decides its bits, for the record."""
+    if not by_numpy():
+        return "PyTorch's own"
+    found = [f"{i['internal_api']} {i['version']} {i.get('architecture', '')}" for i in threadpool_info()]
+    return ", ".join(sorted({each.strip() for each in found if not each.startswith("openmp")})) or "numpy's own"
