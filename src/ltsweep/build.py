@@ -148,6 +148,7 @@ def program_of(cell: Cell, data: Dataset, device: torch.device, checkpoint_every
         validation=config["validation"],
         checkpoint_every=checkpoint_every,
         device=device,
+        precision=config["precision"],
     )
 
 

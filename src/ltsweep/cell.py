@@ -24,7 +24,7 @@ WITHIN_STACK = ("seed", "init", "prune_rate", "lr.value", "optimizer.weight_deca
 
 GROUPS = ("model", "dataset", "init", "optimizer", "lr", "prune_rate", "method")
 
-VALUES = ("seed", "levels", "epochs", "iterations", "batch_size", "validation", "evaluate_every")
+VALUES = ("seed", "levels", "epochs", "iterations", "batch_size", "validation", "evaluate_every", "precision")
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,10 @@ def _flag() -> tuple[Callable[[Any], bool], str]:
     return lambda value: isinstance(value, bool), "true or false"
 
 
+def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in choices, f"one of {', '.join(choices)}"
+
+
 _SHARE = _number(0, 1, below=True)
 
 # Dotted name -> (what a value must satisfy, in words). A name that a config lacks is not looked at.
@@ -143,6 +147,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "batch_size": _whole(1, 1_000_000_000),
     "validation": _whole(0, 1_000_000_000),
     "evaluate_every": _whole(1, 1_000_000_000),
+    "precision": _one_of("float32", "tf32", "bf16"),
     "lr.value": _number(0, 1_000, above=True),
     "lr.warmup": _whole(0, 1_000_000_000),
     "lr.gamma": _number(0, 1, above=True),

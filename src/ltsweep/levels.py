@@ -37,6 +37,7 @@ class Program:
     validation: int  # examples
     checkpoint_every: float  # seconds
     device: torch.device
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def run_levels(
 
     A checkpoint of level `first` from the same members is gone on from; any other is left aside.
     """
-    network = Network(program.model)
+    network = Network(program.model, program.precision)
     alive = sorted(members, key=_group_key)  # neighbours share an optimizer group
     masks = {member.key: member.masks for member in alive}
     for level in range(first, program.levels + 1):

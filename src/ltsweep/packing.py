@@ -11,10 +11,9 @@ import torch
 from ltsweep.build import make
 from ltsweep.cell import Cell
 from ltsweep.errors import UserError
-from ltsweep.memory import networks_in
+from ltsweep.memory import networks_cached, networks_in
 
-# Networks a stack, for a model that does not say: beyond 8 the weights and Adam's state leave a core's cache; a GPU
-# wants many.
+# Networks a stack, for a model that does not say: beyond 8 there is nothing to gain on a CPU; a GPU wants many.
 _LARGEST = {"cpu": 8, "cuda": 128}
 
 
@@ -30,10 +29,14 @@ def count(value: int | str, name: str, default: int) -> int:
 def largest_stack(cell: Cell, kind: str, free: float = math.inf) -> int:
     """Return how many networks like a cell's are worth training as one program on a `cpu` or `cuda` device.
 
-    That is what its model's YAML says, or fewer where `free` bytes hold no more.
+    That is what its model's YAML says, or fewer where the `free` bytes, or a CPU's caches, hold no more.
     """
-    own = cell.largest_stack.get(kind, _LARGEST[kind])
-    return own if free == math.inf else min(own, networks_in(cell, kind, free))
+    bounds = [cell.largest_stack.get(kind, _LARGEST[kind])]
+    if free != math.inf:
+        bounds.append(networks_in(cell, kind, free))
+    if kind == "cpu":
+        bounds.append(networks_cached(cell))
+    return min(bounds)
 
 
 def find_devices(name: str) -> list[torch.device]:

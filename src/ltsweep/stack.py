@@ -34,8 +34,12 @@ class Network:
     torch's layout, each gradient would be copied transposed, a fifth of the step. They are seen as (C, O, I), as views.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        """Take a copy of `model` as the template; its own values are never used."""
+    def __init__(self, model: nn.Module, precision: str = "float32") -> None:
+        """Take a copy of `model` as the template; its own values are never used.
+
+        precision: with `bf16`, what torch's autocast deems safe is computed in that format, from float32 weights.
+        """
+        self._bf16 = precision == "bf16"
         self.template = copy.deepcopy(model).to("meta")
         self.parameters = [name for name, _ in model.named_parameters()]
         self._linear = {f"{name}.weight" for name, m in model.named_modules() if isinstance(m, nn.Linear)}
@@ -71,8 +75,10 @@ class Network:
         def one(p: Tensors, b: Tensors, inputs: Tensor) -> Tensor:
             return functional_call(self.template, (p, b), (inputs,))  # type: ignore[no-any-return]
 
-        logits: Tensor = vmap(one, in_dims=(0, 0, 0 if training else None))(dict(params), dict(buffers), x)
-        return logits
+        # Without its cache, which a CUDA graph cannot look into.
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
+            logits: Tensor = vmap(one, in_dims=(0, 0, 0 if training else None))(dict(params), dict(buffers), x)
+        return logits.float() if self._bf16 else logits
 
     def activations(self, input_shape: Sequence[int]) -> list[int]:
         """Return how many numbers one example is as input, and as each module makes of it."""

@@ -16,7 +16,8 @@ import torch.multiprocessing
 from threadpoolctl import threadpool_limits
 
 J = TypeVar("J")
-Work = Callable[[J, Any], Iterator[Any]]
+P = TypeVar("P")
+Work = Callable[[J, Any, P], Iterator[Any]]
 
 _FINISHED = "finished"
 
@@ -33,17 +34,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(jobs: Sequence[J], work: Work[J], shared: Any, workers: int) -> Iterator[tuple[J, Any]]:
-    """Yield (job, event) for all that `work(job, shared)` yields, over up to `workers` processes.
+def run_jobs(jobs: Sequence[J], work: Work[J, P], shared: Any, places: Sequence[P]) -> Iterator[tuple[J, Any]]:
+    """Yield (job, event) for all that `work(job, shared, place)` yields, over a process for each place at most.
 
-    A process that dies (killed, out of memory) yields (job, None) and is replaced. With one job, or one worker, all is
-    done in this process. Closing the generator, as an exception in the caller does, ends the processes.
+    A process stays at its place, such as a GPU, and takes the next job when it has done one. One that dies (killed, out
+    of memory) yields (job, None) and is replaced. With one job, or one place, all is done in this process. Closing the
+    generator, as an exception in the caller does, ends the processes.
     """
-    count = min(workers, len(jobs))
-    if count <= 1:
+    places = places[: len(jobs)]
+    if len(places) <= 1:
         prepare_process()
         for job in jobs:
-            yield from ((job, event) for event in work(job, shared))
+            yield from ((job, event) for event in work(job, shared, places[0]))
         return
     waiting: deque[J] = deque(jobs)
     busy: dict[_Worker, J] = {}
@@ -56,12 +58,12 @@ def run_jobs(jobs: Sequence[J], work: Work[J], shared: Any, workers: int) -> Ite
                 break
             except OSError:
                 worker.end()
-                worker = _Worker(work, shared)
+                worker = _Worker(work, shared, worker.place)
         busy[worker] = waiting.popleft()
 
     try:
-        for _ in range(count):
-            start(_Worker(work, shared))
+        for place in places:
+            start(_Worker(work, shared, place))
         while busy:
             for ready in wait([worker.connection for worker in busy]):
                 worker = next(w for w in busy if w.connection is ready)
@@ -71,7 +73,7 @@ def run_jobs(jobs: Sequence[J], work: Work[J], shared: Any, workers: int) -> Ite
                     worker.end()
                     yield busy.pop(worker), None
                     if waiting:
-                        start(_Worker(work, shared))
+                        start(_Worker(work, shared, worker.place))
                     continue
                 if event != _FINISHED:
                     yield busy[worker], event
@@ -89,10 +91,11 @@ def run_jobs(jobs: Sequence[J], work: Work[J], shared: Any, workers: int) -> Ite
 class _Worker:
     """A process and the driver's end of its pipe."""
 
-    def __init__(self, work: Work[Any], shared: Any) -> None:
+    def __init__(self, work: Work[Any, Any], shared: Any, place: Any) -> None:
+        self.place = place
         context = torch.multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, shared, os.getpid()), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, work, shared, place, os.getpid()), daemon=True)
         with _signals_blocked():
             interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the driver decides what Ctrl-C means
             self.process.start()
@@ -124,7 +127,7 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, work: Work[Any], shared: Any, driver: int) -> None:
+def _serve(connection: Connection, work: Work[Any, Any], shared: Any, place: Any, driver: int) -> None:
     """Do the jobs that come down the pipe until it closes."""
     if sys.platform == "linux":
         # Die with the driver, even a killed one: whoever goes on must not meet a second writer.
@@ -135,7 +138,7 @@ def _serve(connection: Connection, work: Work[Any], shared: Any, driver: int) ->
     try:
         while True:
             job = connection.recv()
-            for event in work(job, shared):
+            for event in work(job, shared, place):
                 connection.send(event)
             connection.send(_FINISHED)
     except (EOFError, BrokenPipeError, ConnectionResetError):

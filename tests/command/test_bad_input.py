@@ -57,6 +57,8 @@ CASES = {
     "iterations zero": (["iterations=0"], ["iterations=0", "from 1"]),
     "evaluate_every above the level": (["evaluate_every=100000"], ["evaluate_every=100000", "1 iteration"]),
     "evaluate_every zero": (["evaluate_every=0"], ["evaluate_every=0", "from 1"]),
+    "precision": (["precision=half"], ["precision=half", "float32, tf32, bf16"]),
+    "precision of a GPU": (["precision=tf32"], ["precision=tf32", "float32 or bf16"]),
     "activation": (["model.activation=foo"], ["model.activation=foo", "leaky_relu"]),
     "negative_slope": (["model.negative_slope=-1"], ["model.negative_slope=-1", "from 0"]),
     "gain a word": (["init.gain=foo"], ["init.gain=foo", "leaky_relu"]),

@@ -179,6 +179,7 @@ def test_no_setting_enters_the_key(compose):
         "batch_size": 1,
         "validation": 1,
         "evaluate_every": 1,
+        "precision": "bf16",
     }
     assert set(numbers) | set(cell.SETTINGS) == set(top)
     keys = {cell.from_config(compose(f"{name}={value}")).key for name, value in numbers.items()}

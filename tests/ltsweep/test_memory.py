@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ltsweep.cell import from_config
-from ltsweep.memory import free_bytes, network_bytes, networks_in
+from ltsweep.memory import free_bytes, held_bytes, network_bytes, networks_cached, networks_in
 from ltsweep.packing import largest_stack
 from ltsweep.train import ACTIVATIONS
 
@@ -69,8 +69,17 @@ def test_a_stack_is_as_large_as_pays_and_fits(compose):
     assert networks_in(cell, "cuda", 0) == 1
     assert largest_stack(cell, "cuda") == largest_stack(cell, "cuda", 1e12) == 128
     assert largest_stack(cell, "cuda", (evaluation + 5.5 * one) / 0.8) == 5
-    assert largest_stack(from_config(compose("model=lenet5")), "cpu", 1e12) == 2
-    assert largest_stack(from_config(compose("~model.largest_stack")), "cpu", 1e12) == 8
+    assert largest_stack(from_config(compose("dataset=digits", "~model.largest_stack")), "cpu", 1e12) == 8
+
+
+def test_a_cpus_stack_stays_in_its_caches(compose):
+    """12 MB hold two LeNet-300-100: 266,610 parameters four times over (Adam keeps two numbers for each), and masks."""
+    assert held_bytes(from_config(compose())) == 4 * (4 * 266_610 + 266_200)
+    assert networks_cached(from_config(compose())) == largest_stack(from_config(compose()), "cpu", 1e12) == 2
+    assert networks_cached(from_config(compose("optimizer=sgd", "optimizer.momentum=0"))) == 3
+    assert largest_stack(from_config(compose("dataset=digits")), "cpu", 1e12) == 8
+    assert largest_stack(from_config(compose("model=lenet5")), "cpu", 1e12) == 1
+    assert largest_stack(from_config(compose("model=lenet5")), "cuda", 1e12) == 32
 
 
 def test_free_memory_is_the_devices_own():

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ltsweep import job
 from ltsweep import run as run_module
 from ltsweep.cell import from_config
 from ltsweep.checkpoints import save_checkpoint
@@ -44,7 +45,9 @@ def test_the_same_cells_again_compute_nothing_and_more_cells_only_what_is_new(ce
     assert {key: (s["status"], s["level"]) for key, s in statuses.items()} == {c.key: ("done", 2) for c in cells[:2]}
     before, started = contents(study), []
     original = run_module.run_stack
-    monkeypatch.setattr(run_module, "run_stack", lambda job, data: (started.extend(job.cells), original(job, data))[1])
+    monkeypatch.setattr(
+        run_module, "run_stack", lambda job, *where: (started.extend(job.cells), original(job, *where))[1]
+    )
     assert run(cells[:2], settings()) == statuses
     assert contents(study) == before
     assert started == []
@@ -211,7 +214,7 @@ def test_a_cell_that_diverges_is_marked_and_not_tried_again(compose, cells, sett
     assert statuses[wild.key]["level"] == 0
     assert "level 0" in statuses[wild.key]["error"]
     assert statuses[cells[0].key]["status"] == "done"
-    monkeypatch.setattr(run_module, "run_stack", lambda job, data: pytest.fail("nothing is left to do"))
+    monkeypatch.setattr(run_module, "run_stack", lambda *_: pytest.fail("nothing is left to do"))
     assert run([wild, *cells[:1]], settings()) == statuses
 
 
@@ -225,6 +228,43 @@ def test_the_rows_of_a_cell_are_the_same_in_every_stack(cells, settings, tmp_pat
                     pytest.approx(value, rel=1e-3) if "loss" in name else pytest.approx(value, abs=0.01)
                 )
             assert again["weights_remaining"] == row["weights_remaining"]
+
+
+def test_a_precision_is_a_cell_of_its_own_in_a_stack_of_its_own(compose, settings):
+    cells = [from_config(compose(*SMALL, f"precision={name}")) for name in ("float32", "bf16")]
+    assert cells[0].key != cells[1].key
+    assert {status["stack_cells"] for status in run(cells, settings()).values()} == {1}
+    exact, rounded = (rows(settings().study, cell) for cell in cells)
+    assert [row["weights_remaining"] for row in exact] == [row["weights_remaining"] for row in rounded]
+    for row, other in zip(exact, rounded, strict=True):
+        assert row["train_loss"] != other["train_loss"]
+        assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.05)
+
+
+def test_tf32_is_a_gpus(compose, settings):
+    with pytest.raises(UserError, match=r"^precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16$"):
+        run([from_config(compose(*SMALL, "precision=tf32"))], settings())
+    assert not settings().study.exists()
+
+
+def test_each_stack_says_how_a_gpu_may_round(compose, settings, monkeypatch):
+    """cuDNN rounds to TF32 unless it is told not to, and stays as the stack before left it."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic)
+    try:
+        for precision, allowed in (("float32", False), ("tf32", True), ("bf16", False)):
+            job._set_precision(precision)
+            assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic) == (allowed, allowed, True)
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before
+
+
+def test_workers_share_the_devices_out_among_them(compose, cells, settings, monkeypatch):
+    seen = []
+    monkeypatch.setattr(run_module, "run_jobs", lambda jobs, work, data, places: seen.append((len(jobs), places)) or ())
+    monkeypatch.setattr(run_module, "find_devices", lambda name: [torch.device("cpu", i) for i in range(2)])
+    run(cells, settings(workers=99, stack_size=1))
+    assert seen == [(3, ["cpu:0", "cpu:1", "cpu:0"])]
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(compose, cells, settings):

@@ -277,6 +277,35 @@ def test_an_optimizer_that_keeps_count_elsewhere_is_not_replayed(make_data, monk
     assert sizes == [8, 8, 5, 8, 8, 5, 8, 8, 5, 8]
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_bf16_rounds_what_float32_computes(make_data, monkeypatch, name):
+    """Its logits are within the eight bits of the format, its weights stay float32, and it is replayed to the bit."""
+    build, shape = MODELS[name]
+    model, data = build(), make_data(shape=shape, train=21)
+    networks = [
+        ({n: v.float() for n, v in w.items()}, {n: v.float() for n, v in m.items()}) for w, m in starts(model, 2)
+    ]
+    network, rounded = Network(model), Network(model, "bf16")
+    state = network.stack([w for w, _ in networks], [m for _, m in networks], CPU)
+    buffers = copy.deepcopy(state.buffers)
+    exact = network(state.params, buffers, data.train_x, training=False)
+    found = rounded(state.params, buffers, data.train_x, training=False)
+    assert found.dtype is torch.float32
+    assert not torch.equal(found, exact)
+    assert (found - exact).abs().max() < 0.05 * exact.abs().max()
+    ended = []
+    for way in (train_module.replayed, train_module.as_written):
+        monkeypatch.setattr(train_module, "replayed", way)
+        state = rounded.stack([w for w, _ in networks], [m for _, m in networks], CPU)
+        order = batches([torch.arange(21)] * 2, [torch.Generator().manual_seed(c) for c in range(2)], 3, 8)
+        make = functools.partial(torch.optim.Adam, fused=True)
+        for _ in train(rounded, state, data, order, make, groups_of([0.02, 0.003], [0.0, 0.0]), 8):
+            pass
+        assert all(value.dtype is torch.float32 for value in state.params.values())
+        ended.append(state.params)
+    assert all(torch.equal(value, ended[1][n]) for n, value in ended[0].items())
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

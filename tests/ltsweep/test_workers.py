@@ -10,13 +10,21 @@ import torch
 from ltsweep.workers import run_jobs
 
 
-def squares(job, shared):
+def squares(job, shared, place):
     """Yield three events of a job, and where it was done."""
     for step in range(3):
         yield step, job * job + shared["offset"], (os.getpid(), torch.get_num_threads(), os.getppid())
 
 
-def deadly(job, shared):
+def placed(job, shared, place):
+    """Yield where a job is done; the jobs in `shared` then kill their own process."""
+    yield os.getpid(), place
+    time.sleep(0.1)
+    if job in shared:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def deadly(job, shared, place):
     """Yield a first event; the jobs in `shared` then kill their own process."""
     yield "started"
     if job in shared:
@@ -24,7 +32,7 @@ def deadly(job, shared):
     yield "ended"
 
 
-def leaving(job, shared):
+def leaving(job, shared, place):
     """Yield a first event; job 1 then ends its process."""
     yield "started"
     if job == 1:
@@ -32,7 +40,7 @@ def leaving(job, shared):
     yield "ended"
 
 
-def endless(job, shared):
+def endless(job, shared, place):
     """Yield the process, and never end."""
     yield os.getpid()
     while True:
@@ -60,11 +68,12 @@ def gone(pid):
 
 
 JOBS = [3, 1, 4, 5, 9]
+PLACES = ["here", "there", "up", "down"]
 SQUARES = {job: [(step, job * job + 100) for step in range(3)] for job in JOBS}
 
 
 def test_every_job_is_done_whole_by_workers_of_one_thread_that_outlive_their_jobs():
-    found = by_job(run_jobs(JOBS, squares, {"offset": 100}, 2))
+    found = by_job(run_jobs(JOBS, squares, {"offset": 100}, PLACES[:2]))
     assert {job: [event[:2] for event in events] for job, events in found.items()} == SQUARES
     places = [event[2] for events in found.values() for event in events]
     assert {(threads, parent) for _, threads, parent in places} == {(1, os.getpid())}
@@ -76,29 +85,29 @@ def test_every_job_is_done_whole_by_workers_of_one_thread_that_outlive_their_job
 
 @pytest.mark.parametrize(("jobs", "workers"), [(JOBS, 1), (JOBS[:1], 4)])
 def test_one_job_or_one_worker_stays_in_this_process(jobs, workers):
-    found = by_job(run_jobs(jobs, squares, {"offset": 100}, workers))
+    found = by_job(run_jobs(jobs, squares, {"offset": 100}, PLACES[:workers]))
     assert {job: [event[:2] for event in events] for job, events in found.items()} == {j: SQUARES[j] for j in jobs}
     assert {event[2][:2] for events in found.values() for event in events} == {(os.getpid(), 1)}
 
 
 def test_no_jobs_need_no_workers():
-    assert list(run_jobs([], squares, {}, 4)) == []
+    assert list(run_jobs([], squares, {}, PLACES[:4])) == []
 
 
 def test_killed_processes_take_only_their_jobs_along():
     """Even when every process dies, the waiting jobs are done."""
-    found = by_job(run_jobs([0, 1, 2], deadly, {0, 1}, 2))
+    found = by_job(run_jobs([0, 1, 2], deadly, {0, 1}, PLACES[:2]))
     assert found == {0: ["started", None], 1: ["started", None], 2: ["started", "ended"]}
 
 
 def test_a_process_that_ends_itself_takes_only_its_job_along():
-    assert by_job(run_jobs([0, 1], leaving, None, 2)) == {0: ["started", "ended"], 1: ["started", None]}
+    assert by_job(run_jobs([0, 1], leaving, None, PLACES[:2])) == {0: ["started", "ended"], 1: ["started", None]}
 
 
 def test_a_process_killed_between_two_jobs_takes_no_job_along():
     """Memory runs out when it does, for instance while the driver writes the last event down."""
     done, killed = set(), None
-    for job, event in run_jobs([0, 1, 2], squares, {"offset": 0}, 2):
+    for job, event in run_jobs([0, 1, 2], squares, {"offset": 0}, PLACES[:2]):
         if event is None:
             continue
         step, _, (pid, _, _) = event
@@ -116,7 +125,7 @@ def test_an_exception_in_the_loop_ends_the_processes():
     pids = set()
 
     def consume():
-        for _, event in run_jobs([0, 1, 2], endless, None, 2):
+        for _, event in run_jobs([0, 1, 2], endless, None, PLACES[:2]):
             pids.add(event)
             if len(pids) == 3:
                 raise KeyError("in the loop")
