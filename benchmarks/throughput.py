@@ -5,12 +5,14 @@
 Every loop trains LeNet-300-100 on MNIST, 55,000 examples in batches of 60, Adam at 1.2e-3, and scores the test set once
 an epoch. "Two at once" is two processes of one thread, their time halved: what two cores make of two runs. A round
 visits every loop once; the medians over rounds are shown. A loop's steps are timed, and scaled to an epoch of 917.
-Memory is the most that one process of a loop held, PyTorch and the data set included.
+Memory is the most that one process of a loop held, PyTorch and the data set included. The floor is what the matrix
+products and Adam of a step take by themselves, two at once too, by the library that multiplies fastest here.
 
 The second table is what the command costs beside training, measured on scikit-learn's digits in a folder of its own.
 """
 
 import argparse
+import dataclasses
 import multiprocessing
 import os
 import platform
@@ -29,6 +31,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
+from ltsweep import gemm
+from ltsweep import train as train_module
 from ltsweep.data import Dataset, torchvision_mnist
 from ltsweep.init import draw, xavier_normal
 from ltsweep.models import lenet_300_100
@@ -40,6 +44,7 @@ from ltsweep.workers import cores, prepare_process
 
 BATCH, EXAMPLES, RATE = 60, 55_000, 1.2e-3
 STEPS_AN_EPOCH = -(-EXAMPLES // BATCH)
+STACK = 2  # networks, what ltsweep takes here by itself
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,15 @@ class Cost:
 
     seconds: float
     memory: int
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Seconds of an epoch of one run, floating-point operations a second of its products, and of large ones."""
+
+    seconds: float
+    rate: float
+    peak: float
 
 
 def peak_memory() -> int:
@@ -84,6 +98,28 @@ def tensor_dataset(data: Dataset, threads: int, steps: int) -> float:
     return user_loop(DataLoader(train_set, batch_size=BATCH, shuffle=True), (data.test_x, data.test_y), steps)
 
 
+def in_memory(data: Dataset, steps: int) -> float:
+    """Return the seconds of an epoch of a careful loop: batches gathered from memory, fused Adam, masks applied."""
+    model = lenet_300_100((1, 28, 28), 10)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+    masks = [(p.data, torch.ones_like(p)) for p in model.parameters() if p.dim() > 1]
+    order = torch.randperm(EXAMPLES).repeat(2 + steps // STEPS_AN_EPOCH).split(BATCH)
+    for number, index in zip(range(steps + 10), order, strict=False):
+        if number == 10:
+            began = time.perf_counter()
+        loss = cross_entropy(model(data.train_x.index_select(0, index)), data.train_y.index_select(0, index))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        torch._foreach_mul_([weight for weight, _ in masks], [mask for _, mask in masks])
+    trained = (time.perf_counter() - began) / steps * STEPS_AN_EPOCH
+    began = time.perf_counter()
+    with torch.no_grad():
+        for x, y in zip(data.test_x.split(1000), data.test_y.split(1000), strict=True):
+            (model(x).argmax(1) == y).sum().item()
+    return trained + time.perf_counter() - began
+
+
 def transforms(data: Dataset, folder: str, steps: int) -> float:
     """torchvision's data set and transforms behind a DataLoader with two workers."""
     from torchvision import datasets
@@ -95,11 +131,16 @@ def transforms(data: Dataset, folder: str, steps: int) -> float:
     return user_loop(loader, (data.test_x, data.test_y), steps)
 
 
-def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str) -> float:
+def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, without: str) -> float:
     """Return the seconds of an epoch of one run in a stack of ours, on one thread.
 
-    scored: once an epoch, `nothing`, the `test` set, or `all`, the training set too.
+    scored: once an epoch, `nothing`, the `test` set, or `all`, the training set too. without: `nothing`, `replay`, or
+    `both`, that is replaying and the choice of the library that multiplies.
     """
+    if without != "nothing":
+        train_module.replayed = train_module.as_written
+    if without == "both":
+        gemm.by_numpy = lambda: False
     model = lenet_300_100((1, 28, 28), 10)
     network = Network(model)
     weights = [draw(model, xavier_normal, seed, "init") for seed in range(networks)]
@@ -129,45 +170,49 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str) 
     return (trained + time.perf_counter() - began) / networks
 
 
-def floor(networks: int, repeats: int) -> tuple[float, float]:
-    """Return the seconds an epoch of one run would cost were there only its matrix products and Adam, on one thread.
-
-    And the rate of those products, in floating-point operations a second.
-    """
+def floor(networks: int, repeats: int) -> Floor:
+    """Return what an epoch of one run would cost were there only its matrix products and Adam, on one thread."""
 
     def timed(action: Callable[[], object]) -> float:
-        action()
-        began = time.perf_counter()
-        for _ in range(repeats):
+        times = []
+        for _ in range(repeats + 3):
+            began = time.perf_counter()
             action()
-        return (time.perf_counter() - began) / repeats
+            times.append(time.perf_counter() - began)
+        return statistics.median(times[3:])
 
     seconds, operations = 0.0, 0
-
     for first, (inputs, outputs) in enumerate([(784, 300), (300, 100), (100, 10)]):
         x, w = torch.rand(networks, BATCH, inputs), torch.rand(networks, inputs, outputs)
         g, y = torch.rand(networks, BATCH, outputs), torch.empty(networks, BATCH, outputs)
-        dw, dx = torch.empty_like(w), torch.empty_like(x)
-        seconds += timed(partial(torch.bmm, x, w, out=y)) + timed(partial(torch.bmm, x.mT, g, out=dw))
-        operations += 2 * 2 * networks * BATCH * inputs * outputs
+        products = [(x, w, y), (x.mT, g, torch.empty_like(w))]
         if first > 0:  # the first layer's inputs need no gradient
-            seconds += timed(partial(torch.bmm, g, w.mT, out=dx))
+            products.append((g, w.mT, torch.empty_like(x)))
+        for product in products:
+            seconds += timed(gemm.bound(*product))
             operations += 2 * networks * BATCH * inputs * outputs
-    rate = operations / seconds
     weights = torch.rand(networks, 266_610)
     weights.grad = torch.rand_like(weights)
-    seconds += timed(torch.optim.Adam([weights], fused=True).step)
-    return seconds / networks * STEPS_AN_EPOCH, rate
+    adam = timed(torch.optim.Adam([weights], fused=True).step)
+    large = [torch.rand(1, 1024, 1024) for _ in range(3)]
+    peak = 2 * 1024**3 / timed(gemm.bound(*large))
+    return Floor((seconds + adam) / networks * STEPS_AN_EPOCH, operations / seconds, peak)
 
 
 def _child(loop: str, folder: str, steps: int, start: "multiprocessing.Barrier", out: "multiprocessing.Queue") -> None:
     name, *arguments = loop.split()
-    if name == "stacked" or start.parties > 1:
+    if name in ("stacked", "floor") or start.parties > 1:
         prepare_process()
     data = torchvision_mnist(Path(folder), "MNIST")
     start.wait()
+    if name == "floor":
+        found = floor(STACK, steps)
+        out.put(dataclasses.replace(found, seconds=found.seconds / start.parties))
+        return
     if name == "stacked":
-        seconds = stacked(data, int(arguments[0]), int(arguments[1]), steps, arguments[2])
+        seconds = stacked(data, int(arguments[0]), int(arguments[1]), steps, arguments[2], arguments[3])
+    elif name == "in_memory":
+        seconds = in_memory(data, steps)
     elif name == "transforms":
         seconds = transforms(data, folder, steps)
     else:
@@ -175,17 +220,17 @@ def _child(loop: str, folder: str, steps: int, start: "multiprocessing.Barrier",
     out.put(Cost(seconds / start.parties, peak_memory()))
 
 
-def in_processes(loop: str, processes: int, folder: str, steps: int) -> Cost:
-    """Return what `loop` costs a run, with so many processes of it side by side."""
+def in_processes(loop: str, processes: int, folder: str, steps: int) -> list[Cost] | list[Floor]:
+    """Return what `loop` costs a run, as each of so many processes of it side by side finds."""
     context = multiprocessing.get_context("spawn")
     start, out = context.Barrier(processes), context.Queue()
     children = [context.Process(target=_child, args=(loop, folder, steps, start, out)) for _ in range(processes)]
     for child in children:
         child.start()
-    costs = [out.get() for _ in children]
+    found = [out.get() for _ in children]
     for child in children:
         child.join()
-    return Cost(statistics.mean(cost.seconds for cost in costs), max(cost.memory for cost in costs))
+    return found
 
 
 def command_seconds(folder: Path, *arguments: str) -> float:
@@ -226,52 +271,59 @@ def main() -> None:
     options = parser.parse_args()
     folder, steps = options.data, options.steps
     torch.set_flush_denormal(True)
-    peer, step = "TensorDataset + DataLoader, two at once", "ltsweep, 8 a stack, two at once, without scoring"
+    peer = "TensorDataset + DataLoader, two at once"
+    step = f"ltsweep, {STACK} a stack, two at once, without scoring"
     loops: dict[str, tuple[str, int, int]] = {
         "DataLoader with torchvision transforms, 2 workers": ("transforms", 1, steps),
         f"TensorDataset + DataLoader, {cores()} threads": ("tensor_dataset", 1, steps),
         peer: ("tensor_dataset", 2, steps),
+        "data in memory, a careful loop, two at once": ("in_memory", 2, steps),
     }
     for networks in (1, 2, 4, 8, 16, 32):
         loops[f"ltsweep, {networks} a stack, two at once"] = (
-            f"stacked {networks} 1 test",
+            f"stacked {networks} 1 test nothing",
             2,
             max(20, steps // networks),
         )
-    share = max(20, steps // 8)
-    loops["ltsweep, 8 a stack, 2 learning rates, two at once"] = ("stacked 8 2 test", 2, share)
-    loops["ltsweep, 8 a stack, training set scored too, two at once"] = ("stacked 8 1 all", 2, share)
-    loops[step] = ("stacked 8 1 nothing", 2, share)
+    share = max(20, steps // STACK)
+    for what, loop in {
+        f"ltsweep, {STACK} a stack, 2 learning rates, two at once": f"stacked {STACK} 2 test nothing",
+        f"ltsweep, {STACK} a stack, training set scored too, two at once": f"stacked {STACK} 1 all nothing",
+        step: f"stacked {STACK} 1 nothing nothing",
+        "the same, run as written": f"stacked {STACK} 1 nothing replay",
+        "the same, run as written, products by PyTorch": f"stacked {STACK} 1 nothing both",
+    }.items():
+        loops[what] = (loop, 2, share)
     costs: dict[str, list[Cost]] = {name: [] for name in loops}
-    floors = []
+    floors: list[Floor] = []
     for number in range(options.rounds):
         for name, (loop, processes, timed) in loops.items():
-            costs[name].append(in_processes(loop, processes, folder, timed))
+            found = in_processes(loop, processes, folder, timed)
+            costs[name].append(Cost(statistics.mean(c.seconds for c in found), max(c.memory for c in found)))
             print(f"round {number + 1}  {costs[name][-1].seconds:7.2f} s  {name}", file=sys.stderr, flush=True)
-        torch.set_num_threads(1)
-        floors.append(floor(8, 20))
+        floors += in_processes("floor", 2, folder, steps)
     medians = {name: statistics.median(cost.seconds for cost in each) for name, each in costs.items()}
     memory = {name: max(cost.memory for cost in each) for name, each in costs.items()}
-    lowest = statistics.median(seconds for seconds, _ in floors) / cores()
-    rate = statistics.median(rate for _, rate in floors)
+    lowest = statistics.median(each.seconds for each in floors)
+    rate, peak = (statistics.median(getattr(each, name) for each in floors) / 1e9 for name in ("rate", "peak"))
     machine = hardware(torch.device("cpu"))
     lines = [
         f"# {machine['cpu']}, {machine['cores']} cores",
         "",
-        f"torch {torch.__version__}, Python {platform.python_version()}; medians of {options.rounds} interleaved "
-        f"rounds of `benchmarks/throughput.py --steps {steps}`.",
+        f"torch {torch.__version__}, products by {machine['products']}, Python {platform.python_version()}; medians of "
+        f"{options.rounds} interleaved rounds of `benchmarks/throughput.py --steps {steps}`.",
         "LeNet-300-100, MNIST, batch 60, Adam; seconds per epoch per run, the test set scored once an epoch.",
         "",
         "| loop | s / epoch / run | against the fairest peer | memory of a process |",
         "|---|---|---|---|",
         *(
-            f"| {name} | {value:.2f} | {medians[peer] / value:.2f}x | {memory[name] / 2**20:,.0f} MiB |"
+            f"| {name} | {value:.3f} | {medians[peer] / value:.2f}x | {memory[name] / 2**20:,.0f} MiB |"
             for name, value in medians.items()
         ),
-        f"| the floor: matrix products and Adam alone | {lowest:.2f} | {medians[peer] / lowest:.2f}x | |",
+        f"| the floor: matrix products and Adam alone, two at once | {lowest:.3f} | {medians[peer] / lowest:.2f}x | |",
         "",
-        f"A core makes {rate / 1e9:.0f} GFLOP/s of these products. A training step of 8 networks takes "
-        f"{medians[step] / lowest:.2f} times the floor.",
+        f"The fairest peer is: {peer}. A core makes {peak:.0f} GFLOP/s of large products and {rate:.0f} of these. A "
+        f"training step in a stack of {STACK} takes {medians[step] / lowest:.2f} times the floor.",
         "",
         "| command | seconds |",
         "|---|---|",
