@@ -158,8 +158,11 @@ def _train_level(
     for step, optimizer in train(
         network, state, program.data, order, program.make_optimizer, groups, steps, start, tensors
     ):
+        scored = step % program.evaluate_every == 0 or step == steps
+        if scored and program.device.type == "cuda":
+            torch.cuda.synchronize(program.device)  # which may still be steps behind
         now = time.perf_counter()
-        if step % program.evaluate_every == 0 or step == steps:
+        if scored:
             scores = evaluate(network, state, program.data, held_out)
             for c, member in enumerate(members):
                 tables[member.key] += evaluation_rows(
