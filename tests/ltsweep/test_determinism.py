@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -71,6 +72,19 @@ def test_the_same_stacks_give_the_same_bits(trained):
         assert equal(cell.next_masks, again[key].next_masks)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("model", ["lenet_300_100", "lenet5"])
+def test_the_same_stacks_give_the_same_bits_on_a_gpu(compose, tmp_path, model):
+    shared = ("dataset=digits", f"model={model}", "iterations=60", "levels=2")
+    cells = [from_config(compose(*shared, f"seed={seed}")) for seed in range(8)]
+    for study in "ab":
+        run(cells, Settings(tmp_path / study, tmp_path, "cuda:0"))
+    for cell in cells:
+        one, again = (pq.read_table(tmp_path / study / cell.key / "evaluations.parquet") for study in "ab")
+        assert one.drop_columns("seconds").equals(again.drop_columns("seconds"))
+
+
 def test_other_stacks_have_the_same_draws_and_first_masks_and_weights_within_1e_4(trained):
     whole = trained(8)
     for size in (1, 2, 4):
@@ -90,4 +104,4 @@ def test_the_record_says_which_stack_device_and_versions_gave_its_numbers(cells,
     for status in found:
         assert status["device"] == "cpu"
         assert status["versions"]["torch"] == torch.__version__.partition("+")[0]
-        assert {"cpu", "cores", "host"} <= set(status["hardware"])
+        assert {"cpu", "cores", "host", "products"} <= set(status["hardware"])
