@@ -59,16 +59,16 @@ def find_devices(name: str) -> list[torch.device]:
 def pack(cells: Sequence[Cell], largest: Callable[[Cell], int], workers: int) -> list[tuple[Cell, ...]]:
     """Split cells into stacks: equal in all that a stack must share, evenly filled.
 
-    No stack holds more than `largest` networks of its cells (one cell's arms stay together), and where there are fewer
-    stacks than workers they are made smaller.
+    No stack holds more than `largest` networks of its cells (one cell's arms stay together). There are as many stacks
+    for each worker as for any other, as far as the cells go, so that none waits at the end for the last one.
     """
     alike: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         alike[cell.stack_key].append(cell)
     stacks = []
     for group in alike.values():
-        size = max(1, min(largest(group[0]) // arms(group[0]), math.ceil(len(group) / max(1, workers // len(alike)))))
-        parts = math.ceil(len(group) / size)
+        size, share = max(1, largest(group[0]) // arms(group[0])), max(1, workers // len(alike))
+        parts = min(len(group), math.ceil(len(group) / size / share) * share)
         group = sorted(
             group, key=lambda cell: (cell.config["lr"]["value"], cell.config["optimizer"].get("weight_decay", 0))
         )

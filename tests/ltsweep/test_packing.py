@@ -34,14 +34,22 @@ def packed(cells, stack_size, workers):
 
 
 @pytest.mark.parametrize(
-    ("cells", "stack_size", "workers"), [(1, 8, 2), (9, 8, 1), (9, 8, 2), (17, 8, 2), (3, 128, 1), (5, 1, 2)]
+    ("cells", "stack_size", "workers", "expected"),
+    [
+        (1, 8, 2, [1]),
+        (9, 8, 1, [4, 5]),
+        (9, 8, 2, [4, 5]),
+        (17, 8, 2, [4, 4, 4, 5]),
+        (18, 2, 2, [1, 1, *[2] * 8]),
+        (3, 128, 1, [3]),
+        (3, 128, 2, [1, 2]),
+        (5, 1, 2, [1] * 5),
+        (5, 4, 10**20, [1] * 5),
+    ],
 )
-def test_stacks_are_as_few_as_fit_and_evenly_filled(make_cell, cells, stack_size, workers):
+def test_stacks_are_as_few_as_fit_as_many_a_worker_and_evenly_filled(make_cell, cells, stack_size, workers, expected):
     stacks = packed([make_cell(seed=i) for i in range(cells)], stack_size, workers)
-    sizes = [len(stack) for stack in stacks]
-    assert max(sizes) <= stack_size
-    assert max(sizes) - min(sizes) <= 1
-    assert len(stacks) == max(-(-cells // stack_size), min(workers, cells))
+    assert sorted(map(len, stacks)) == expected
 
 
 def test_the_arms_of_a_cell_count(make_cell):
