@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from ltsweep.folder import FINISHED
 from ltsweep.levels import Checkpoint, Member, Program, Progress, run_levels
 from ltsweep.method import IMP
 from ltsweep.packing import stack_id
+from ltsweep.provenance import hardware
 from ltsweep.records import CellRecords
 
 
@@ -32,7 +32,7 @@ class Job:
     stack: str
     study: Path
     checkpoint_every: float
-    provenance: Mapping[str, Any]
+    versions: Mapping[str, str]
 
 
 def run_stack(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event | Note | CannotWriteError]:
@@ -42,6 +42,8 @@ def run_stack(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Ev
     for fewer: the stack is halved and each half goes on from its last level, so that one bad cell fails alone. A disk
     that takes no more is no cell's error: that is yielded, as the last, and nothing more is tried.
     """
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)  # or the first GPU is made ready too, and gives memory to each worker
     try:
         yield from _run_or_halve(job, data, device)
     except CannotWriteError as error:
@@ -123,7 +125,8 @@ def _run_together(job: Job, data: Mapping[str, Dataset], device: str) -> Iterato
         inside = checkpoint is not None and checkpoint.level == first
         where = f"in level {first}" if inside else f"at level {first}"
         record.log(f"starts {where}, in a stack of {len(job.cells)} on {device}")
-        made = {"stack": job.stack, "stack_cells": len(job.cells), "device": device, **job.provenance}
+        made = {"stack": job.stack, "stack_cells": len(job.cells), "device": device, "versions": job.versions}
+        made["hardware"] = hardware(program.device)
         record.set_status("running", level=first - 1, error=None, **made)
         members.append(member)
     yield from _run_levels(program, members, records, first, job.study, job.stack, checkpoint)

@@ -6,8 +6,9 @@ bytes:
 
     held        P * (2 + S) + M         weights, gradients, optimizer state, masks
     on a CPU    2 * P + 2 * M           initial weights and masks, as kept and as a level starts
+    on a GPU    P                       gradients once more: a captured step has memory of its own
     and the larger of
-    a step      B * (I + 1.5 * A)       on a GPU: a batch, its activations as backward needs them, a gradient on its way
+    a step      B * (I + 3 * A)         on a GPU: twice a batch, its activations as backward needs them, a gradient
                 B * (I + 3.5 * A)       on a CPU, where a recorded step keeps all that it made
     pruning     8 * L                   scores, their order and ranks (8 bytes each), sorting
 
@@ -34,7 +35,7 @@ from ltsweep.train import ACTIVATIONS
 _SHARE = 0.8
 
 # Of a step, the numbers that are held at once for each activation.
-_KEPT = {"cpu": 3.5, "cuda": 1.5}
+_KEPT = {"cpu": 3.5, "cuda": 3.0}
 
 
 # Bytes of networks that a worker goes through at each step without waiting for them. On two cores of an AMD EPYC with
@@ -55,8 +56,7 @@ def network_bytes(cell: Cell, kind: str) -> int:
     shape = config["dataset"]["input_shape"]
     step = config["batch_size"] * (math.prod(shape) + _KEPT[kind] * sum(Network(model).activations(shape)))
     numbers = max(step, 8 * max(layers))
-    if kind == "cpu":
-        numbers += 2 * parameters + 2 * sum(layers)
+    numbers += 2 * parameters + 2 * sum(layers) if kind == "cpu" else parameters
     return held_bytes(cell) + int(4 * numbers)
 
 

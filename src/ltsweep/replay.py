@@ -52,14 +52,15 @@ class _Taped:
         self._step, self._as_written = step, as_written(step, device)
         self._last: torch.Size | None = None
         self._index: Tensor | None = None
-        self._tape = Tape()
+        self._tape: Tape | None = None
 
     def __call__(self, index: Tensor) -> None:
         if self._index is None and index.shape == self._last:
-            self._index = index.clone()
-            with self._tape:
-                self._step(self._index)
-        elif self._index is not None and index.shape == self._index.shape:
+            tape, place = Tape(), index.clone()
+            with tape:
+                self._step(place)
+            self._tape, self._index = tape, place
+        elif self._tape is not None and self._index is not None and index.shape == self._index.shape:
             self._index.copy_(index)
             self._tape.replay()
         else:
@@ -74,25 +75,34 @@ class _Graphed:
         self._step, self._device = step, device
         self._last, self._in_a_row = torch.Size(), 0
         self._index: Tensor | None = None
-        self._graph = torch.cuda.CUDAGraph()
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream = _stream(device)
 
     def __call__(self, index: Tensor) -> None:
         self._in_a_row = self._in_a_row + 1 if index.shape == self._last else 1
         self._last = index.shape
         callers = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(callers)
-        with torch.cuda.stream(self._stream):
-            if self._index is None and self._in_a_row > _WARM_UP:
-                self._index = index.clone()
-                with torch.cuda.graph(self._graph, stream=self._stream):  # which runs nothing yet
-                    self._step(self._index)
-            if self._index is not None and index.shape == self._index.shape:
-                self._index.copy_(index)
-                self._graph.replay()
-            else:
-                self._step(index)
-        callers.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream):
+                if self._index is None and self._in_a_row > _WARM_UP:
+                    graph, place = torch.cuda.CUDAGraph(), index.clone()
+                    with torch.cuda.graph(graph, stream=self._stream):  # which runs nothing yet
+                        self._step(place)
+                    self._graph, self._index = graph, place
+                if self._graph is not None and self._index is not None and index.shape == self._index.shape:
+                    self._index.copy_(index)
+                    self._graph.replay()
+                else:
+                    self._step(index)
+        finally:
+            callers.wait_stream(self._stream)
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream to capture on: one for all levels, since libraries keep memory for each stream they meet."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -118,7 +128,7 @@ class Tape(Kernels):  # type: ignore[no-untyped-call]
     """Runs what is computed within, and remembers it: `replay` computes it again, from and to the same memory.
 
     All that operators returned is kept, so a tape holds every activation and gradient of a step at once. Raises
-    RuntimeError where a number is read back, since a replay could not.
+    RuntimeError where a number is read back, since what follows from it would be replayed whatever it is then.
     """
 
     def __init__(self) -> None:
@@ -131,7 +141,7 @@ class Tape(Kernels):  # type: ignore[no-untyped-call]
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Compute what an operator asks for, and remember how to do it again."""
-        if func is torch.ops.aten._local_scalar_dense.default:
+        if torch.Tag.data_dependent_output in func.tags:
             raise RuntimeError("a step that reads a number back cannot be replayed")
         out = super().__torch_dispatch__(func, types, args, kwargs)
         # Their own views of the memory, for autograd to have no part in what is replayed.
@@ -151,21 +161,23 @@ class Tape(Kernels):  # type: ignore[no-untyped-call]
 
 def _again(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Callable[[], object] | None:
     """Return what repeats an operator's call into the memory of what it returned; None where nothing is to be done."""
-    if func._schema.is_mutable:
-        return functools.partial(func, *args, **kwargs)
     made, given = _tensors(out), {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
-    if all(tensor.untyped_storage().data_ptr() in given for tensor in made):
-        return None  # a view: it shows what its source holds
+    changes = func._schema.is_mutable
+    if all(
+        tensor.untyped_storage().data_ptr() in given for tensor in made
+    ):  # views, which show what their source holds
+        return functools.partial(func, *args, **kwargs) if changes else None
     if func is torch.ops.aten.bmm.default:
         return gemm.bound(args[0], args[1], out)
-    writing = _writing(func)
+    writing = None if changes else _writing(func)
     if writing is not None and len(made) == len(writing[1]):  # some gradients may not be asked for
         variant, names = writing
         return functools.partial(variant, *args, **kwargs, **dict(zip(names, made, strict=True)))
 
     def copied() -> None:
         for old, new in zip(made, _tensors(func(*args, **kwargs)), strict=True):
-            old.copy_(new)
+            if old.data_ptr() != new.data_ptr():
+                old.copy_(new)
 
     return copied
 
@@ -173,6 +185,8 @@ def _again(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -
 @functools.cache
 def _writing(func: Any) -> tuple[Any, list[str]] | None:
     """Return the variant of an operator that writes to given tensors, and what it calls them; None without one."""
+    if not all(isinstance(each.type, torch.TensorType) for each in func._schema.returns):
+        return None
     inputs = [(argument.name, str(argument.type)) for argument in func._schema.arguments]
     for name in func.overloadpacket.overloads():
         variant = getattr(func.overloadpacket, name)

@@ -20,7 +20,7 @@ from ltsweep.folder import FINISHED
 from ltsweep.job import Job, run_stack, steps_done
 from ltsweep.memory import free_for_stacks
 from ltsweep.packing import count, find_devices, largest_stack, pack, stack_id
-from ltsweep.provenance import hardware, versions
+from ltsweep.provenance import versions
 from ltsweep.records import CellRecords
 from ltsweep.watch import take_over
 from ltsweep.workers import cores, run_jobs
@@ -66,9 +66,10 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
     given = count(settings.stack_size, "stack_size", 0)
     workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
     check_configs(cells)
-    if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in cells):
+    todo = _unfinished(cells, settings)
+    if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in todo):
         raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")
-    data = load_data(_unfinished(cells, settings), settings.data_dir)
+    data = load_data(todo, settings.data_dir)
     with contextlib.ExitStack() as held:
         held.enter_context(claim(*((settings.study,) if settings.claim is None else settings.claim)))
         if settings.claim is None:
@@ -88,9 +89,8 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
                 if settings.force:
                     records.forget()
                 records.plan(cell, stack=name)
-        provenance = {"versions": versions(), "hardware": hardware(devices[0])}
         jobs = [
-            Job(stack, name, settings.study, settings.checkpoint_every, provenance)
+            Job(stack, name, settings.study, settings.checkpoint_every, versions())
             for name, stack in zip(names, stacks, strict=True)
         ]
         totals = {cell.key: _network_steps(cell, data, settings) for cell in todo}

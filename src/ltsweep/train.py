@@ -102,8 +102,11 @@ def train(
             for slice_, leaf in zip(settings["params"], leaves.values(), strict=True):
                 slice_.grad = None if leaf.grad is None else leaf.grad[group.rows]
         optimizer.step()
-        for leaf in leaves.values():
-            leaf.grad = None
+        for each in (
+            *leaves.values(),
+            *(slice_ for settings in optimizer.param_groups for slice_ in settings["params"]),
+        ):
+            each.grad = None
         torch._foreach_mul_(pruned, keep)
 
     device = data.train_y.device

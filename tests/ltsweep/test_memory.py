@@ -52,14 +52,14 @@ def test_the_formula_is_what_a_network_takes(compose, overrides):
 def test_every_part_is_counted(compose):
     """266,610 parameters, 266,200 of them prunable, 235,200 in the largest layer; Adam keeps two numbers for each."""
     held, layer = 266_610 * 4 + 266_200, 8 * 235_200
-    assert network_bytes(from_config(compose()), "cuda") == 4 * (held + layer)
+    assert network_bytes(from_config(compose()), "cuda") == 4 * (held + 266_610 + layer)
     assert network_bytes(from_config(compose()), "cpu") == 4 * (held + layer + 2 * 266_610 + 2 * 266_200)
     sgd = from_config(compose("optimizer=sgd", "optimizer.momentum=0"))
-    assert network_bytes(sgd, "cuda") == 4 * (held - 2 * 266_610 + layer)
+    assert network_bytes(sgd, "cuda") == 4 * (held - 2 * 266_610 + 266_610 + layer)
     # 784 numbers, flattened to as many; then 300 and 100, twice, for the layer and its activation; and 10.
     large = from_config(compose("batch_size=5000"))
-    batch = 5000 * (784 + 1.5 * (784 + 784 + 300 + 300 + 100 + 100 + 10))
-    assert network_bytes(large, "cuda") == 4 * (held + batch)
+    batch = 5000 * (784 + 3 * (784 + 784 + 300 + 300 + 100 + 100 + 10))
+    assert network_bytes(large, "cuda") == 4 * (held + 266_610 + batch)
 
 
 def test_a_stack_is_as_large_as_pays_and_fits(compose):
