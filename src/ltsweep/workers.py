@@ -11,6 +11,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.multiprocessing
 from threadpoolctl import threadpool_limits
@@ -26,6 +27,8 @@ def prepare_process() -> None:
     """Set this process up to train: one thread, and denormals flushed, which pruned networks fill Adam's state with."""
     torch.set_num_threads(1)
     threadpool_limits(1)  # numpy's too
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # which it keeps; asked for later, numpy up to 2.2 would warn that there are no denormals
     torch.set_flush_denormal(True)
 
 

@@ -25,7 +25,7 @@ def test_parquet_is_the_tidy_table(mixed: Study, name: str) -> None:
 
 
 def test_csv_has_every_row_and_every_digit(mixed: Study) -> None:
-    back = pd.read_csv(io.BytesIO(export.csv(mixed.evaluations)))
+    back = pd.read_csv(io.BytesIO(export.csv(mixed.evaluations)), float_precision="round_trip")
     assert list(back.columns) == list(mixed.evaluations.columns)
     for column in ("test_accuracy", "train_loss", "remaining", "lr", "init.gain"):
         assert back[column].tolist() == mixed.evaluations[column].tolist()
