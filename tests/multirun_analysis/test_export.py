@@ -25,10 +25,10 @@ def test_parquet_is_the_tidy_table(mixed: Study, name: str) -> None:
 
 
 def test_csv_has_every_row_and_every_digit(mixed: Study) -> None:
-    back = pd.read_csv(io.BytesIO(export.csv(mixed.evaluations)), float_precision="round_trip")
+    back = pd.read_csv(io.BytesIO(export.csv(mixed.evaluations)), dtype="str")  # pandas up to 2 loses a last digit
     assert list(back.columns) == list(mixed.evaluations.columns)
     for column in ("test_accuracy", "train_loss", "remaining", "lr", "init.gain"):
-        assert back[column].tolist() == mixed.evaluations[column].tolist()
+        assert back[column].map(float).tolist() == mixed.evaluations[column].tolist()
     assert back["method.controls"].tolist() == mixed.evaluations["method.controls"].astype("str").tolist()
 
 
