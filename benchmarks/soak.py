@@ -27,7 +27,7 @@ from ltsweep.cell import Cell, from_config
 from ltsweep.provenance import hardware
 from ltsweep.run import Settings, run
 
-SMALL = ("dataset=digits", "levels=1", "iterations=2", "evaluate_every=2", "method.controls=[reinit]")
+SMALL = ("dataset=digits", "levels=1", "iterations=4", "evaluate_every=2", "method.controls=[reinit]")
 # What may be left after a round's noise: megabytes a thousand cells.
 ALLOWED = 5.0
 

@@ -92,6 +92,14 @@ def resubmit(study: Path, failed: Sequence[Cell], cells: Sequence[Cell]) -> None
             check_options(options, study)
             standings = Watch(study).look(keys)
             free = [by_key[key] for key in sorted(keys) if key in by_key and not standings[key].queued]
+            busy = sorted(
+                {str(standings[cell.key].task) for cell in failed if cell.key in keys - {c.key for c in free}}
+            )
+            if busy:
+                print(
+                    f"task {', '.join(busy)} still runs; its failed cells can be submitted when it ends",
+                    file=sys.stderr,
+                )
             packs = make_packs(free, study, submission.settings, options)
             tasks = submit(packs, study, submission.settings, options)
             print(f"{sum(map(len, packs))} cells submitted again as {len(tasks)} tasks", file=sys.stderr)

@@ -20,6 +20,8 @@ from ltsweep.slurm import TaskState
 
 # Seconds that a network file system is given to show the last record of a task that has ended.
 _GRACE = 5.0
+# Seconds that a task which has nothing left to compute is given to leave the queue.
+_LEAVING = 30.0
 # Seconds that cancelled tasks get to end: Slurm kills one 30 s (KillWait) after it was asked to stop.
 _END = 90.0
 
@@ -76,8 +78,11 @@ class Watch:
         return found
 
     def settle(self, keys: Sequence[str]) -> dict[str, Standing]:
-        """Look once, or once more after the grace where a task has just ended."""
-        found = self.look(keys)
+        """Look until no task is just leaving the queue, and once more after the grace where one has just ended."""
+        found, until = self.look(keys), time.monotonic() + _LEAVING
+        while self._is_leaving(found.values()) and time.monotonic() < until:
+            time.sleep(0.5)
+            found = self.look(keys)
         if any(one.status not in ENDED and one.state is not None and not one.state.alive for one in found.values()):
             time.sleep(_GRACE)
             found = self.look(keys)
@@ -98,6 +103,16 @@ class Watch:
             return {}
         answers = {user: slurm.tasks(user) for user in users}
         return {user: answer for user, answer in answers.items() if answer is not None}
+
+    def _is_leaving(self, standings: Iterable[Standing]) -> bool:
+        """Say whether a task that holds a failed cell still runs, with no cell left to compute."""
+        names = {one.task for one in standings if one.status == "failed" and one.queued}
+        left = {
+            task
+            for key, (task, _) in ledger.holders(self.study).items()
+            if task in names and CellFolder(self.study, key).status()["status"] not in ENDED
+        }
+        return bool(names - left)
 
     def _why(self, task: str, state: TaskState) -> str:
         log = ledger.folder(self.study) / f"{task}_0_log.err"
