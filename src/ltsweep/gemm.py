@@ -55,9 +55,10 @@ def prefers_numpy(cpuinfo: str) -> bool:
 
 
 @functools.cache
-def library() -> str:
-    """Return which library makes the batched products here, with what decides its bits, for the record."""
+def backend() -> str:
+    """Return what makes the batched products here, with what decides its bits, for the record."""
     if not by_numpy():
         return "PyTorch's own"
-    found = [f"{i['internal_api']} {i['version']} {i.get('architecture', '')}" for i in threadpool_info()]
-    return ", ".join(sorted({each.strip() for each in found if not each.startswith("openmp")})) or "numpy's own"
+    loaded = [each for each in threadpool_info() if each["user_api"] == "blas"]
+    own = [each for each in loaded if "numpy" in each["filepath"]] or loaded  # scipy brings another
+    return " ".join(str(own[0].get(name, "")) for name in ("internal_api", "version", "architecture")).strip()

@@ -59,7 +59,7 @@ def hardware(device: "torch.device") -> dict[str, str | int]:
         return found | {"gpu": torch.cuda.get_device_name(device)}
     from ltsweep import gemm  # slow too
 
-    return found | {"products": gemm.library()}
+    return found | {"products": gemm.backend()}
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """A training step, recorded once and replayed: the same kernels on the same memory, without the Python around them.
 
-On a GPU that is a CUDA graph. On a CPU a `Tape` does the same: a third of the time of LeNet-300-100's step in a stack
-of 4 went into dispatching operators through vmap and autograd, and into fresh memory for what they return.
+On a GPU that is a CUDA graph. On a CPU a `Tape` does the same: two fifths of the time of LeNet-300-100's step in a
+stack of 4 went into dispatching operators through vmap and autograd, and into fresh memory for what they return.
 
 Letters: C networks, B examples a batch.
 """

@@ -75,5 +75,20 @@ def test_numpy_multiplies_where_mkl_leaves_half_of_the_processor_idle(vendor, fl
     assert gemm.prefers_numpy(core * 2) is numpy
 
 
-def test_the_library_is_named():
-    assert gemm.library().startswith("openblas") if gemm.by_numpy() else gemm.library()
+@pytest.mark.parametrize("numpy", [True, False])
+def test_what_multiplies_is_named_with_its_version_whatever_else_is_loaded(monkeypatch, numpy):
+    """scipy brings an OpenBLAS of its own, at another version."""
+    loaded = [
+        {"user_api": "openmp", "internal_api": "openmp", "version": None, "filepath": "/torch/libgomp.so"},
+        {"user_api": "blas", "internal_api": "openblas", "version": "0.2", "filepath": "/scipy.libs/libopenblas.so"},
+        {
+            "user_api": "blas",
+            "internal_api": "openblas",
+            "version": "0.3",
+            "architecture": "SkylakeX",
+            "filepath": "/numpy.libs/libopenblas.so",
+        },
+    ]
+    monkeypatch.setattr(gemm, "threadpool_info", lambda: loaded)
+    monkeypatch.setattr(gemm, "by_numpy", lambda: numpy)
+    assert gemm.backend.__wrapped__() == ("openblas 0.3 SkylakeX" if numpy else "PyTorch's own")

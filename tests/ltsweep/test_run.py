@@ -255,6 +255,10 @@ def test_each_stack_says_how_a_gpu_may_round(compose, settings, monkeypatch):
         for precision, allowed in (("float32", False), ("tf32", True), ("bf16", False)):
             job._set_precision(precision)
             assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic) == (allowed, allowed, True)
+        matmul.allow_tf32 = cudnn.allow_tf32 = True
+        cudnn.deterministic = False
+        run([from_config(compose(*SMALL))], settings())
+        assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic) == (False, False, True)
     finally:
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before
 
