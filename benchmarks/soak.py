@@ -2,8 +2,8 @@
 
     python benchmarks/soak.py --out benchmarks/results      2,000 cells, some minutes; writes soak-<processor>.md
 
-Each round is one command's work, from composed cells to records on the disk, through `ltsweep.run.run`. Exits with 1
-if something grows.
+Each round is one command's work, from composed cells to records on the disk, through `ltsweep.run.study.run`. Exits
+with 1 if something grows.
 """
 
 import argparse
@@ -23,9 +23,9 @@ import torch
 from hydra import compose, initialize_config_module
 from scipy.stats import theilslopes
 
-from ltsweep.cell import Cell, from_config
-from ltsweep.provenance import hardware
-from ltsweep.run import Settings, run
+from ltsweep.grid.cell import Cell, from_config
+from ltsweep.run.study import Settings, run
+from ltsweep.store.provenance import hardware
 
 SMALL = ("dataset=digits", "levels=1", "iterations=4", "evaluate_every=2", "method.controls=[reinit]")
 # What may be left after a round's noise: megabytes a thousand cells.

@@ -23,18 +23,18 @@ import torch
 from hydra import compose, initialize_config_module
 from torch.nn.functional import cross_entropy
 
-from ltsweep import train as train_module
-from ltsweep.build import make
-from ltsweep.cell import Cell, from_config, register_resolver
 from ltsweep.data import Dataset
+from ltsweep.engine import train as train_module
+from ltsweep.engine.stack import Network
+from ltsweep.engine.train import Group, batches, train
+from ltsweep.grid.cell import Cell, from_config, register_resolver
 from ltsweep.init import draw, xavier_normal
-from ltsweep.memory import network_bytes
 from ltsweep.optim import constant
-from ltsweep.packing import find_devices, largest_stack
-from ltsweep.provenance import hardware
-from ltsweep.stack import Network
-from ltsweep.train import Group, batches, train
-from ltsweep.workers import prepare_process
+from ltsweep.run.build import make
+from ltsweep.run.memory import network_bytes
+from ltsweep.run.packing import find_devices, largest_stack
+from ltsweep.run.workers import prepare_process
+from ltsweep.store.provenance import hardware
 
 BATCH, EXAMPLES = 60, 6_000
 

@@ -31,16 +31,16 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from ltsweep import gemm
-from ltsweep import train as train_module
 from ltsweep.data import Dataset, torchvision_mnist
+from ltsweep.engine import gemm
+from ltsweep.engine import train as train_module
+from ltsweep.engine.stack import Network
+from ltsweep.engine.train import Group, batches, evaluate, train
 from ltsweep.init import draw, xavier_normal
 from ltsweep.models import lenet_300_100
 from ltsweep.optim import constant
-from ltsweep.provenance import hardware
-from ltsweep.stack import Network
-from ltsweep.train import Group, batches, evaluate, train
-from ltsweep.workers import cores, prepare_process
+from ltsweep.run.workers import cores, prepare_process
+from ltsweep.store.provenance import hardware
 
 BATCH, EXAMPLES, RATE = 60, 55_000, 1.2e-3
 STEPS_AN_EPOCH = -(-EXAMPLES // BATCH)

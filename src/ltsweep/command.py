@@ -18,15 +18,15 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ltsweep import cell
 from ltsweep.errors import CannotWriteError, UserError
-from ltsweep.overrides import rewrite
+from ltsweep.grid import cell, compose
+from ltsweep.grid.overrides import rewrite
 
 
 @hydra.main(config_path="pkg://ltsweep.conf", config_name="config", version_base="1.3")
 def task(config: DictConfig) -> dict[str, Any]:
     """Run one cell: what Hydra's stock launchers call, each in a process of its own. Returns its status."""
-    from ltsweep.run import run, settings_from  # torch takes seconds to import, so only where it is needed
+    from ltsweep.run.study import run, settings_from  # torch takes seconds to import, so only where it is needed
 
     one = cell.from_config(config)
     study = Path(HydraConfig.get().runtime.output_dir).parent
@@ -82,7 +82,13 @@ def _check_flags(arguments: Sequence[str]) -> None:
 def _is_ours(error: Exception) -> bool:
     """Say whether an error was raised in this package's own work, and not while Hydra read what it was given."""
     codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return any(Path(code.co_filename).parent == Path(__file__).parent and code.co_name != "main" for code in codes)
+    # Composing is Hydra's work on what it was given, whoever calls it.
+    composing = (__file__, "main"), (compose.__file__, "compose_cells")
+    return any(
+        Path(code.co_filename).is_relative_to(Path(__file__).parent)
+        and (code.co_filename, code.co_name) not in composing
+        for code in codes
+    )
 
 
 def one_line(error: Exception) -> str:

@@ -11,12 +11,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from ltsweep import ledger, slurm
-from ltsweep.cell import Cell
-from ltsweep.claim import claim
-from ltsweep.display import labels
+from ltsweep.cluster import ledger, slurm
+from ltsweep.cluster.watch import Standing, Watch, cancel
 from ltsweep.errors import UserError
-from ltsweep.watch import Standing, Watch, cancel
+from ltsweep.grid.cell import Cell
+from ltsweep.show.display import labels
+from ltsweep.store.hold import claim
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,7 +70,7 @@ def cells_of(study: Path) -> list[Cell]:
 
 def resubmit(study: Path, failed: Sequence[Cell], cells: Sequence[Cell]) -> None:
     """Submit failed cells again, each as its last job array was. Raises UserError for what Slurm never had."""
-    from ltsweep.cluster import check_options, make_packs, options_from, submit
+    from ltsweep.cluster.submit import check_options, make_packs, options_from, submit
 
     by_key = {cell.key: cell for cell in cells}
     slurm.require()

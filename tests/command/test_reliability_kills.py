@@ -24,7 +24,7 @@ CALM = ("checkpoint_every=1000", "workers=1")
 FORKS = """
 import os, sys
 import pyarrow.parquet, safetensors.torch, sklearn.datasets, sklearn.model_selection, torch._dynamo
-import ltsweep.run
+import ltsweep.run.study
 from ltsweep.command import main
 for line in sys.stdin:
     child = os.fork()

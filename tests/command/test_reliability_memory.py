@@ -11,7 +11,7 @@ import torch
 LIMITED = """
 import resource, sys
 import pyarrow.parquet, safetensors.torch, sklearn.datasets, sklearn.model_selection, torch._dynamo
-import ltsweep.run
+import ltsweep.run.study
 from ltsweep.command import main
 held = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
 limit = held + int(sys.argv.pop(1))

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ltsweep import gemm
+from ltsweep.engine import gemm
 
 HASHES = Path(__file__).parents[1] / "golden" / "same_bits.json"
 # Kernels that do not depend on the processor: of torch's own operators, MKL, OpenBLAS and oneDNN.
@@ -38,7 +38,9 @@ RUNS = {
         "method.controls=[random_mask]", "method.draws=2", "levels=2", "iterations=30", "evaluate_every=7", "seed=7",
     ),
 }  # fmt: skip
-RUN = "import sys; from ltsweep import gemm; gemm.by_numpy = lambda: {by_numpy}; from ltsweep.command import main; main()"
+RUN = (
+    "import sys; from ltsweep import gemm; gemm.by_numpy = lambda: {by_numpy}; from ltsweep.command import main; main()"
+)
 
 
 def hashes(study: Path) -> dict[str, str]:

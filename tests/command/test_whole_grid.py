@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ltsweep import cell
 from ltsweep.data import digits
+from ltsweep.grid import cell
 
 GRID = ("-m", "init=xavier_u,kaiming_n", "lr=1.2e-3,0.1")
 LEVELS, EPOCHS, BATCH = 3, 2, 60

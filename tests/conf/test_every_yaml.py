@@ -23,9 +23,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.utils import get_class
 
-from ltsweep import cell
 from ltsweep.errors import UserError
-from ltsweep.run import check_configs, load_data
+from ltsweep.grid import cell
+from ltsweep.run.study import check_configs, load_data
 
 CONF = Path(next(iter(ltsweep.conf.__path__)))
 REPOSITORY = Path(__file__).parents[2]

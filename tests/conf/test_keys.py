@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from ltsweep.cell import from_config
+from ltsweep.grid.cell import from_config
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())
 

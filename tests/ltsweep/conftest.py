@@ -15,11 +15,11 @@ from hydra import initialize_config_module
 from hypothesis import HealthCheck, settings
 from torch import nn
 
-from ltsweep import levels
 from ltsweep.data import Dataset
 from ltsweep.init import draw, xavier_normal
-from ltsweep.levels import LevelDone, Member, Program, run_levels
-from ltsweep.method import IMP
+from ltsweep.lottery import loop
+from ltsweep.lottery.loop import LevelDone, Member, Program, run_levels
+from ltsweep.method.imp import IMP
 from ltsweep.optim import constant
 from ltsweep.prune import layers_of, uniform
 
@@ -111,7 +111,7 @@ class Level:
 @pytest.fixture
 def watched(monkeypatch):
     """Return the list to which every level that `run_levels` trains from now on is added."""
-    seen, train, evaluate = [], levels.train, levels.evaluate
+    seen, train, evaluate = [], loop.train, loop.evaluate
 
     def copies(tensors):
         return {name: value.detach().clone() for name, value in tensors.items()}
@@ -133,8 +133,8 @@ def watched(monkeypatch):
         seen[-1].held_out = held_out.clone()
         return evaluate(network, state, data, held_out)
 
-    monkeypatch.setattr(levels, "train", train_watched)
-    monkeypatch.setattr(levels, "evaluate", evaluate_watched)
+    monkeypatch.setattr(loop, "train", train_watched)
+    monkeypatch.setattr(loop, "evaluate", evaluate_watched)
     return seen
 
 

@@ -6,12 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ltsweep.build import load_data, member_of, program_of
-from ltsweep.cell import from_config
-from ltsweep.levels import Checkpoint, LevelDone, run_levels
-from ltsweep.records import CellRecords
-from ltsweep.run import Settings, run
-from ltsweep.stack import Tensors
+from ltsweep.engine.stack import Tensors
+from ltsweep.grid.cell import from_config
+from ltsweep.lottery.loop import Checkpoint, LevelDone, run_levels
+from ltsweep.run.build import load_data, member_of, program_of
+from ltsweep.run.study import Settings, run
+from ltsweep.store.records import CellRecords
 
 STEPS = 100
 

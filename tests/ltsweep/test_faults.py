@@ -5,12 +5,12 @@ import functools
 import pytest
 import torch
 
-from ltsweep import cell
+from ltsweep.engine.stack import Network
+from ltsweep.engine.train import ACTIVATIONS, Group, batches, evaluate, train
+from ltsweep.grid import cell
 from ltsweep.init import draw, xavier_uniform
-from ltsweep.method import IMP
+from ltsweep.method.imp import IMP
 from ltsweep.prune import count, layers_of, prune_layerwise, remove_lowest, uniform
-from ltsweep.stack import Network
-from ltsweep.train import ACTIVATIONS, Group, batches, evaluate, train
 
 ADAM = functools.partial(torch.optim.Adam, fused=True)
 SGD = functools.partial(torch.optim.SGD, momentum=0.9, fused=True)

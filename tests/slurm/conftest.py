@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from hydra_plugins.ltsweep_launcher import local
-from ltsweep import cell
+from ltsweep.grid import cell
 
 # Every wait of a test ends after this many seconds; none measures speed.
 HANG = 240

@@ -8,8 +8,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 
-from ltsweep.cell import SETTINGS
 from ltsweep.errors import UserError
+from ltsweep.grid.cell import SETTINGS
 
 
 class GridSweeper(BasicSweeper):

@@ -8,7 +8,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.ltsweep_launcher.compose import compose_cells
+from ltsweep.grid.compose import compose_cells
 
 
 class LocalLauncher(Launcher):
@@ -23,8 +23,8 @@ class LocalLauncher(Launcher):
         setup_globals()
         cells = compose_cells(self.context, self.config, job_overrides)
 
-        from ltsweep.display import closing_table
-        from ltsweep.run import run, settings_from  # after all that can be refused without torch
+        from ltsweep.run.study import run, settings_from  # after all that can be refused without torch
+        from ltsweep.show.display import closing_table
 
         study = Path(self.config.hydra.sweep.dir)
         statuses = run(cells, settings_from(self.config, study))

@@ -10,15 +10,15 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.ltsweep_launcher.compose import compose_cells
-from ltsweep import slurm
-from ltsweep.cell import Cell
-from ltsweep.claim import claim
+from ltsweep.cluster import slurm
 from ltsweep.errors import UserError
-from ltsweep.folder import FINISHED, CellFolder
+from ltsweep.grid.cell import Cell
+from ltsweep.grid.compose import compose_cells
+from ltsweep.store.folder import FINISHED, CellFolder
+from ltsweep.store.hold import claim
 
 if TYPE_CHECKING:
-    from ltsweep.cluster import Options, Pack
+    from ltsweep.cluster.submit import Options, Pack
 
 
 class SlurmLauncher(Launcher):
@@ -38,7 +38,7 @@ class SlurmLauncher(Launcher):
         Raises UserError before anything is submitted. Returns nothing: the results are in the cells' folders.
         """
         slurm.require()
-        from ltsweep.cluster import check_options, options_from
+        from ltsweep.cluster.submit import check_options, options_from
 
         given = {name: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for name, v in self.given.items()}
         options = options_from(given)
@@ -48,9 +48,9 @@ class SlurmLauncher(Launcher):
         composed = compose_cells(self.context, self.config, job_overrides)
         cells = list({cell.key: cell for cell in composed}.values())
 
-        from ltsweep.build import check_configs, load_data  # after all that can be refused without torch
-        from ltsweep.cluster import settings_for
-        from ltsweep.run import settings_from
+        from ltsweep.cluster.submit import settings_for
+        from ltsweep.run.build import check_configs, load_data  # after all that can be refused without torch
+        from ltsweep.run.study import settings_from
 
         settings = settings_for(settings_from(self.config, study), options)
         check_configs(cells)
@@ -69,8 +69,8 @@ def _plan(
     cells: Sequence[Cell], study: Path, settings: dict[str, Any], options: "Options", force: bool
 ) -> "list[Pack]":
     """Print what would be, or will be, submitted, with the script where that is all."""
-    from ltsweep.cluster import array_sizes, make_packs, script
-    from ltsweep.watch import Watch
+    from ltsweep.cluster.submit import array_sizes, make_packs, script
+    from ltsweep.cluster.watch import Watch
 
     keys = [cell.key for cell in cells]
     queued = [key for key, one in Watch(study, mark=not options.dry_run).settle(keys).items() if one.queued]
@@ -99,10 +99,10 @@ def _plan(
 def _submit_and_follow(
     cells: Sequence[Cell], study: Path, settings: dict[str, Any], options: "Options", force: bool
 ) -> None:
-    from ltsweep.cluster import submit
-    from ltsweep.display import closing_table
-    from ltsweep.records import CellRecords
-    from ltsweep.watch import ClusterDisplay, Watch, cancel, follow, plan_totals
+    from ltsweep.cluster.submit import submit
+    from ltsweep.cluster.watch import ClusterDisplay, Watch, cancel, follow, plan_totals
+    from ltsweep.show.display import closing_table
+    from ltsweep.store.records import CellRecords
 
     packs = _plan(cells, study, settings, options, force)
     if force:

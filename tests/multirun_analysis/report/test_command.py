@@ -35,7 +35,7 @@ def composed(arguments: Sequence[str], cwd: Path) -> str:
     ],
 )  # fmt: skip
 def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str]) -> None:
-    from ltsweep.cell import key
+    from ltsweep.grid.cell import key
 
     cell = yaml.safe_load(composed(overrides, tmp_path))
     own = {name: value for name, value in cell.items() if name not in _SETTINGS}

@@ -1,0 +1,120 @@
+"""What runs on a compute node: one task of a job array, which trains its cells and is requeued when it is stopped."""
+
+import contextlib
+import os
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from submitit.core.utils import DelayedSubmission, UncompletedJobError
+
+from ltsweep.errors import CannotWriteError, UserError
+from ltsweep.grid.cell import Cell
+from ltsweep.store.folder import CellFolder
+from ltsweep.store.hold import claim
+from ltsweep.store.provenance import changed
+
+# Seconds that a requeued task waits for the locks of its former self, which a lost node may keep for a while.
+_LOCKS = 120.0
+
+
+class Stopped(BaseException):
+    """The task was told to end and is not requeued. No `except Exception` on the way may take it for a cell's error."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Computes a pack of cells; submitit pickles it by its name alone, so it runs the code it meets."""
+
+    study: Path
+    settings: dict[str, Any]  # of ltsweep.run.study.Settings
+    max_requeues: int
+    versions: dict[str, str]
+
+    def __call__(self, cells: Sequence[Cell]) -> dict[str, str]:
+        """Bring every cell to its end and return key -> status. Raises, with the cells marked, if that cannot be."""
+        folders = [CellFolder(self.study, cell.key) for cell in cells]
+        try:
+            with _stopped_by_signal(self.max_requeues):
+                return self._run(cells)
+        except Stopped as stop:
+            _fail(folders, str(stop))
+            raise UncompletedJobError(str(stop)) from stop
+        except UserError as error:
+            _fail(folders, str(error))
+            raise
+        except CannotWriteError:
+            raise  # nor could it be written down; who waits for the task notes that it is gone
+        except Exception as error:
+            for folder in folders:
+                folder.log(traceback.format_exc())
+            _fail(folders, f"{type(error).__name__}: {error}")
+            raise
+
+    def checkpoint(self, cells: Sequence[Cell]) -> DelayedSubmission:
+        """Return what a requeued task does: the same, which goes on from what is on the disk."""
+        return DelayedSubmission(self, cells)
+
+    def _run(self, cells: Sequence[Cell]) -> dict[str, str]:
+        if _restarts() > self.max_requeues:
+            raise Stopped(f"requeued more than hydra.launcher.max_requeues={self.max_requeues} times")
+        different = changed(self.versions)
+        if different:
+            raise UserError(
+                f"the code is not what the study was submitted with ({different}); the same command submits it anew"
+            )
+        from ltsweep.run.study import Settings, run  # after all that can be refused without torch
+
+        settings = dict(self.settings)
+        if settings["workers"] == "auto" and settings["device"] == "cpu":
+            settings["workers"] = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))  # not all cores are the task's
+        settings["data_dir"] = Path(settings["data_dir"])
+        with claim(*(self.study / cell.key for cell in cells), wait=_LOCKS):
+            statuses = run(cells, Settings(self.study, **settings, claim=()))
+        return {key: str(status["status"]) for key, status in statuses.items()}
+
+
+@contextlib.contextmanager
+def _stopped_by_signal(max_requeues: int) -> Iterator[None]:
+    """Let submitit requeue the task on its signal, at most so many times; then, or if Slurm refuses, raise Stopped.
+
+    Submitit counts time limits alone, and with limits of ten minutes or less takes a preemption for one; Slurm's own
+    count of restarts is exact.
+    """
+    number = signal.SIGUSR2
+    requeue = signal.getsignal(number)
+
+    def stop(signum: int, frame: FrameType | None) -> Any:
+        if _restarts() >= max_requeues:
+            raise Stopped(
+                f"stopped by its time limit or a preemption after {_restarts()} requeue{'s' * (_restarts() != 1)}; "
+                f"hydra.launcher.max_requeues is {max_requeues}"
+            )
+        if callable(requeue):
+            try:
+                requeue(signum, frame)
+            except Exception as error:
+                if getattr(error, "returncode", None) == -signal.SIGTERM:
+                    raise SystemExit(-1) from error  # requeued: Slurm ends all that runs in the task, scontrol too
+                raise Stopped(f"stopped by its time limit or a preemption, and cannot be requeued: {error}") from error
+
+    signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        signal.signal(number, requeue)
+
+
+def _restarts() -> int:
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def _fail(folders: Sequence[CellFolder], reason: str) -> None:
+    """Mark the cells as failed, but for those that another process computes."""
+    for folder in folders:
+        with contextlib.suppress(UserError), claim(folder.folder):
+            folder.fail(reason)

@@ -1,0 +1,1 @@
+"""C networks of equal shape trained as one program."""

@@ -1,0 +1,69 @@
+"""What a level leaves to be read: one row an evaluation, one summary an arm. Pure functions over plain values."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ltsweep.engine.stack import State
+from ltsweep.method.imp import TICKET, Arm
+from ltsweep.prune import Layer
+
+Row = dict[str, Any]
+
+SPLITS = ("train", "val", "test")
+
+
+def evaluation_rows(arms: Sequence[Arm], scores: Mapping[str, list[float]], first: int, **same: Any) -> list[Row]:
+    """Return a row for each arm of a cell, whose networks stand from `first` on in `scores`; `same` is in every row."""
+    return [
+        {"arm": arm.name, "draw": arm.draw, **same, **{name: values[c] for name, values in scores.items()}}
+        for c, arm in enumerate(arms, start=first)
+    ]
+
+
+def of_ticket(table: Sequence[Row]) -> list[Row]:
+    """Return the ticket's rows of a table."""
+    return [row for row in table if row["arm"] == TICKET.name]
+
+
+def until_diverged(table: list[Row]) -> tuple[list[Row], bool]:
+    """Return the rows up to the first evaluation at which the ticket's training loss is not finite, if there is one."""
+    bad = [row["iteration"] for row in of_ticket(table) if not math.isfinite(row["train_loss"])]
+    return ([row for row in table if row["iteration"] <= bad[0]], True) if bad else (table, False)
+
+
+def layer_counts(state: State, c: int, layers: Sequence[Layer]) -> Row:
+    """Return the remaining and total weights of network c, layer by layer; every arm of a cell has the same."""
+    return {
+        "layers": [layer.name for layer in layers],
+        "layer_remaining": [int(torch.count_nonzero(state.masks[layer.name][c])) for layer in layers],
+        "layer_total": [math.prod(layer.shape) for layer in layers],
+    }
+
+
+def summaries(table: Sequence[Row], counts: Row) -> list[Row]:
+    """Return one row for each arm of a level: its final, best-by-validation and early-stop scores.
+
+    The early-stop iteration is that of the minimum validation loss (Frankle & Carbin 2019, section 2); the best model
+    is that of the maximum validation accuracy; the first of equals counts. Without a validation split both are None.
+    """
+    found = []
+    for arm in dict.fromkeys((row["arm"], row["draw"]) for row in table):
+        rows = [row for row in table if (row["arm"], row["draw"]) == arm]
+        last = rows[-1]
+        scored = [row for row in rows if math.isfinite(row["val_loss"])]
+        best = max(scored, key=lambda row: row["val_accuracy"], default=None)
+        early = min(scored, key=lambda row: row["val_loss"], default=None)
+        found.append(
+            {name: last[name] for name in ("arm", "draw", "level", "weights_remaining", "weights_total")}
+            | {"iterations": last["iteration"]}
+            | {f"final_{split}_{what}": last[f"{split}_{what}"] for split in SPLITS for what in ("loss", "accuracy")}
+            | {"best_iteration": best and best["iteration"]}
+            | {f"best_{split}_accuracy": best and best[f"{split}_accuracy"] for split in ("val", "test")}
+            | {"early_stop_iteration": early and early["iteration"], "early_stop_val_loss": early and early["val_loss"]}
+            | {"early_stop_test_accuracy": early and early["test_accuracy"], "seconds": last["seconds"]}
+            | counts
+        )
+    return found

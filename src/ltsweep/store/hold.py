@@ -1,0 +1,223 @@
+"""The claim of one process on a study, or on cells of it: nobody else writes there until it ends or dies.
+
+On one machine, and wherever a file system carries locks from machine to machine, a lock on the file .lock decides; it
+dies with its owner. Where locks do not reach the other machines, the file .owner does: its owner renews its time of
+change, and whoever finds it old may take the place.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ltsweep.errors import UserError
+from ltsweep.store import disk
+
+# Seconds between two renewals of a claim, and after which one that was not renewed ends on other machines.
+_BEAT = 4.0
+_EXPIRES = 20.0
+# Seconds after which two machines that took the place of a dead one at the same time see which of them has it.
+_SETTLE = 2.0
+# Seconds that who has just taken a lock gets to write its name.
+_NAMED = 2.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What .owner says. `renewed`: the file, seen from its folder, whose time of change tells that the owner lives."""
+
+    name: str
+    pid: int
+    boot: str
+    token: str
+    renewed: str
+
+
+@contextlib.contextmanager
+def claim(*folders: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold folders (a study, or cells of it) for one process, after up to `wait` seconds.
+
+    Raises UserError where a folder cannot be written, or another process holds it.
+    """
+    token, until = secrets.token_hex(8), time.monotonic() + wait
+    with contextlib.ExitStack() as held:
+        contested = [folder for folder in folders if held.enter_context(_held(folder, folders[0], token, until))]
+        if contested:
+            time.sleep(_SETTLE)
+        for folder in contested:
+            if not _is_owner(folder, token):
+                raise UserError(f"{folder} was taken by another machine just now; wait for it, or take study=NAME")
+        if folders:
+            held.enter_context(_renewed(folders, token))
+        yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path, first: Path, token: str, until: float) -> Iterator[bool]:
+    """Hold one folder; yields whether another machine may be taking it at this moment."""
+    disk.need_folders(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=max(0.0, until - time.monotonic()))
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"{folder} is being computed by {_holder(folder)}; wait for it, or take another study=NAME"
+        ) from error
+    except OSError as error:
+        raise _refused(folder, error) from error
+    try:
+        renewed = os.path.relpath(first / ".owner", folder)
+        mine = Owner(f"process {os.getpid()} on {platform.node()}", os.getpid(), _boot(), token, renewed)
+        try:
+            contested = _take(folder, mine, until)
+        except OSError as error:
+            raise _refused(folder, error) from error
+        try:
+            yield contested
+        finally:
+            with contextlib.suppress(OSError):  # on a disk that takes nothing any more it stays, and grows old
+                if _is_owner(folder, token):
+                    (folder / ".owner").unlink()
+    finally:
+        lock.release()
+
+
+def _take(folder: Path, mine: Owner, until: float) -> bool:
+    """Put our name in .owner, waiting for one that lives on another machine; say whether others may do so too.
+
+    Holds the folder's lock, so on this machine nobody does.
+    """
+    text = json.dumps(mine.__dict__).encode()
+    while True:
+        other = _owner(folder)
+        if other is None and _link(folder, text):
+            return False
+        other = other or _owner(folder)
+        age = _EXPIRES if other is None or other.boot == mine.boot else _age(folder, other)
+        if other is None or age >= _EXPIRES or other.boot == mine.boot:
+            disk.write(folder / ".owner", text)
+            return other is None or other.boot != mine.boot
+        if time.monotonic() >= until:
+            raise UserError(
+                f"{folder} is being computed by {other.name}, heard of {age:.0f} s ago; wait for it, or take another "
+                f"study=NAME (if it is dead, its claim ends {_EXPIRES:.0f} s after it was last heard of)"
+            )
+        time.sleep(0.5)
+
+
+def _link(folder: Path, text: bytes) -> bool:
+    """Make .owner where there is none, as only one of several machines can; say whether it was this one."""
+    aside = folder / f"..owner.{os.getpid()}"
+    disk.write(aside, text)
+    try:
+        os.link(aside, folder / ".owner")
+    except OSError:  # another was faster, or the file system has no links
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+@contextlib.contextmanager
+def _renewed(folders: Sequence[Path], token: str) -> Iterator[None]:
+    """Renew the claim while the block runs; where it was lost, end this process before it writes any more."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        last = time.time()
+        while not ended.wait(_BEAT):
+            now = time.time()
+            # Only who was not heard of for so long, asleep for instance, can have been taken for dead.
+            for folder in folders if now - last >= _EXPIRES else folders[:1]:
+                other = _owner(folder)
+                if other is not None and other.token != token:
+                    _end(folder, other)
+            with contextlib.suppress(OSError):
+                os.utime(folders[0] / ".owner")
+                last = now
+
+    thread = threading.Thread(target=renew, name="claim", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _end(folder: Path, other: Owner) -> None:
+    """End this process as a kill would; its workers end with it."""
+    print(f"\nltsweep: {folder} was taken over by {other.name}; this command stops here", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _holder(folder: Path) -> str:
+    """Return the name of who holds a folder's lock, once it has written it over that of a dead one before it."""
+    until = time.monotonic() + _NAMED
+    while True:
+        owner = _owner(folder)
+        if owner is not None and (owner.boot != _boot() or _lives(owner.pid)):
+            return owner.name
+        if time.monotonic() >= until:
+            return owner.name if owner else "another process"
+        time.sleep(0.02)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True
+
+
+def _is_owner(folder: Path, token: str) -> bool:
+    owner = _owner(folder)
+    return owner is not None and owner.token == token
+
+
+def _owner(folder: Path) -> Owner | None:
+    """Return who a folder says it belongs to; None where nobody can be made out."""
+    try:
+        return Owner(**json.loads(disk.read(folder / ".owner")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _age(folder: Path, owner: Owner) -> float:
+    """Return the seconds since an owner was last heard of, by the clock of the file system."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            now = os.fstat(file.fileno()).st_mtime
+        return max(0.0, now - (folder / owner.renewed).stat().st_mtime)
+    except FileNotFoundError:
+        return _EXPIRES
+
+
+def _boot() -> str:
+    """Return what tells this machine, since it was started, from all others."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return platform.node()  # not Linux
+
+
+def _refused(folder: Path, error: OSError) -> UserError:
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    full = cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    help_line = "make room for it" if full else "choose another folder with study=NAME"
+    return UserError(f"{folder} cannot be written ({cause.strerror or cause}); {help_line}")

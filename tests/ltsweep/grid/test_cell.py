@@ -1,0 +1,315 @@
+import copy
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from ltsweep.errors import UserError
+from ltsweep.grid import cell
+from ltsweep.grid.cell import Cell, from_config, key
+
+OVERRIDES = ("dataset=digits", "lr=step", "prune_rate=by_type", "optimizer=sgd", "init=kaiming_u")
+
+
+@pytest.fixture(scope="module")
+def base(compose):
+    """Return a cell that has nearly every kind of setting."""
+    return from_config(compose(*OVERRIDES))
+
+
+def leaves(config, path=()):
+    """Yield the path and value of everything in a config that is not a mapping."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+def put(config, path, value):
+    changed = copy.deepcopy(config)
+    node = changed
+    for name in path[:-1]:
+        node = node[name]
+    node[path[-1]] = value
+    return changed
+
+
+def other(value):
+    """Return another value of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, "more"]
+    return f"{value}_other"
+
+
+def test_a_key_is_16_hexadecimal_digits_of_the_whole_config(base):
+    assert len(base.key) == 16
+    assert set(base.key) <= set("0123456789abcdef")
+    assert base.key == key(base.config)
+
+
+def test_everything_but_the_settings_enters_the_key(compose, base):
+    composed = set(map(str, compose(*OVERRIDES)))
+    assert composed - set(base.config) == {
+        "study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force",
+    }  # fmt: skip
+
+
+def test_every_value_changes_the_key(base):
+    paths = [path for path, _ in leaves(base.config)]
+    assert len(paths) > 40
+    assert {("seed",), ("lr", "milestones"), ("method", "controls"), ("dataset", "input_shape")} <= set(paths)
+    keys = {base.key}
+    for path, value in leaves(base.config):
+        keys.add(key(put(base.config, path, other(value))))
+        keys.add(key(put(base.config, path, None if value is not None else 0)))
+    assert len(keys) == 1 + 2 * len(paths)
+
+
+def test_a_value_added_or_missing_changes_the_key(base):
+    assert key({**base.config, "new": 0}) != base.key
+    assert key({n: v for n, v in base.config.items() if n != "iterations"}) != base.key
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "study=other",
+        "data_dir=/elsewhere",
+        "device=cpu",
+        "workers=3",
+        "stack_size=2",
+        "checkpoint_every=1",
+        "force=true",
+        "hydra.verbose=true",
+    ],
+)
+def test_where_and_how_the_work_is_done_changes_no_key(compose, base, override):
+    assert from_config(compose(*OVERRIDES, override)).key == base.key
+
+
+def test_data_dir_of_the_environment_changes_no_key(compose, base, monkeypatch):
+    monkeypatch.setenv("LTSWEEP_DATA", "/elsewhere")
+    assert from_config(compose(*OVERRIDES)).key == base.key
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("lr.value=1", "lr.value=1.0"),
+        ("lr.value=1", "lr.value=1e0"),
+        ("optimizer.momentum=0", "optimizer.momentum=0.0"),
+        ("lr.value=0.1", "lr.value=1e-1"),
+        ("lr.milestones=[0,0.5]", "lr.milestones=[0.0,0.5]"),
+    ],
+)
+def test_a_number_has_one_key_however_it_is_written(compose, base, one, two):
+    first, second = (from_config(compose(*OVERRIDES, override)).key for override in (one, two))
+    assert first == second != base.key
+
+
+def test_true_is_not_one(base):
+    config = put(base.config, ("optimizer", "nesterov"), True)
+    assert key(config) != key(put(config, ("optimizer", "nesterov"), 1))
+
+
+def test_the_order_of_names_changes_no_key_but_that_of_lists_does(base):
+    def turned(config):
+        return {n: turned(v) if isinstance(v, dict) else v for n, v in reversed(list(config.items()))}
+
+    assert key(turned(base.config)) == base.key
+    first = put(base.config, ("lr", "milestones"), [0.5, 0.75])
+    assert key(first) != key(put(base.config, ("lr", "milestones"), [0.75, 0.5]))
+
+
+def test_an_interpolated_value_is_its_number(compose):
+    """A group of numbers says the same, spelled out or by its default."""
+    spelled = from_config(compose(*OVERRIDES, "prune_rate.value=0.3", "prune_rate.conv=0.3"))
+    assert spelled.config["prune_rate"]["fc"] == 0.3
+    assert spelled.key == from_config(compose(*OVERRIDES, "prune_rate.value=0.3")).key
+
+
+def test_the_key_is_the_same_in_another_process(base):
+    code = "import json, sys; from ltsweep.grid.cell import key; print(key(json.load(sys.stdin)))"
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    text = json.dumps(base.config)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], input=text, env=environment, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == base.key
+
+
+def test_the_record_schema_enters_the_key(base, monkeypatch):
+    monkeypatch.setattr(cell, "SCHEMA", cell.SCHEMA + 1)
+    assert key(base.config) != base.key
+
+
+def test_the_resolver_gives_the_key(compose, base):
+    cell.register_resolver()
+    config = compose(*OVERRIDES)
+    OmegaConf.update(config, "hydra", {"sweep": {"subdir": "${cell_key:}"}}, force_add=True)
+    assert config.hydra.sweep.subdir == base.key
+
+
+def test_a_cell_is_plain_and_resolved(base):
+    assert json.loads(json.dumps(base.config)) == base.config
+    assert base.config["validation"] == 200
+    assert base.config["model"]["input_shape"] == [1, 8, 8]
+    assert "${" not in json.dumps(base.config)
+
+
+def test_stacks_split_by_everything_but_what_may_vary_within_one(base):
+    def stack_key(config):
+        return Cell(config, key(config)).stack_key
+
+    within, keys = set(), {base.stack_key}
+    for path, value in leaves(base.config):
+        changed = stack_key(put(base.config, path, other(value)))
+        if changed == base.stack_key:
+            within.add(path)
+        else:
+            assert changed not in keys
+            keys.add(changed)
+    groups = ("init", "prune_rate")
+    expected = {path for path, _ in leaves(base.config) if path[0] in groups}
+    assert within == expected | {("seed",), ("lr", "value"), ("optimizer", "weight_decay")}
+
+
+def test_cells_of_other_inits_and_rates_stack_together(compose, base):
+    for overrides in (["init=orthogonal"], ["prune_rate=uniform"], ["init=pytorch", "seed=3", "lr.value=0.7"]):
+        cell_ = from_config(
+            compose(*(o for o in OVERRIDES if o.split("=")[0] != overrides[0].split("=")[0]), *overrides)
+        )
+        assert cell_.key != base.key
+        assert cell_.stack_key == base.stack_key
+
+
+def test_an_optimizer_without_weight_decay_stacks_too(base):
+    config = copy.deepcopy(base.config)
+    del config["optimizer"]["weight_decay"]
+    assert len(Cell(config, key(config)).stack_key) == 16
+
+
+def test_taking_the_stack_key_leaves_the_config_alone(base):
+    before = copy.deepcopy(base.config)
+    assert Cell(base.config, base.key).stack_key == base.stack_key
+    assert base.config == before
+
+
+BAD = {
+    "seed": (["-1", "1.5", "true", "one", "null", str(2**63)], "whole number from 0"),
+    "levels": (["-1", "2.5", "1001", "null"], "whole number from 0 to 1,000"),
+    "epochs": (["0", "-3", "0.5", "null"], "whole number from 1"),
+    "iterations": (["0", "-1", "1.5", "many"], "whole number from 1"),
+    "batch_size": (["0", "-60", "1.5", "null"], "whole number from 1"),
+    "validation": (["-1", "0.1", "true"], "whole number from 0"),
+    "evaluate_every": (["0", "2.5"], "whole number from 1"),
+    "precision": (["half", "fp32", "null", "16"], "one of float32, tf32, bf16"),
+    "lr.value": (["0", "-0.1", "nan", "inf", "fast", "null", "true", "1001"], "number above 0"),
+    "lr.warmup": (["-1", "0.5"], "whole number from 0"),
+    "lr.gamma": (["0", "-0.5", "1.5"], "number above 0 to 1"),
+    "prune_rate.value": (["0", "1", "-0.2", "1.5", "nan", "half"], "number above 0 and below 1"),
+    "prune_rate.conv": (["1", "-0.1", "nan"], "number from 0 and below 1"),
+    "prune_rate.fc": (["1", "-0.1"], "number from 0 and below 1"),
+    "prune_rate.output": (["1", "-0.1"], "number from 0 and below 1"),
+    "optimizer.weight_decay": (["-1e-4", "nan", "none"], "number from 0"),
+    "optimizer.momentum": (["1", "-0.1", "1.5"], "number from 0 and below 1"),
+    "optimizer.nesterov": (["1", "yes", "null"], "true or false"),
+    "model.negative_slope": (["-0.1", "1.5", "nan"], "number from 0 to 1"),
+    "method.draws": (["0", "1.5", "1001"], "whole number from 1 to 1,000"),
+    "dataset.std": (["0", "-1", "nan"], "number above 0"),
+    "lr.milestones": (["[0.5,1]", "[-0.1]", "[a]", "0.5", "[nan]"], "number from 0 and below 1"),
+}
+
+
+def test_every_rule_is_tested():
+    assert set(cell.RULES) | {"lr.milestones"} == set(BAD)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_value_out_of_range_is_one_line_that_names_it_and_what_is_allowed(compose, name):
+    values, allowed = BAD[name]
+    overrides = OVERRIDES if name != "dataset.std" else ("dataset=mnist", *OVERRIDES[1:])
+    for value in values:
+        config = compose(*overrides, f"{name}={value}")
+        with pytest.raises(UserError) as caught:
+            from_config(config)
+        text = str(caught.value)
+        assert text.startswith(f"{name}=")
+        assert allowed in text
+        assert "out of range" in text
+        assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("seed", ["0", str(2**63 - 1)]),
+        ("levels", ["0", "1000"]),
+        ("iterations", ["null", "1"]),
+        ("evaluate_every", ["null", "1"]),
+        ("validation", ["0"]),
+        ("precision", ["float32", "tf32", "bf16"]),
+        ("lr.value", ["1e-9", "1000", "1"]),
+        ("lr.gamma", ["1", "0.01"]),
+        ("lr.milestones", ["[]", "[0,0.999]"]),
+        ("prune_rate.value", ["0.001", "0.999"]),
+        ("prune_rate.conv", ["0", "0.999"]),
+        ("optimizer.momentum", ["0", "0.999"]),
+        ("optimizer.weight_decay", ["0", "1000"]),
+        ("model.negative_slope", ["0", "1"]),
+    ],
+)
+def test_the_ends_of_a_range_are_allowed(compose, name, values):
+    for value in values:
+        number = compose(*OVERRIDES, f"{name}={value}")
+        whole = OmegaConf.to_container(number, resolve=True)
+        whole["model"].pop("largest_stack")
+        assert from_config(number).config == {n: v for n, v in whole.items() if n not in cell.SETTINGS}
+
+
+def test_a_name_that_a_config_lacks_is_not_looked_at(base):
+    config = copy.deepcopy(base.config)
+    del config["optimizer"]["momentum"], config["lr"]["gamma"]
+    cell.check(config)
+
+
+def test_a_missing_or_unresolvable_value_is_one_line(compose):
+    for value in ("???", "${no.such.name}"):
+        config = compose(*OVERRIDES)
+        config.lr.value = value
+        with pytest.raises(UserError) as caught:
+            from_config(config)
+        assert "\n" not in str(caught.value)
+
+
+def test_infinity_has_a_key(base):
+    assert key(put(base.config, ("lr", "value"), math.inf)) != base.key
+
+
+def test_the_largest_stack_of_a_model_is_no_part_of_its_key(compose):
+    one, other = (from_config(compose(f"model.largest_stack={{cpu: {n}}}")) for n in (3, 4))
+    assert one.key == other.key == from_config(compose("~model.largest_stack")).key
+    assert (one.largest_stack["cpu"], other.largest_stack["cpu"]) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.largest_stack=3",
+        "model.largest_stack.cpu=0",
+        "model.largest_stack.cpu=many",
+        "+model.largest_stack.gpu=3",
+    ],
+)
+def test_a_largest_stack_that_is_none_is_refused(compose, override):
+    with pytest.raises(UserError, match=r"model.largest_stack=.* is out of range"):
+        from_config(compose(override))

@@ -1,0 +1,104 @@
+"""What a stack is reckoned to take, against what the operating system says that it took."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ltsweep.engine.train import ACTIVATIONS
+from ltsweep.grid.cell import from_config
+from ltsweep.run.memory import free_bytes, held_bytes, network_bytes, networks_cached, networks_in
+from ltsweep.run.packing import largest_stack
+
+# Trains, scores and prunes a stack of so many networks on random pictures, and prints the most memory it held.
+PEAK = """
+import re, sys, torch
+from ltsweep.grid import cell
+from ltsweep.run.build import member_of, program_of
+from ltsweep.data import Dataset
+from ltsweep.lottery.loop import run_levels
+from hydra import compose, initialize_config_module
+torch.set_num_threads(1)
+cell.register_resolver()
+with initialize_config_module("ltsweep.conf", version_base="1.3"):
+    names = ["levels=1", "iterations=2", "validation=0", *sys.argv[2:]]
+    cells = [cell.from_config(compose("config", [f"seed={seed}", *names])) for seed in range(int(sys.argv[1]))]
+shape = cells[0].config["dataset"]["input_shape"]
+x, y = torch.rand(2000, *shape), torch.arange(2000) % 10
+program = program_of(cells[0], Dataset(x, y, x[:10], y[:10]), torch.device("cpu"), 0.0)
+for _ in run_levels(program, [member_of(cell, program, None, None) for cell in cells], 0):
+    pass
+# Not ru_maxrss, in which a process starts with what its parent held.
+print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]))
+"""
+
+
+def peak(networks, *overrides):
+    command = [sys.executable, "-c", PEAK, str(networks), *overrides]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak from")
+@pytest.mark.parametrize("overrides", [(), ("dataset=digits", "model=lenet5")])
+def test_the_formula_is_what_a_network_takes(compose, overrides):
+    reckoned = network_bytes(from_config(compose(*overrides)), "cpu")
+    taken = (peak(40, *overrides) - peak(8, *overrides)) / 32
+    assert 0.6 * reckoned < taken < 1.15 * reckoned
+
+
+def test_every_part_is_counted(compose):
+    """266,610 parameters, 266,200 of them prunable, 235,200 in the largest layer; Adam keeps two numbers for each."""
+    held, layer = 266_610 * 4 + 266_200, 8 * 235_200
+    assert network_bytes(from_config(compose()), "cuda") == 4 * (held + 266_610 + layer)
+    assert network_bytes(from_config(compose()), "cpu") == 4 * (held + layer + 2 * 266_610 + 2 * 266_200)
+    sgd = from_config(compose("optimizer=sgd", "optimizer.momentum=0"))
+    assert network_bytes(sgd, "cuda") == 4 * (held - 2 * 266_610 + 266_610 + layer)
+    # 784 numbers, flattened to as many; then 300 and 100, twice, for the layer and its activation; and 10.
+    large = from_config(compose("batch_size=5000"))
+    batch = 5000 * (784 + 3 * (784 + 784 + 300 + 300 + 100 + 100 + 10))
+    assert network_bytes(large, "cuda") == 4 * (held + 266_610 + batch)
+
+
+def test_a_stack_is_as_large_as_pays_and_fits(compose):
+    cell = from_config(compose())
+    one, evaluation = network_bytes(cell, "cuda"), 12 * ACTIVATIONS["cuda"]
+    assert networks_in(cell, "cuda", (evaluation + 5.5 * one) / 0.8) == 5
+    assert networks_in(cell, "cuda", 0) == 1
+    assert largest_stack(cell, "cuda") == largest_stack(cell, "cuda", 1e12) == 128
+    assert largest_stack(cell, "cuda", (evaluation + 5.5 * one) / 0.8) == 5
+    assert largest_stack(from_config(compose("dataset=digits", "~model.largest_stack")), "cpu", 1e12) == 8
+
+
+def test_a_cpus_stack_stays_in_its_caches(compose):
+    """12 MB hold two LeNet-300-100: 266,610 parameters four times over (Adam keeps two numbers for each), and masks."""
+    assert held_bytes(from_config(compose())) == 4 * (4 * 266_610 + 266_200)
+    assert networks_cached(from_config(compose())) == largest_stack(from_config(compose()), "cpu", 1e12) == 2
+    assert networks_cached(from_config(compose("optimizer=sgd", "optimizer.momentum=0"))) == 3
+    assert largest_stack(from_config(compose("dataset=digits")), "cpu", 1e12) == 8
+    assert largest_stack(from_config(compose("model=lenet5")), "cpu", 1e12) == 1
+    assert largest_stack(from_config(compose("model=lenet5")), "cuda", 1e12) == 32
+
+
+def test_free_memory_is_the_devices_own():
+    free = free_bytes(torch.device("cpu"))
+    assert 0 < free < 2**50
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_formula_holds_on_a_gpu(compose):
+    from ltsweep.data import Dataset
+    from ltsweep.lottery.loop import run_levels
+    from ltsweep.run.build import member_of, program_of
+
+    cells = [from_config(compose(f"seed={seed}", "levels=1", "iterations=2", "validation=0")) for seed in range(64)]
+    x, y = torch.rand(2000, 1, 28, 28), torch.arange(2000) % 10
+    device = torch.device("cuda")
+    program = program_of(cells[0], Dataset(x, y, x[:10], y[:10]), device, 0.0)
+    torch.cuda.reset_peak_memory_stats(device)
+    for _ in run_levels(program, [member_of(cell, program, None, None) for cell in cells], 0):
+        pass
+    assert torch.cuda.max_memory_allocated(device) < 64 * network_bytes(cells[0], "cuda") + 12 * ACTIVATIONS["cuda"]

@@ -1,0 +1,225 @@
+"""One study, one process: on one machine, and on several that share a file system."""
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ltsweep.errors import UserError
+from ltsweep.store.hold import claim
+
+HOLDER = """
+import sys
+from pathlib import Path
+from ltsweep.store.hold import claim
+with claim(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Return a process that holds a study until its input ends."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "study")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_study_held_by_another_process_is_refused_and_free_when_that_process_dies(tmp_path, holder):
+    study = tmp_path / "study"
+    for _ in range(2):
+        with (
+            pytest.raises(UserError, match=rf"{study} is being computed by process {holder.pid} on ") as caught,
+            claim(study),
+        ):
+            pass
+        assert "\n" not in str(caught.value)
+    with claim(tmp_path / "other"):
+        pass
+    holder.kill()
+    holder.wait()
+    with claim(study):
+        assert f"process {os.getpid()}" in (study / ".owner").read_text()
+
+
+def test_the_heir_of_a_dead_owner_is_named_even_before_it_has_written_its_name(tmp_path, holder):
+    owner = tmp_path / "study/.owner"
+    heir = owner.read_text()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    of_dead = json.loads(heir) | {"name": f"process {ended.pid} on this machine", "pid": ended.pid}
+    owner.write_text(json.dumps(of_dead))
+    writes = threading.Timer(0.3, owner.write_text, [heir])
+    writes.start()
+    with (
+        pytest.raises(UserError, match=f"is being computed by process {holder.pid} on "),
+        claim(tmp_path / "study"),
+    ):
+        pass
+    writes.join()
+
+
+def test_a_claim_ends_with_its_block_even_by_an_exception(tmp_path):
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="inside"), claim(tmp_path / "study"):
+            raise RuntimeError("inside")
+    with claim(tmp_path / "study"), pytest.raises(UserError, match="is being computed by"), claim(tmp_path / "study"):
+        pass
+
+
+def test_a_refused_claim_does_not_take_the_holders_name_away(tmp_path):
+    with claim(tmp_path):
+        for _ in range(2):
+            with pytest.raises(UserError, match=f"process {os.getpid()}"), claim(tmp_path):
+                pass
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written .*study=NAME$"), claim(tmp_path / "file/study"):
+        pass
+
+
+# -- two machines on one file system that does not carry locks from one to the other
+
+# A process in namespaces of its own: another host name, another boot, and a lock that is its own alone.
+ELSEWHERE = """
+hostname elsewhere
+mount --bind "$1/boot" /proc/sys/kernel/random/boot_id
+mount --bind "$1/lock" "$2/.lock"
+shift 2
+exec "$@"
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Return a function that lets a process of another machine hold a study, or be turned away."""
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / ".lock").touch()
+    (tmp_path / "boot").write_text("11111111-2222-3333-4444-555555555555\n")
+    (tmp_path / "lock").touch()
+    started = []
+
+    def start():
+        command = [sys.executable, "-c", HOLDER, str(study)]
+        process = subprocess.Popen(
+            ["unshare", "--mount", "--uts", "sh", "-ec", ELSEWHERE, "sh", str(tmp_path), str(study), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    probe = subprocess.run(["unshare", "--mount", "--uts", "hostname", "elsewhere"], check=False, capture_output=True)
+    if probe.returncode:
+        pytest.skip("makes a machine of its own with unshare, which takes root")
+    yield start, study
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def make_old(path, seconds=60):
+    """Let time go by for a file."""
+    before = path.stat().st_mtime
+    os.utime(path, (before - seconds, before - seconds))
+    return before - seconds
+
+
+@pytest.mark.slow
+def test_a_study_held_on_another_machine_is_refused_and_free_some_time_after_its_owner_died(elsewhere):
+    start, study = elsewhere
+    there = start()
+    assert there.stdout.readline() == "held\n"
+    text = rf"^{study} is being computed by process {there.pid} on elsewhere, heard of \d+ s ago"
+    with pytest.raises(UserError, match=text), claim(study):
+        pass
+    # Its owner renews it, however old it has become.
+    old = make_old(study / ".owner")
+    while (study / ".owner").stat().st_mtime <= old + 1:
+        assert there.poll() is None
+        time.sleep(0.05)
+    there.kill()
+    there.wait()
+    with pytest.raises(UserError, match=r"if it is dead, its claim ends 20 s after it was last heard of"), claim(study):
+        pass
+    make_old(study / ".owner")
+    with claim(study):
+        assert f"process {os.getpid()} on " in (study / ".owner").read_text()
+        second = start()
+        assert second.wait() != 0
+        assert f"is being computed by process {os.getpid()} on " in second.stderr.read()
+    assert not (study / ".owner").exists()
+
+
+@pytest.mark.slow
+def test_an_owner_that_slept_and_was_taken_for_dead_stops_when_it_wakes(elsewhere):
+    start, study = elsewhere
+    there = start()
+    assert there.stdout.readline() == "held\n"
+    os.kill(there.pid, signal.SIGSTOP)
+    make_old(study / ".owner")
+    with claim(study):
+        os.kill(there.pid, signal.SIGCONT)
+        assert there.wait(timeout=60) == 1
+        said = there.stderr.read()
+        assert said.strip() == (
+            f"ltsweep: {study} was taken over by process {os.getpid()} on {platform.node()}; this command stops here"
+        )
+        assert f"process {os.getpid()} on " in (study / ".owner").read_text()
+
+
+@pytest.mark.slow
+def test_of_two_machines_that_find_a_dead_owner_at_the_same_time_one_has_the_study(elsewhere):
+    start, study = elsewhere
+    (study / ".owner").write_text(
+        json.dumps(
+            {"name": "process 1 on a dead machine", "pid": 1, "boot": "another", "token": "x", "renewed": ".owner"}
+        )
+    )
+    make_old(study / ".owner")
+    both = [start(), start()]  # on one other machine, so that its lock decides between these
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(claim(study))
+            mine = True
+        except UserError:
+            mine = False
+        lines = [process.stdout.readline() for process in both]
+        assert mine + lines.count("held\n") == 1
+
+
+def test_many_folders_are_held_at_once_and_renewed_as_one(tmp_path):
+    folders = [tmp_path / str(number) for number in range(5)]
+    threads = threading.active_count()
+    with claim(*folders):
+        assert threading.active_count() == threads + 1
+        owners = [json.loads((folder / ".owner").read_text()) for folder in folders]
+        assert {os.path.normpath(f / o["renewed"]) for f, o in zip(folders, owners, strict=True)} == {
+            str(tmp_path / "0/.owner")
+        }
+        with pytest.raises(UserError, match=str(folders[3])), claim(tmp_path / "new", folders[3]):
+            pass
+        assert not (tmp_path / "new/.owner").exists()
+    assert threading.active_count() == threads
+    assert not list(tmp_path.glob("*/.owner"))
+
+
+def test_a_claim_that_cannot_be_read_is_replaced(tmp_path):
+    (tmp_path / ".owner").write_text("process 1 on somewhere")
+    with claim(tmp_path):
+        assert f"process {os.getpid()}" in (tmp_path / ".owner").read_text()

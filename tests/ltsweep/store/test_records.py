@@ -1,0 +1,489 @@
+import json
+import math
+import os
+import struct
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from safetensors.torch import load_file
+
+from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
+from ltsweep.grid.cell import SCHEMA, Cell
+from ltsweep.lottery.loop import LevelDone
+from ltsweep.method.imp import IMP
+from ltsweep.store import disk
+from ltsweep.store.records import CellRecords, _rows_before, load_masks, save_masks
+
+KEY = "0123456789abcdef"
+CELL = Cell({"seed": 0, "levels": 2, "lr": {"name": "constant", "value": 0.1}}, KEY)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / KEY
+
+
+@pytest.fixture
+def finished(tmp_path, make_program, make_member, run):
+    """Write two finished levels of a cell of three, and return its folder, what was saved, and what a run gave."""
+    program = make_program(method=IMP(controls=["reinit"]), levels=2)
+    member = make_member(program, KEY)
+    done = run(program, [member]).done
+    cell_records = CellRecords(tmp_path, KEY)
+    cell_records.plan(CELL)
+    cell_records.save_initial(member.initial)
+    for level in (0, 1):
+        cell_records.save_level(done[KEY, level], "running", None)
+    return tmp_path / KEY, member.initial, done
+
+
+def files(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+# -- masks
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["fc1.weight", "conv1.weight", "output.weight", "a", "z"]),
+        npst.arrays("float32", npst.array_shapes(min_dims=1, max_dims=4, max_side=7), elements=st.sampled_from([0, 1])),
+        min_size=1,
+    )
+)
+def test_masks_come_back_as_they_were(tmp_path_factory, arrays):
+    path = tmp_path_factory.mktemp("masks") / "level_01.safetensors"
+    masks = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    save_masks(masks, path)
+    loaded = load_masks(path)
+    assert set(loaded) == set(masks)
+    for name, mask in masks.items():
+        assert loaded[name].dtype == torch.float32
+        assert torch.equal(loaded[name], mask)
+
+
+@pytest.mark.parametrize("shape", [(1,), (8,), (9,), (300, 784), (3, 5, 7)])
+def test_a_mask_takes_one_bit_a_weight(tmp_path, shape):
+    path = tmp_path / "mask.safetensors"
+    save_masks({"w": (torch.rand(shape) < 0.5).float()}, path)
+    content = path.read_bytes()
+    (header,) = struct.unpack("<Q", content[:8])
+    assert header < 300
+    assert len(content) - 8 - header == math.ceil(math.prod(shape) / 8)
+
+
+def test_the_first_weight_is_the_highest_bit(tmp_path):
+    path = tmp_path / "mask.safetensors"
+    save_masks({"w": torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]])}, path)
+    assert load_file(path)["w"].tolist() == [0b10000011, 0b10000000]
+
+
+def test_masks_are_those_of_any_layout_in_memory(tmp_path):
+    mask = (torch.rand(6, 5) < 0.5).float()
+    save_masks({"w": mask.T.contiguous().T}, tmp_path / "mask.safetensors")
+    assert torch.equal(load_masks(tmp_path / "mask.safetensors")["w"], mask)
+
+
+def test_loaded_masks_keep_the_order_of_the_layers(tmp_path):
+    """Ties in global pruning go by position over all layers, so a resumed cell must see them in the same order."""
+    for i in range(5):
+        names = [f"layer{(7 * i + 3 * j) % 10}.weight" for j in range(10)]
+        assert len(set(names)) == 10
+        save_masks({name: torch.ones(2) for name in names}, tmp_path / "masks.safetensors")
+        assert list(load_masks(tmp_path / "masks.safetensors")) == names
+
+
+# -- writing
+
+
+def test_a_planned_cell_is_a_config_and_a_pending_status(tmp_path, folder):
+    cell_records = CellRecords(tmp_path, KEY)
+    assert cell_records.status() == {"status": "pending", "level": -1}
+    assert not folder.exists()  # looking writes nothing
+    cell_records.plan(CELL)
+    assert files(folder) == {"config.yaml", "status.json"}
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == CELL.config
+    status = cell_records.status()
+    assert (status["status"], status["level"], status["levels"], status["key"]) == ("pending", -1, 2, KEY)
+    assert cell_records.resume(1) is None
+
+
+def test_planning_again_keeps_what_is_done(finished):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).plan(CELL)
+    assert CellRecords(folder.parent, KEY).status()["level"] == 1
+
+
+def test_a_finished_level_is_on_the_disk_as_it_was(finished):
+    folder, initial, done = finished
+    assert files(folder) == {
+        "config.yaml", "status.json", "evaluations.parquet", "levels.parquet",
+        "tickets/init.safetensors", "tickets/level_01.safetensors", "tickets/level_02.safetensors",
+    }  # fmt: skip
+    for name, kind in (("evaluations", "evaluations"), ("levels", "summaries")):
+        rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
+        assert rows == [row for level in (0, 1) for row in getattr(done[KEY, level], kind)]
+    saved = load_file(folder / "tickets/init.safetensors")
+    assert set(saved) == set(initial)
+    assert all(torch.equal(saved[name], value) for name, value in initial.items())
+    for level in (1, 2):
+        masks = load_masks(folder / f"tickets/level_{level:02d}.safetensors")
+        assert all(torch.equal(masks[name], mask) for name, mask in done[KEY, level - 1].next_masks.items())
+    status = json.loads((folder / "status.json").read_text())
+    spent = [row["seconds"] for level in (0, 1) for row in done[KEY, level].summaries]  # each arm's own training
+    assert (status["status"], status["level"], status["error"]) == ("running", 1, None)
+    assert status["seconds"] == pytest.approx(sum(spent))
+    assert len(spent) > 2
+
+
+def test_every_field_of_a_row_reaches_the_disk(finished):
+    folder, _, done = finished
+    for name, kind in (("evaluations", "evaluations"), ("levels", "summaries")):
+        assert set(pq.read_schema(folder / f"{name}.parquet").names) == set(getattr(done[KEY, 1], kind)[0])
+
+
+def test_a_status_keeps_the_fields_not_given(tmp_path):
+    cell_records = CellRecords(tmp_path, KEY)
+    cell_records.plan(CELL)
+    cell_records.set_status("running", level=0, error="x", stack="abc")
+    started = cell_records.status()["started"]
+    cell_records.set_status("done")
+    status = cell_records.status()
+    assert (status["status"], status["level"], status["error"], status["stack"]) == ("done", 0, "x", "abc")
+    assert status["started"] == started
+    assert status["schema"] == SCHEMA
+
+
+def test_a_write_that_fails_leaves_what_was_there_whole_and_nothing_beside_it(finished, no_room):
+    folder, _, done = finished
+    before = {name: (folder / name).read_bytes() for name in files(folder)}
+    cell_records = CellRecords(folder.parent, KEY)
+    cell_records.resume(2)
+    with (
+        no_room(1000),
+        pytest.raises(CannotWriteError, match=rf"^{folder}/evaluations.parquet cannot be written: File too large$"),
+    ):
+        cell_records.save_level(done[KEY, 2], "running", None)
+    assert {name: (folder / name).read_bytes() for name in files(folder)} == before
+    cell_records.save_level(done[KEY, 2], "done", None)
+    assert cell_records.status()["level"] == 2
+
+
+def test_the_status_that_makes_a_level_count_is_written_last(finished, monkeypatch):
+    folder, _, done = finished
+    written, replace = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: (written.append(target.name), replace(self, target))[1])
+    cell_records = CellRecords(folder.parent, KEY)
+    cell_records.resume(1)
+    cell_records.save_level(done[KEY, 1], "running", None)
+    assert sorted(written) == ["evaluations.parquet", "level_02.safetensors", "levels.parquet", "status.json"]
+    assert written[-1] == "status.json"
+
+
+def test_forgetting_leaves_the_config_alone(finished):
+    folder, _, _ = finished
+    cell_records = CellRecords(folder.parent, KEY)
+    cell_records.log("something")
+    cell_records.forget()
+    assert files(folder) == {"config.yaml"}
+    assert cell_records.status() == {"status": "pending", "level": -1}
+    assert cell_records.resume(1) is None
+
+
+def test_the_log_grows(tmp_path, folder):
+    folder.mkdir()
+    for text in ("one", "two\n"):
+        CellRecords(tmp_path, KEY).log(text)
+    lines = (folder / "cell.log").read_text().splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["one", "two"]
+
+
+# -- resuming
+
+
+def test_a_cell_goes_on_from_the_ticket_of_a_level(finished):
+    folder, initial, done = finished
+    cell_records = CellRecords(folder.parent, KEY)
+    weights, masks = cell_records.resume(2)
+    assert set(weights) == set(initial)
+    assert all(torch.equal(weights[name], value) for name, value in initial.items())
+    assert all(torch.equal(masks[name], mask) for name, mask in done[KEY, 1].next_masks.items())
+    cell_records.save_level(done[KEY, 2], "running", None)
+    rows = pq.read_table(folder / "evaluations.parquet").to_pylist()
+    assert rows == [row for n in range(3) for row in done[KEY, n].evaluations]
+    assert len(pq.read_table(folder / "levels.parquet")) == 1 + 2 + 2
+    assert "tickets/level_03.safetensors" not in files(folder)
+
+
+def test_rows_from_the_level_on_are_dropped(finished):
+    """Killed after the rows were written and before the status was: the level is trained and written again."""
+    folder, _, done = finished
+    cell_records = CellRecords(folder.parent, KEY)
+    _, masks = cell_records.resume(1)
+    assert all(torch.equal(masks[name], mask) for name, mask in done[KEY, 0].next_masks.items())
+    cell_records.save_level(done[KEY, 1], "running", None)
+    for name, kind in (("evaluations", "evaluations"), ("levels", "summaries")):
+        rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
+        assert rows == [row for n in (0, 1) for row in getattr(done[KEY, n], kind)]
+
+
+NEEDED = ("evaluations.parquet", "levels.parquet", "tickets/init.safetensors", "tickets/level_02.safetensors")
+
+
+def spoil(path, left):
+    content = path.read_bytes()
+    if left == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"\x00garbage" * 100 if left == "other" else content[: int(left * len(content))])
+
+
+@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("left", [0, 0.1, 0.5, 0.99, "missing", "other"])
+def test_a_torn_file_cannot_be_gone_on_from_and_the_log_says_so(finished, name, left):
+    folder, _, done = finished
+    spoil(folder / name, left)
+    cell_records = CellRecords(folder.parent, KEY)
+    assert cell_records.resume(2) is None
+    assert "level 2 cannot be gone on from" in (folder / "cell.log").read_text()
+    cell_records.save_level(done[KEY, 0], "running", None)  # from the start: no row of before is kept
+    assert pq.read_table(folder / "evaluations.parquet").to_pylist() == done[KEY, 0].evaluations
+
+
+def test_rows_that_lack_a_finished_level_cannot_be_gone_on_from(finished):
+    folder, _, _ = finished
+    (folder / "tickets/level_02.safetensors").rename(folder / "tickets/level_03.safetensors")
+    assert CellRecords(folder.parent, KEY).resume(3) is None
+
+
+def test_a_torn_status_reads_as_nothing_done_wherever_it_is_cut(finished):
+    folder, _, _ = finished
+    content = (folder / "status.json").read_bytes()
+    for size in range(len(content) - 2):
+        (folder / "status.json").write_bytes(content[:size])
+        assert CellRecords(folder.parent, KEY).status() == {"status": "pending", "level": -1}
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[]", b"3", b"null", b'{"status": "done"}', b'{"level": 3}'])
+def test_a_status_of_something_else_reads_as_nothing_done(tmp_path, folder, content):
+    folder.mkdir()
+    (folder / "status.json").write_bytes(content)
+    assert CellRecords(tmp_path, KEY).status() == {"status": "pending", "level": -1}
+    CellRecords(tmp_path, KEY).plan(CELL)
+    assert CellRecords(tmp_path, KEY).status()["levels"] == 2
+
+
+def test_a_level_whose_loss_is_nan_can_be_read_back(tmp_path, finished):
+    _, _, done = finished
+    level = done[KEY, 0]
+    bad = LevelDone(KEY, 0, [dict(level.evaluations[0], train_loss=math.nan)], level.summaries, level.next_masks, False)
+    cell_records = CellRecords(tmp_path, "other")
+    cell_records.plan(Cell(CELL.config, "other"))
+    cell_records.save_level(bad, "running", None)
+    (row,) = pq.read_table(tmp_path / "other/evaluations.parquet").to_pylist()
+    assert math.isnan(row["train_loss"])
+    assert row["test_loss"] == level.evaluations[0]["test_loss"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        "3",
+        "null",
+        '"x"',
+        '{"status": "done", "level": null}',
+        '{"status": "done", "level": 3, "stack": {}}',
+    ],
+)
+def test_a_foreign_status_reads_as_nothing_done(tmp_path, text):
+    (tmp_path / KEY).mkdir()
+    (tmp_path / KEY / "status.json").write_text(text)
+    assert CellRecords(tmp_path, KEY).status() == {"status": "pending", "level": -1}
+
+
+# -- nothing wrong kept
+
+
+def flips(content, count=300):
+    """Return copies of `content`, each with one bit of it the other way round: some of its bits, evenly spread."""
+    total = len(content) * 8
+    for bit in range(0, total, max(1, total // count)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bytes(flipped)
+
+
+def repaired(folder):
+    return CellRecords(folder.parent, KEY).repair(CELL)
+
+
+def test_nothing_is_found_where_nothing_is_wrong(finished):
+    folder, _, done = finished
+    before = {name: (folder / name).read_bytes() for name in files(folder)}
+    assert repaired(folder) == []
+    cell_records = CellRecords(folder.parent, KEY)
+    cell_records.resume(2)
+    cell_records.save_level(done[KEY, 2], "done", None)
+    assert repaired(folder) == []
+    assert set(cell_records.status()["files"]) == {*files(folder)} - {"status.json"}
+    assert before["config.yaml"] == (folder / "config.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "done", "diverged"])
+@pytest.mark.parametrize("name", ["status.json", *NEEDED])
+@pytest.mark.parametrize("left", [0, 0.1, 0.99, "missing", "other"])
+def test_a_broken_file_is_named_set_aside_and_its_cell_begun_again(finished, name, left, status):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).set_status(status)
+    spoil(folder / name, left)
+    if (name, left) == ("status.json", "missing"):
+        assert repaired(folder) == []
+        return
+    spoilt = b"" if left == "missing" else (folder / name).read_bytes()
+    (line,) = repaired(folder)
+    assert line.startswith(f"{folder / name} ")
+    assert line.endswith("its cell is computed again")
+    assert line in (folder / "cell.log").read_text()
+    if left != "missing":
+        assert (folder / ".broken" / name.split("/")[-1]).read_bytes() == spoilt
+        assert "set aside as .broken/" in line
+    assert CellRecords(folder.parent, KEY).status() == {"status": "pending", "level": -1}
+    assert {name for name in files(folder) if ".broken" not in name} == {"config.yaml", "cell.log"}
+    assert repaired(folder) == []
+
+
+@pytest.mark.parametrize("status", ["running", "done"])
+def test_a_broken_config_is_set_aside_and_written_anew(finished, status):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).set_status(status)
+    (folder / "config.yaml").write_text("seed: 1\n")
+    (line,) = repaired(folder)
+    assert line.endswith("it was set aside as .broken/config.yaml, and it was written anew")
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == CELL.config
+    assert (folder / ".broken/config.yaml").read_text() == "seed: 1\n"
+    found = CellRecords(folder.parent, KEY).status()
+    assert (found["status"], found["level"]) == (status, 1)
+    assert repaired(folder) == []
+
+
+@pytest.mark.parametrize("status", ["running", "done"])
+@pytest.mark.parametrize("name", ["tickets/init.safetensors", "tickets/level_02.safetensors"])
+def test_no_bit_of_a_ticket_changes_unnoticed(finished, name, status):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).set_status(status)
+    noted = CellRecords(folder.parent, KEY).status()
+    content = (folder / name).read_bytes()
+    tried = 0
+    for flipped in flips(content):
+        (folder / name).write_bytes(flipped)
+        with pytest.raises(BrokenFileError, match="SHA-256"):
+            disk.check(folder / name, noted["files"][name], thorough=status == "running")
+        tried += 1
+    assert tried >= 300
+    assert len(repaired(folder)) == 1
+
+
+@pytest.mark.parametrize("name", ["evaluations.parquet", "levels.parquet"])
+def test_no_bit_of_a_table_that_is_gone_on_from_changes_a_number(finished, name):
+    """A table may be newer than the status that counts its level, so it must be checked by itself."""
+    folder, _, _ = finished
+    content, rows = (folder / name).read_bytes(), _rows_before(folder / name, 2)
+    noticed = 0
+    for flipped in flips(content, 600):
+        (folder / name).write_bytes(flipped)
+        try:
+            assert _rows_before(folder / name, 2) == rows
+        except BrokenFileError:
+            noticed += 1
+    assert noticed > 200
+
+
+def test_no_bit_of_a_status_changes_what_it_says(finished):
+    folder, _, _ = finished
+    status, content = CellRecords(folder.parent, KEY).status(), (folder / "status.json").read_bytes()
+    for flipped in flips(content, 600):
+        (folder / "status.json").write_bytes(flipped)
+        found = CellRecords(folder.parent, KEY).status()
+        assert found == {"status": "pending", "level": -1} or status.items() <= found.items()
+
+
+def test_records_without_checksums_are_read_as_older_ones(finished):
+    folder, _, done = finished
+    status = json.loads((folder / "status.json").read_text())
+    older = {name: value for name, value in status.items() if name not in ("files", "sha256")}
+    (folder / "status.json").write_text(json.dumps(older))
+    assert repaired(folder) == []
+    cell_records = CellRecords(folder.parent, KEY)
+    assert cell_records.resume(2) is not None
+    cell_records.save_level(done[KEY, 2], "done", None)
+    assert repaired(folder) == []
+    assert pq.read_table(folder / "levels.parquet").num_rows == 5
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"), [(SCHEMA + 1, "newer ltsweep .*update"), (SCHEMA - 1, "older .*force=true")]
+)
+def test_records_of_another_version_are_refused_with_what_to_do(finished, schema, text):
+    folder, _, _ = finished
+    CellRecords(folder.parent, KEY).set_status("done", schema=schema)
+    for act in (CellRecords(folder.parent, KEY).status, lambda: repaired(folder)):
+        with pytest.raises(UserError, match=text) as caught:
+            act()
+        assert f"{folder}/status.json" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert ".broken" not in str(files(folder))
+
+
+def test_what_killed_processes_were_writing_is_removed(finished):
+    folder, _, _ = finished
+    before = files(folder)
+    for name in (".status.json.123", "tickets/.level_02.safetensors.4567", "tickets/.tmpAbC123"):
+        (folder / name).write_bytes(b"half")
+    assert repaired(folder) == []
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("name", ["", "tickets"])
+def test_folders_that_are_links_are_refused(finished, tmp_path, name):
+    folder, _, _ = finished
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=rf"^{str(folder / name).rstrip('/')} is a symbolic link"):
+        CellRecords(folder.parent, KEY).need_folders()
+    with pytest.raises(UserError, match=r"is a symbolic link"):
+        CellRecords(folder.parent, KEY).save_initial({}) if name else CellRecords(folder.parent, KEY).plan(CELL)
+
+
+@pytest.mark.parametrize("name", ["status.json", "config.yaml", *NEEDED])
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+def test_what_is_no_file_is_set_aside(finished, tmp_path, name, kind):
+    folder, _, _ = finished
+    elsewhere = tmp_path / "elsewhere"
+    (folder / name).rename(elsewhere)
+    content = elsewhere.read_bytes()
+    if kind == "link":
+        (folder / name).symlink_to(elsewhere)
+    elif kind == "folder":
+        (folder / name).mkdir()
+    else:
+        os.mkfifo(folder / name)
+    (line,) = repaired(folder)
+    assert "is no re" in line  # gular file, adable file
+    assert elsewhere.read_bytes() == content
+    assert os.path.lexists(folder / ".broken" / name.split("/")[-1])
+
+
+def test_a_log_that_is_a_link_is_not_written_through(finished, tmp_path):
+    folder, _, _ = finished
+    (folder / "cell.log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CannotWriteError, match=r"cell.log cannot be written"):
+        CellRecords(folder.parent, KEY).log("text")
+    assert not (tmp_path / "elsewhere").exists()
