@@ -38,9 +38,13 @@ RUNS = {
         "method.controls=[random_mask]", "method.draws=2", "levels=2", "iterations=30", "evaluate_every=7", "seed=7",
     ),
 }  # fmt: skip
-RUN = (
-    "import sys; from ltsweep import gemm; gemm.by_numpy = lambda: {by_numpy}; from ltsweep.command import main; main()"
-)
+RUN = """
+from ltsweep.command import main
+from ltsweep.engine import gemm
+
+gemm.by_numpy = lambda: {by_numpy}
+main()
+"""
 
 
 def hashes(study: Path) -> dict[str, str]:
