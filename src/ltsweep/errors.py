@@ -1,4 +1,7 @@
-"""The exceptions that are shown to a user as a line, without a traceback."""
+"""The exceptions that are shown to a user as a line, without a traceback, and the hint that ends such a line."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -14,3 +17,9 @@ class CannotWriteError(OSError):
 
 class BrokenFileError(ValueError):
     """A file is not what was written: torn, truncated, empty, foreign, or changed by a single bit."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean NAME? ` for the known name nearest to a mistaken one; nothing where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}? " if close else ""

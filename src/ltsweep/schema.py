@@ -1,0 +1,98 @@
+"""The contract of engine, store and analysis: what a study on the disk is made of, by name. Imports nothing.
+
+multirun/<study>/<key>/config.yaml                    the resolved config
+                       status.json                    status, last finished level, checksums of the other files
+                       evaluations.parquet            one row for each (arm, draw, level, evaluation)
+                       levels.parquet                 one row for each (arm, draw, level)
+                       readings.parquet               one row for each reading of a measurement, if any was asked for
+                       tickets/init.safetensors       the initial weights
+                       tickets/level_03.safetensors   the mask of level 3, one bit a weight
+                       cell.log
+                       .broken/                       files that were not what had been written
+"""
+
+# Version of the record format. It enters every key: raise it when the same config gives other records than before.
+VERSION = 1
+
+# A cell's folder is named by its key; every other name in a study's folder is something else.
+KEY = r"[0-9a-f]{16}"
+
+# Names of files and folders within a cell's folder.
+CONFIG = "config.yaml"
+STATUS = "status.json"
+LOG = "cell.log"
+TICKETS = "tickets"
+INITIAL = f"{TICKETS}/init.safetensors"
+BROKEN = ".broken"
+
+# Names of the files and folders of a study beside its cells: stacks in the middle of a level, what was handed to Slurm.
+STACKS = ".stacks"
+SUBMITTED = ".submitit"
+
+# Statuses of a cell, as status.json has them.
+PENDING = "pending"
+RUNNING = "running"
+DONE = "done"
+FAILED = "failed"
+DIVERGED = "diverged"
+STATUSES = (DONE, RUNNING, PENDING, FAILED, DIVERGED)
+FINISHED = (DONE, DIVERGED)  # nothing is left to compute
+ENDED = (*FINISHED, FAILED)  # nothing is being computed; the same command tries a failed cell again
+
+# What is trained at a level: the ticket, or a control that shares its number of weights in every layer.
+TICKET = "ticket"
+REINIT = "reinit"
+RANDOM_MASK = "random_mask"
+
+SPLITS = ("train", "val", "test")
+SCORES = tuple(f"{split}_{score}" for split in SPLITS for score in ("loss", "accuracy"))
+
+_ARM = {"arm": "string", "draw": "int64", "level": "int64", "weights_remaining": "int64", "weights_total": "int64"}
+
+# Columns of the tables, in order: name -> type, of Arrow's names.
+EVALUATIONS = {
+    **_ARM,
+    "epoch": "float64",
+    "iteration": "int64",
+    **dict.fromkeys(SCORES, "float64"),
+    "lr": "float64",
+    "seconds": "float64",
+}
+LEVELS = {
+    **_ARM,
+    "iterations": "int64",
+    **{f"final_{score}": "float64" for score in SCORES},
+    "best_iteration": "int64",
+    "best_val_accuracy": "float64",
+    "best_test_accuracy": "float64",
+    "early_stop_iteration": "int64",
+    "early_stop_val_loss": "float64",
+    "early_stop_test_accuracy": "float64",
+    "seconds": "float64",
+    "layers": "list<string>",
+    "layer_remaining": "list<int64>",
+    "layer_total": "list<int64>",
+}
+READINGS = {
+    "arm": "string",
+    "draw": "int64",
+    "level": "int64",
+    "iteration": "int64",
+    "name": "string",  # of what was measured: norm, distance, sign_changes
+    "place": "string",  # where in the network: a layer, or nothing for the whole
+    "at": "float64",  # a number along an axis of the measurement's own, or null
+    "value": "float64",
+}
+TABLES = {"evaluations.parquet": EVALUATIONS, "levels.parquet": LEVELS, "readings.parquet": READINGS}
+EVALUATIONS_FILE, LEVELS_FILE, READINGS_FILE = TABLES
+
+# Names of the config that say where and how the work is done: they decide no number, so they stay out of the key.
+SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "hydra")
+
+# Groups that are known by a number: `lr=0.1` means `lr.value=0.1`.
+NUMBERED = ("lr", "prune_rate")
+
+
+def ticket_file(level: int) -> str:
+    """Return the name of the file of a level's mask."""
+    return f"{TICKETS}/level_{level:02d}.safetensors"
