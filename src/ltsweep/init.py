@@ -113,14 +113,18 @@ def _pytorch_bias(weight_shape: Sequence[int], rng: torch.Generator) -> Tensor:
     return torch.empty(weight_shape[0]).uniform_(-bound, bound, generator=rng)
 
 
+pytorch_default.bias = _pytorch_bias  # type: ignore[attr-defined]
+
+
 def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[str, Tensor]:
     """Draw one network: name -> float32 tensor, every parameter and buffer of `model`, in torch's layout.
 
     Weights (two or more dimensions) come from `init`, each from a stream of its own. Their biases are zero, as in the
-    papers, but for `pytorch_default`, which draws them. Normalization parameters and buffers keep what `model` has.
+    papers, unless the initialization brings its own: an attribute `bias`, a function from the shape of the weight and a
+    generator to the bias. Normalization parameters and buffers keep what `model` has.
     """
     drawn = {n: t.detach().clone() for n, t in (*model.named_parameters(), *model.named_buffers())}
-    default = getattr(init, "func", init) is pytorch_default
+    draw_bias: Init | None = getattr(getattr(init, "func", init), "bias", None)
     for name, weight in model.named_parameters():
         if weight.dim() < 2:
             continue
@@ -128,5 +132,5 @@ def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[s
         bias = name.removesuffix("weight") + "bias"
         if name.endswith("weight") and bias in drawn:
             rng = generator(seed, *purpose, bias)
-            drawn[bias] = _pytorch_bias(weight.shape, rng) if default else torch.zeros_like(drawn[bias])
+            drawn[bias] = torch.zeros_like(drawn[bias]) if draw_bias is None else draw_bias(tuple(weight.shape), rng)
     return drawn

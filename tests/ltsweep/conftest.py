@@ -1,6 +1,7 @@
 """A small data set, small models, configs without the command, and runs of the level loop that are watched."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 import resource
@@ -17,9 +18,10 @@ from torch import nn
 
 from ltsweep.data import Dataset
 from ltsweep.init import draw, xavier_normal
-from ltsweep.lottery import loop
-from ltsweep.lottery.loop import LevelDone, Member, Program, run_levels
-from ltsweep.method.imp import IMP
+from ltsweep.lottery import level, loop
+from ltsweep.lottery.loop import run_levels
+from ltsweep.lottery.program import LevelDone, Member, Program
+from ltsweep.method import IMP
 from ltsweep.optim import constant
 from ltsweep.prune import layers_of, uniform
 
@@ -108,33 +110,49 @@ class Level:
     trained: dict | None = None
 
 
+class Watched:
+    """A problem that notes in `levels` what of it is used."""
+
+    def __init__(self, problem, levels):
+        self.problem, self.levels = problem, levels
+
+    def __getattr__(self, name):
+        return getattr(self.problem, name)
+
+    def batches(self, cells, batch_size):
+        for batch in self.problem.batches(cells, batch_size):
+            self.levels[-1].batches.append(batch[0].clone())
+            yield batch
+
+    def evaluate(self, forward, memory, cells):
+        held_out = torch.stack([self.problem._held_out(cell) for cell in cells for _ in range(cell.networks)])
+        assert self.levels[-1].held_out is None or torch.equal(self.levels[-1].held_out, held_out)
+        self.levels[-1].held_out = held_out
+        return self.problem.evaluate(forward, memory, cells)
+
+
 @pytest.fixture
 def watched(monkeypatch):
     """Return the list to which every level that `run_levels` trains from now on is added."""
-    seen, train, evaluate = [], loop.train, loop.evaluate
+    seen, train = [], level.train
 
     def copies(tensors):
         return {name: value.detach().clone() for name, value in tensors.items()}
 
-    def train_watched(network, state, data, order, make_optimizer, groups, steps, *start):
-        seen.append(Level(copies(state.params), copies(state.buffers), copies(state.masks), list(groups)))
-
-        def noted():
-            for index in order:
-                seen[-1].batches.append(index.clone())
-                yield index
-
-        for done in train(network, state, data, noted(), make_optimizer, groups, steps, *start):
+    def train_watched(network, trained, state, problem, batches, make_optimizer, groups, *rest):
+        seen[-1].params, seen[-1].buffers, seen[-1].masks = map(copies, (state.params, state.buffers, state.masks))
+        seen[-1].groups = list(groups)
+        for done in train(network, trained, state, problem, batches, make_optimizer, groups, *rest):
             seen[-1].trained = copies(state.params)
             yield done
 
-    def evaluate_watched(network, state, data, held_out):
-        assert seen[-1].held_out is None or torch.equal(seen[-1].held_out, held_out)
-        seen[-1].held_out = held_out.clone()
-        return evaluate(network, state, data, held_out)
+    def train_level_watched(program, *rest):
+        seen.append(Level({}, {}, {}, []))
+        yield from train_level(dataclasses.replace(program, problem=Watched(program.problem, seen)), *rest)
 
-    monkeypatch.setattr(loop, "train", train_watched)
-    monkeypatch.setattr(loop, "evaluate", evaluate_watched)
+    train_level = level.train_level
+    monkeypatch.setattr(level, "train", train_watched)
+    monkeypatch.setattr(loop, "train_level", train_level_watched)
     return seen
 
 
@@ -146,7 +164,7 @@ def make_program(data, tiny):
         program = {
             "model": model,
             "layers": layers_of(model),
-            "data": data,
+            "problem": data,
             "method": IMP(),
             "make_optimizer": functools.partial(torch.optim.Adam, weight_decay=0.0),
             "levels": 2,
@@ -173,6 +191,7 @@ def make_member():
             "seed": seed,
             "init": init,
             "schedule": functools.partial(constant, value=lr),
+            "group": (lr, weight_decay, ""),
             "settings": {"weight_decay": weight_decay},
             "rates": uniform(program.layers, rates) if isinstance(rates, float) else rates,
             "initial": draw(program.model, init, seed, "init"),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ltsweep.data import Dataset, check, digits, torchvision_mnist
+from ltsweep.data import Dataset, digits, torchvision_mnist
+from ltsweep.data.examples import check_examples
 from ltsweep.errors import UserError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -39,7 +40,7 @@ def test_map_reaches_every_part(data):
 
 
 def test_check_accepts_what_the_yaml_says(data):
-    check(data, "small", (1, 4, 4), 3)
+    check_examples(data, "small", (1, 4, 4), 3)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_check_accepts_what_the_yaml_says(data):
 def test_check_refuses_what_does_not_fit(data, change, shape, classes, text):
     parts = {name: getattr(data, name) for name in ("train_x", "train_y", "test_x", "test_y")}
     with pytest.raises(UserError, match=text):
-        check(Dataset(**parts | change), "small", shape, classes)
+        check_examples(Dataset(**parts | change), "small", shape, classes)
 
 
 def pictures(n, value=7):
@@ -179,7 +180,7 @@ def test_a_data_set_of_another_kind_is_one_line(tmp_path):
 @pytest.mark.mnist
 def test_mnist_is_mnist(mnist_dir):
     data = torchvision_mnist(mnist_dir, "MNIST")
-    check(data, "mnist", (1, 28, 28), 10)
+    check_examples(data, "mnist", (1, 28, 28), 10)
     assert torch.bincount(data.train_y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert torch.bincount(data.test_y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     pixels = data.train_x.numpy()

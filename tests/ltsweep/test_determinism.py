@@ -8,7 +8,8 @@ import torch
 
 from ltsweep.engine.stack import Tensors
 from ltsweep.grid.cell import from_config
-from ltsweep.lottery.loop import Checkpoint, LevelDone, run_levels
+from ltsweep.lottery.loop import run_levels
+from ltsweep.lottery.program import Checkpoint, LevelDone
 from ltsweep.run.build import load_data, member_of, program_of
 from ltsweep.run.study import Settings, run
 from ltsweep.store.records import CellRecords
@@ -48,7 +49,7 @@ def trained(cells, tmp_path_factory):
             for event in run_levels(program, list(members.values()), 0):
                 if isinstance(event, Checkpoint) and (event.level, event.step) == (0, STEPS):
                     weights = {name: value.clone() for name, value in event.tensors.items() if "params/" in name}
-                    for c, key in enumerate(event.rows):
+                    for c, key in enumerate(event.tables):
                         own = {name: value[c] for name, value in weights.items()}
                         found[key] = Trained(members[key].initial, members[key].masks, own, {})
                 if isinstance(event, LevelDone):

@@ -5,11 +5,13 @@ import functools
 import pytest
 import torch
 
-from ltsweep.engine.stack import Network
-from ltsweep.engine.train import ACTIVATIONS, Group, batches, evaluate, train
+from ltsweep.engine.problem import Draws
+from ltsweep.engine.stack import ACTIVATIONS, Network
+from ltsweep.engine.train import Group, scored, train
+from ltsweep.engine.trained import MaskedWeights
 from ltsweep.grid import cell
 from ltsweep.init import draw, xavier_uniform
-from ltsweep.method.imp import IMP
+from ltsweep.method import IMP
 from ltsweep.prune import count, layers_of, prune_layerwise, remove_lowest, uniform
 
 ADAM = functools.partial(torch.optim.Adam, fused=True)
@@ -22,10 +24,10 @@ def trained(model, data, make_optimizer, masks=None, decay=0.0, lr=0.01, steps=1
     network = Network(model)
     state = network.stack([draw(model, xavier_uniform, 0)], [masks], torch.device("cpu"))
     before = {name: value[0].clone() for name, value in state.params.items()}
-    order = batches([torch.arange(len(data.train_y))], [torch.Generator().manual_seed(0)], 1, len(data.train_y))
+    order = data.batches([Draws(0, 0, 0, 1)], len(data.train_y))
     group = Group(slice(0, 1), lambda step, steps: lr, {"weight_decay": decay})
     after = []
-    for _ in train(network, state, data, order, make_optimizer, [group], steps):
+    for _ in train(network, MaskedWeights(network), state, data, order, make_optimizer, [group], steps):
         after.append({name: value[0].clone() for name, value in state.params.items()})
     return before, after, masks
 
@@ -94,8 +96,8 @@ def test_the_last_epoch_is_scored(make_program, make_member, run, watched, tiny)
     rows = run(program, [make_member(program, "a")]).rows("a")
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     tiny.load_state_dict({name: value[0] for name, value in watched[0].trained.items()})
-    logits = tiny(program.data.test_x)
-    loss = torch.nn.functional.cross_entropy(logits, program.data.test_y).item()
+    logits = tiny(program.problem.test_x)
+    loss = torch.nn.functional.cross_entropy(logits, program.problem.test_y).item()
     assert rows[-1]["test_loss"] == pytest.approx(loss, rel=1e-5)
 
 
@@ -130,7 +132,8 @@ def test_every_test_example_is_scored_and_divided_by(data, tiny, monkeypatch):
     last = torch.cat([wrong[:20], right[20:]])
     for labels, accuracy in ((last, 3 / 23), (right, 1.0), (wrong, 0.0)):
         part = type(data)(data.train_x, data.train_y, data.test_x, labels)
-        assert evaluate(network, state, part, torch.zeros(1, 50, dtype=torch.bool))["test_accuracy"] == [accuracy]
+        forward = scored(network, MaskedWeights(network), state)
+        assert part.evaluate(forward, {}, [Draws(0, 0, 0, 1)])["test_accuracy"] == [accuracy]
 
 
 def test_exactly_k_weights_go_where_the_kth_is_tied():

@@ -6,6 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ltsweep.engine.look import Look
+from ltsweep.engine.stack import State
 from ltsweep.models import lenet5, lenet_300_100
 from ltsweep.prune import (
     by_type,
@@ -59,7 +61,7 @@ def stack(draw):
 
 
 def scored(weights):
-    return {name: magnitude(weight) for name, weight in weights.items()}
+    return magnitude(Look(0, 0, State(weights, {}, weights), []))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_masks_are_nested_and_counts_exact_over_many_levels(data):
     surviving = [35] * networks
     for _ in range(6):
         weight, _ = data.draw(layer(networks, (7, 5)))
-        pruned = prune_layerwise({"w": magnitude(weight * masks["w"])}, masks, rates)
+        pruned = prune_layerwise(scored({"w": weight * masks["w"]}), masks, rates)
         assert not bool((pruned["w"] > masks["w"]).any())
         surviving = [n - written(rate["w"], n) for n, rate in zip(surviving, rates, strict=True)]
         assert pruned["w"].flatten(1).sum(1).tolist() == surviving

@@ -18,14 +18,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ltsweep.engine import gemm
 
-Step = Callable[[Tensor], None]
+Step = Callable[[tuple[Tensor, ...]], None]
 
 # Steps that run as written before a CUDA graph is captured, for libraries to set themselves up on its stream.
 _WARM_UP = 3
 
 
 def replayed(step: Step, device: torch.device) -> Step:
-    """Return what does to an index batch (C, B) on `device` as `step` does, to the bit.
+    """Return what does to a batch, a tuple of tensors on `device`, as `step` does, to the bit.
 
     step: must do all of its work on tensors that stay where they are, read no number back, and depend on nothing else
     that changes. It runs as written until a few batches of one shape came in a row: the first sets up the optimizer's
@@ -38,11 +38,30 @@ def replayed(step: Step, device: torch.device) -> Step:
 def as_written(step: Step, device: torch.device) -> Step:
     """Return `step` with the same kernels as a replayed one."""
 
-    def run(index: Tensor) -> None:
+    def run(batch: tuple[Tensor, ...]) -> None:
         with kernels(device):
-            step(index)
+            step(batch)
 
     return run
+
+
+_Shapes = tuple[torch.Size, ...]
+
+
+def _shapes(batch: tuple[Tensor, ...]) -> _Shapes:
+    return tuple(tensor.shape for tensor in batch)
+
+
+class _Place:
+    """The memory that a recording reads its batches from."""
+
+    def __init__(self, batch: tuple[Tensor, ...] = ()) -> None:
+        self.tensors = tuple(tensor.clone() for tensor in batch)
+        self.shapes = _shapes(batch)
+
+    def fill(self, batch: tuple[Tensor, ...]) -> None:
+        for place, tensor in zip(self.tensors, batch, strict=True):
+            place.copy_(tensor)
 
 
 class _Taped:
@@ -50,22 +69,23 @@ class _Taped:
 
     def __init__(self, step: Step, device: torch.device) -> None:
         self._step, self._as_written = step, as_written(step, device)
-        self._last: torch.Size | None = None
-        self._index: Tensor | None = None
+        self._last: _Shapes | None = None
+        self._place = _Place()
         self._tape: Tape | None = None
 
-    def __call__(self, index: Tensor) -> None:
-        if self._index is None and index.shape == self._last:
-            tape, place = Tape(), index.clone()
+    def __call__(self, batch: tuple[Tensor, ...]) -> None:
+        shapes = _shapes(batch)
+        if self._tape is None and shapes == self._last:
+            tape, place = Tape(), _Place(batch)
             with tape:
-                self._step(place)
-            self._tape, self._index = tape, place
-        elif self._tape is not None and self._index is not None and index.shape == self._index.shape:
-            self._index.copy_(index)
+                self._step(place.tensors)
+            self._tape, self._place = tape, place
+        elif self._tape is not None and shapes == self._place.shapes:
+            self._place.fill(batch)
             self._tape.replay()
         else:
-            self._as_written(index)
-        self._last = index.shape
+            self._as_written(batch)
+        self._last = shapes
 
 
 class _Graphed:
@@ -73,28 +93,30 @@ class _Graphed:
 
     def __init__(self, step: Step, device: torch.device) -> None:
         self._step, self._device = step, device
-        self._last, self._in_a_row = torch.Size(), 0
-        self._index: Tensor | None = None
+        self._last: _Shapes | None = None
+        self._in_a_row = 0
+        self._place = _Place()
         self._graph: torch.cuda.CUDAGraph | None = None
         self._stream = _stream(device)
 
-    def __call__(self, index: Tensor) -> None:
-        self._in_a_row = self._in_a_row + 1 if index.shape == self._last else 1
-        self._last = index.shape
+    def __call__(self, batch: tuple[Tensor, ...]) -> None:
+        shapes = _shapes(batch)
+        self._in_a_row = self._in_a_row + 1 if shapes == self._last else 1
+        self._last = shapes
         callers = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(callers)
         try:
             with torch.cuda.stream(self._stream):
-                if self._index is None and self._in_a_row > _WARM_UP:
-                    graph, place = torch.cuda.CUDAGraph(), index.clone()
+                if self._graph is None and self._in_a_row > _WARM_UP:
+                    graph, place = torch.cuda.CUDAGraph(), _Place(batch)
                     with torch.cuda.graph(graph, stream=self._stream):  # which runs nothing yet
-                        self._step(place)
-                    self._graph, self._index = graph, place
-                if self._graph is not None and self._index is not None and index.shape == self._index.shape:
-                    self._index.copy_(index)
+                        self._step(place.tensors)
+                    self._graph, self._place = graph, place
+                if self._graph is not None and shapes == self._place.shapes:
+                    self._place.fill(batch)
                     self._graph.replay()
                 else:
-                    self._step(index)
+                    self._step(batch)
         finally:
             callers.wait_stream(self._stream)
 

@@ -1,12 +1,12 @@
 """The stack: C networks of equal shape as one program. The only file that imports torch.func.
 
-Letters: C networks, B examples a batch, K classes, I and O the inputs and outputs of a linear layer.
+Letters: C networks, B examples a batch, N examples of a split, I and O the inputs and outputs of a linear layer.
 """
 
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +14,31 @@ from torch.func import functional_call, vmap
 
 Tensors = dict[str, Tensor]
 
+# Floats that evaluation may hold for one layer's activations, over all networks: what stays in a core's caches, and
+# what keeps a GPU busy.
+ACTIVATIONS = {"cpu": 2 * 2**20, "cuda": 128 * 2**20}
+
 
 @dataclass(frozen=True)
 class State:
     """Everything that differs between the networks of a stack, name -> (C, *shape) in torch's layout.
 
-    `masks` holds zeros and ones for the prunable weights alone; a masked weight is exactly zero.
+    `masks` holds zeros and ones for the prunable weights alone; a masked weight is exactly zero. `memory` is the
+    problem's own (`problem.Problem.memory`).
     """
 
     params: Tensors
     buffers: Tensors
     masks: Tensors
+    memory: Tensors = field(default_factory=dict)
+
+    def every(self, step: int) -> "State":
+        """Return the networks 0, step, 2 * step, ... as views, without the problem's memory."""
+
+        def take(tensors: Tensors) -> Tensors:
+            return {name: value[::step] for name, value in tensors.items()}
+
+        return State(take(self.params), take(self.buffers), take(self.masks))
 
 
 class Network:
@@ -64,9 +78,14 @@ class Network:
         return State(params, values, mask)
 
     def __call__(
-        self, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, training: bool
+        self,
+        params: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        x: Tensor,
+        training: bool = False,
+        shared: bool = False,
     ) -> Tensor:
-        """Return logits (C, B, K), in training for x of (C, B, *shape), in evaluation for x of (B, *shape).
+        """Return the outputs (C, B, *outputs) for inputs x: (C, B, *shape), or (B, *shape) that all networks share.
 
         In training, running statistics in `buffers` are updated in place.
         """
@@ -77,18 +96,47 @@ class Network:
 
         # Without its cache, which a CUDA graph cannot look into.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
-            logits: Tensor = vmap(one, in_dims=(0, 0, 0 if training else None))(dict(params), dict(buffers), x)
-        return logits.float() if self._bf16 else logits
+            outputs: Tensor = vmap(one, in_dims=(0, 0, None if shared else 0))(dict(params), dict(buffers), x)
+        return outputs.float() if self._bf16 else outputs
 
-    def activations(self, input_shape: Sequence[int]) -> list[int]:
-        """Return how many numbers one example is as input, and as each module makes of it."""
+    def activations(self, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[int]:
+        """Return how many numbers one example has as input, and as the output of each module."""
         sizes = [math.prod(input_shape)]
         hooks = [
             module.register_forward_hook(lambda _module, _inputs, output: sizes.append(output.numel()))
             for module in self.template.modules()
             if not list(module.children())
         ]
-        self.template.eval()(torch.empty(1, *input_shape, device="meta"))
+        self.template.eval()(torch.empty(1, *input_shape, dtype=dtype, device="meta"))
         for hook in hooks:
             hook.remove()
         return sizes
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The C networks of a stack, with the weights they have at this moment, as a function of their inputs."""
+
+    network: Network
+    weights: Tensors
+    buffers: Tensors
+    training: bool
+
+    def __call__(self, x: Tensor, shared: bool = False) -> Tensor:
+        """Return the outputs (C, B, *outputs) for x: (C, B, *shape), or with `shared` (B, *shape) for all networks."""
+        return self.network(self.weights, self.buffers, x, training=self.training, shared=shared)
+
+    @property
+    def networks(self) -> int:
+        """Return C."""
+        return len(next(iter(self.weights.values())))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the type of the weights, and so of losses, whatever type the inputs have."""
+        return next(iter(self.weights.values())).dtype
+
+    def at_once(self, x: Tensor) -> int:
+        """Return how many of the examples x: (N, *shape) an evaluation takes at once, at least 1."""
+        widest = max(self.network.activations(x.shape[1:], x.dtype))
+        return max(1, min(len(x), ACTIVATIONS[x.device.type] // (self.networks * widest)))

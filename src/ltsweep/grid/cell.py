@@ -48,6 +48,16 @@ class Cell:
             functools.reduce(lambda node, part: node.get(part, {}), parents, shared).pop(last, None)
         return _digest(shared)
 
+    @functools.cached_property
+    def optimizer_group(self) -> tuple[float, float, str]:
+        """Return what tells cells of one learning-rate schedule and optimizer from others.
+
+        Sorted by it, cells of a stack lie by learning rate and weight decay, where these are numbers.
+        """
+        lr, optimizer = self.config["lr"], self.config["optimizer"]
+        numbers = [value if _NUMBER(value) else 0.0 for value in (lr.get("value"), optimizer.get("weight_decay"))]
+        return numbers[0], numbers[1], json.dumps([lr, optimizer], sort_keys=True)
+
 
 def from_config(config: DictConfig) -> Cell:
     """Return the cell of a composed config, with or without Hydra's own node. Raises UserError for a bad value."""
@@ -137,13 +147,14 @@ def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
 
 
 _SHARE = _number(0, 1, below=True)
+_NUMBER, _ = _number(-math.inf, math.inf)
 
 # Dotted name -> (what a value must satisfy, in words). A name that a config lacks is not looked at.
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": _whole(0, 2**63 - 1),
     "levels": _whole(0, 1_000),
     "epochs": _whole(1, 100_000),
-    "iterations": _whole(1, 1_000_000_000),
+    "iterations": _whole(0, 1_000_000_000),
     "batch_size": _whole(1, 1_000_000_000),
     "validation": _whole(0, 1_000_000_000),
     "evaluate_every": _whole(1, 1_000_000_000),

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 
 from ltsweep.engine.stack import State
-from ltsweep.method.imp import TICKET, Arm
+from ltsweep.method.axes import TICKET, Arm
 from ltsweep.prune import Layer
+from ltsweep.schema import SCORES
 
 Row = dict[str, Any]
-
-SPLITS = ("train", "val", "test")
 
 
 def evaluation_rows(arms: Sequence[Arm], scores: Mapping[str, list[float]], first: int, **same: Any) -> list[Row]:
@@ -59,7 +58,7 @@ def summaries(table: Sequence[Row], counts: Row) -> list[Row]:
         found.append(
             {name: last[name] for name in ("arm", "draw", "level", "weights_remaining", "weights_total")}
             | {"iterations": last["iteration"]}
-            | {f"final_{split}_{what}": last[f"{split}_{what}"] for split in SPLITS for what in ("loss", "accuracy")}
+            | {f"final_{score}": last[score] for score in SCORES}
             | {"best_iteration": best and best["iteration"]}
             | {f"best_{split}_accuracy": best and best[f"{split}_accuracy"] for split in ("val", "test")}
             | {"early_stop_iteration": early and early["iteration"], "early_stop_val_loss": early and early["val_loss"]}

@@ -1,64 +1,63 @@
-"""Methods: how a level starts and how its tickets are pruned. A method is one class, fields plus pure functions."""
+"""Iterative magnitude pruning: the method that puts the four axes together."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from torch import Tensor, nn
-
-from ltsweep import prune
-from ltsweep.engine.stack import State, Tensors
+from ltsweep import prune, schema
+from ltsweep.engine.look import Look
+from ltsweep.engine.stack import Network, Tensors
+from ltsweep.engine.trained import MaskedWeights, Trained
 from ltsweep.errors import UserError
-from ltsweep.init import Init, draw
-from ltsweep.rng import generator
+from ltsweep.method import control, rewind
+from ltsweep.method.axes import TICKET, Arm, Control, Past, Rates, Remove, Rewind, Score, Start
 
-SCOPES = {"layerwise": prune.prune_layerwise, "global": prune.prune_global}
-REWINDS = ("init",)
-CONTROLS = ("reinit", "random_mask")
+T = TypeVar("T", bound=Callable[..., Any])
 
-
-@dataclass(frozen=True)
-class Arm:
-    """What is trained at a level: the ticket, or one draw of a control that has as many weights in every layer."""
-
-    name: str
-    draw: int = 0
-
-
-TICKET = Arm("ticket")
+# The choices of each axis that go by a name; any other function is given by its `_target_`.
+SCORES: dict[str, Score] = {"magnitude": prune.magnitude}
+SCOPES: dict[str, Remove] = {"layerwise": prune.prune_layerwise, "global": prune.prune_global}
+REWINDS: dict[str, Rewind] = {"init": rewind.init}
+CONTROLS: dict[str, Control] = {schema.REINIT: control.reinit, schema.RANDOM_MASK: control.random_mask}
 
 
 @dataclass(frozen=True)
 class IMP:
     """Iterative magnitude pruning with rewinding to the initial weights (Frankle & Carbin 2019, section 2).
 
-    controls: `reinit` trains the ticket's mask from fresh weights of the same initialization (the paper's random
-    re-initialization); `random_mask` trains the ticket's initial weights under a mask with as many ones in each layer,
-    placed at random. `draws` of each are trained beside the ticket, on the same batches. A dense network has no mask to
-    share, so level 0 has no controls.
+    Each axis takes a name or a function: score, scope (how weights are removed), rewind, and the list of controls. A
+    control that is a function makes an arm of its name. `draws` of each control are trained beside the ticket, on the
+    same batches. A dense network has no mask to share, so level 0 has no controls.
     """
 
-    scope: str = "layerwise"
-    rewind: str = "init"
-    controls: Sequence[str] = ()
+    scope: str | Remove = "layerwise"
+    rewind: str | Rewind = "init"
+    controls: Sequence[str | Control] = ()
     draws: int = 1
+    score: str | Score = "magnitude"
 
     def __post_init__(self) -> None:
         """Raise UserError for a name that is not a choice."""
         if not isinstance(self.controls, list | tuple):
             raise UserError(f"method.controls={self.controls} is no list; it is a list of {', '.join(CONTROLS)}, or []")
-        for field, value, choices in (
-            ("scope", self.scope, SCOPES),
-            ("rewind", self.rewind, REWINDS),
-            *(("controls", control, CONTROLS) for control in self.controls),
-        ):
-            if value not in choices:
-                raise UserError(f"method.{field}={value} is unknown; choose from {', '.join(choices)}")
-        if len(set(self.controls)) < len(self.controls):
-            raise UserError(
-                f"method.controls={list(self.controls)} names a control twice; method.draws=2 draws it twice"
-            )
+        _chosen("scope", self.scope, SCOPES)
+        _chosen("rewind", self.rewind, REWINDS)
+        _chosen("score", self.score, SCORES)
+        names = [_name(one) for one in self.controls]
+        for one in self.controls:
+            _chosen("controls", one, CONTROLS)
+        if len(set(names)) < len(names):
+            raise UserError(f"method.controls={names} names a control twice; method.draws=2 draws it twice")
+        if schema.TICKET in names:
+            raise UserError(f"method.controls={names}: {schema.TICKET} is the name of what they are beside")
 
-    def check_rates(self, rates: Mapping[str, float]) -> None:
+    @functools.cached_property
+    def _controls(self) -> dict[str, Control]:
+        return {_name(one): _chosen("controls", one, CONTROLS) for one in self.controls}
+
+    def check_rates(self, rates: Rates) -> None:
         """Raise UserError where global pruning is asked to keep to more than one rate; a rate of 0 spares a layer."""
         if self.scope == "global" and len({rate for rate in rates.values() if rate > 0}) > 1:
             raise UserError(
@@ -68,24 +67,34 @@ class IMP:
 
     def arms(self, level: int) -> list[Arm]:
         """Return what is trained at `level`, the ticket first."""
-        controls = self.controls if level > 0 else ()
+        controls = self._controls if level > 0 else ()
         return [TICKET, *(Arm(name, number) for name in controls for number in range(self.draws))]
 
-    def start(
-        self, arm: Arm, model: nn.Module, init: Init, seed: int, level: int, initial: Tensors, masks: Tensors
-    ) -> tuple[Tensors, Tensors]:
-        """Return the weights (and buffers) and the masks that `arm` starts from at `level`.
+    def start(self, arm: Arm, past: Past) -> Start:
+        """Return what `arm` starts from: the rewound weights under the ticket's masks, or what its control says."""
+        rewound = dataclasses.replace(past, initial=_chosen("rewind", self.rewind, REWINDS)(past))
+        return (rewound.initial, rewound.masks) if arm == TICKET else self._controls[arm.name](rewound, arm)
 
-        initial, masks: the ticket's, name -> (*shape); neither is changed, and both may be returned as they are.
-        """
-        purpose = (arm.name, arm.draw, level)
-        if arm.name == "reinit":
-            return draw(model, init, seed, *purpose), masks
-        if arm.name == "random_mask":
-            return initial, {name: prune.shuffle(mask, generator(seed, *purpose, name)) for name, mask in masks.items()}
-        return initial, masks
+    def trained(self, network: Network) -> Trained:
+        """Return that weights are trained, under their masks."""
+        return MaskedWeights(network)
 
-    def prune(self, tickets: State, rates: Sequence[Mapping[str, float]]) -> Tensors:
-        """Return the next level's masks, name -> (C, *shape), from the C trained tickets."""
-        scores: Mapping[str, Tensor] = {name: prune.magnitude(tickets.params[name]) for name in tickets.masks}
-        return SCOPES[self.scope](scores, tickets.masks, rates)
+    def prune(self, look: Look, rates: Sequence[Rates]) -> Tensors:
+        """Return the next level's masks, name -> (C, *shape), from a look at C trained tickets."""
+        scores = _chosen("score", self.score, SCORES)(look)
+        return _chosen("scope", self.scope, SCOPES)(scores, look.state.masks, rates)
+
+
+def _chosen(field: str, given: str | T, choices: Mapping[str, T]) -> T:
+    """Return the function that an axis was given, by name or itself. Raises UserError for an unknown name."""
+    if not isinstance(given, str) and callable(given):
+        return given
+    if given not in choices:
+        raise UserError(f"method.{field}={given} is unknown; choose from {', '.join(choices)}")
+    return choices[given]
+
+
+def _name(given: object) -> str:
+    """Return the name of a control: as it was given, or that of the function."""
+    function = getattr(given, "func", given)
+    return given if isinstance(given, str) else str(getattr(function, "__name__", type(function).__name__))

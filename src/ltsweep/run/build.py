@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,20 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from ltsweep import data as data_module
-from ltsweep.data import Dataset
+from ltsweep.data.examples import Examples, check_batches, check_examples
+from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.init import draw
-from ltsweep.lottery.loop import Member, Program
-from ltsweep.prune import layers_of
+from ltsweep.lottery.program import Member, Program
+from ltsweep.measure.reading import Measurement
+from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
 
-# Fields of a dataset's YAML that other groups read by interpolation; its function does not take them.
-_DATASET_FIELDS = ("input_shape", "num_classes", "validation")
+# Fields of a choice's YAML that are read elsewhere, and that its target does not take. Those of a data set are read by
+# other groups through interpolation, those of a model say what is pruned.
+_NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation"), "model": ("prunable", "output")}
 
 
 def check_configs(cells: Sequence[Cell]) -> None:
@@ -43,10 +44,9 @@ def check_configs(cells: Sequence[Cell]) -> None:
             continue
         with meta:
             model = make(config, "model")
-        with _blamed_on("model", config):
-            layers_of(model)
+        layers = prunable_layers(config, model)
         with _blamed_on("method", config):
-            make(config, "method").check_rates(rates_of(config, model))
+            make(config, "method").check_rates(rates_of(config, layers))
         if once("init", config["init"]):
             call(config, "init", (4, 3), generator(0))
         if once("lr", config["lr"]):
@@ -55,42 +55,35 @@ def check_configs(cells: Sequence[Cell]) -> None:
             call(config, "optimizer", [{"params": [torch.zeros(1)], "lr": 0.1}])
 
 
-def load_data(cells: Sequence[Cell], data_dir: Path) -> dict[str, Dataset]:
+def load_data(cells: Sequence[Cell], data_dir: Path) -> dict[str, Problem]:
     """Load each data set that `cells` need once, keyed by its config. Raises UserError where it does not fit them."""
-    loaded: dict[str, Dataset] = {}
+    loaded: dict[str, Problem] = {}
     for cell in cells:
         config = cell.config["dataset"]
         if data_key(cell) not in loaded:
-            fields = {name: value for name, value in config.items() if name not in _DATASET_FIELDS}
-            data = call({"dataset": fields}, "dataset", data_dir)
-            data_module.check(data, config["name"], config["input_shape"], config["num_classes"])
-            loaded[data_key(cell)] = data
-    _check_lengths(cells, loaded)
+            problem = call(cell.config, "dataset", data_dir)
+            if isinstance(problem, Examples):
+                check_examples(problem, config["name"], config["input_shape"], config["num_classes"])
+            loaded[data_key(cell)] = problem
+        _check_lengths(cell.config, loaded[data_key(cell)])
     return loaded
 
 
-def _check_lengths(cells: Sequence[Cell], data: Mapping[str, Dataset]) -> None:
+def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
-    for cell in cells:
-        config, name = cell.config, cell.config["dataset"]["name"]
-        examples = len(data[data_key(cell)].train_y)
-        left = examples - config["validation"]
-        if left < 1:
-            raise UserError(
-                f"validation={config['validation']} leaves nothing to train on: {name} has {examples} examples"
-            )
-        if config["batch_size"] > left:
-            raise UserError(f"batch_size={config['batch_size']} is more than the {left} training examples of {name}")
-        steps, _ = lengths(config, left)
-        if (config["evaluate_every"] or 1) > steps:
-            raise UserError(f"evaluate_every={config['evaluate_every']} is more than the {steps} iterations of a level")
-        if config["lr"].get("warmup", 0) > steps:
-            raise UserError(f"lr.warmup={config['lr']['warmup']} is more than the {steps} iterations of a level")
+    if isinstance(problem, Examples):
+        check_batches(problem, config["dataset"]["name"], config["batch_size"], config["validation"])
+    steps, _ = lengths(config, problem)
+    if (config["evaluate_every"] or 0) > steps:
+        raise UserError(f"evaluate_every={config['evaluate_every']} is more than the {steps} iterations of a level")
+    if config["lr"].get("warmup", 0) > steps > 0:
+        raise UserError(f"lr.warmup={config['lr']['warmup']} is more than the {steps} iterations of a level")
 
 
 def make(config: Mapping[str, Any], group: str) -> Any:
-    """Instantiate one group, without the `name` that is there for tables; a YAML's mistakes become UserError."""
-    fields = {name: copy.deepcopy(value) for name, value in config[group].items() if name != "name"}
+    """Instantiate one group, without the fields that are not its target's; a YAML's mistakes become UserError."""
+    left_out = ("name", *_NOT_TAKEN.get(group, ()))
+    fields = {name: copy.deepcopy(value) for name, value in config[group].items() if name not in left_out}
     with _blamed_on(group, config):
         return instantiate(fields, _convert_="all")
 
@@ -117,27 +110,39 @@ def _blamed_on(group: str, config: Mapping[str, Any]) -> Iterator[None]:
         raise UserError(f"{group}: {' '.join(str(cause).split())} (with {shown})") from error
 
 
-def rates_of(config: Mapping[str, Any], model: torch.nn.Module) -> dict[str, float]:
-    """Return layer name -> pruning rate, as the group prune_rate gives it for `model`."""
-    rates: dict[str, float] = call(config, "prune_rate", layers_of(model))
+def prunable_layers(config: Mapping[str, Any], model: torch.nn.Module) -> list[Layer]:
+    """Return the prunable weights of `model`, as its YAML says or by default."""
+    with _blamed_on("model", config):
+        return layers_of(model, config["model"].get("prunable"), config["model"].get("output"))
+
+
+def rates_of(config: Mapping[str, Any], layers: Sequence[Layer]) -> dict[str, float]:
+    """Return layer name -> pruning rate, as the group prune_rate gives it for these layers."""
+    rates: dict[str, float] = call(config, "prune_rate", layers)
     return rates
 
 
-def lengths(config: Mapping[str, Any], examples: int) -> tuple[int, int]:
+def lengths(config: Mapping[str, Any], problem: Problem) -> tuple[int, int]:
     """Return the optimizer steps of a level and of an epoch."""
-    epoch = math.ceil(examples / config["batch_size"])
-    return config["iterations"] or config["epochs"] * epoch, epoch
+    epoch = problem.epoch(config["batch_size"], config["validation"])
+    return (config["epochs"] * epoch if config["iterations"] is None else config["iterations"]), epoch
 
 
-def program_of(cell: Cell, data: Dataset, device: torch.device, checkpoint_every: float) -> Program:
-    """Return what `cell` shares with every cell of its stack, with the data on `device`."""
+def program_of(
+    cell: Cell,
+    problem: Problem,
+    device: torch.device,
+    checkpoint_every: float,
+    measurements: Mapping[str, Measurement] | None = None,
+) -> Program:
+    """Return what `cell` shares with every cell of its stack, with the problem on `device`."""
     config = cell.config
     model = make(config, "model")
-    steps, epoch = lengths(config, len(data.train_y) - config["validation"])
+    steps, epoch = lengths(config, problem)
     return Program(
         model=model,
-        layers=layers_of(model),
-        data=data.map(lambda tensor: tensor.to(device)),
+        layers=prunable_layers(config, model),
+        problem=problem.to(device),
         method=make(config, "method"),
         make_optimizer=make(config, "optimizer"),
         levels=config["levels"],
@@ -149,6 +154,7 @@ def program_of(cell: Cell, data: Dataset, device: torch.device, checkpoint_every
         checkpoint_every=checkpoint_every,
         device=device,
         precision=config["precision"],
+        measurements=measurements or {},
     )
 
 
@@ -161,11 +167,17 @@ def member_of(cell: Cell, program: Program, initial: Tensors | None, masks: Tens
         seed=config["seed"],
         init=init,
         schedule=make(config, "lr"),
+        group=cell.optimizer_group,
         settings={"weight_decay": optimizer["weight_decay"]} if "weight_decay" in optimizer else {},
-        rates=rates_of(config, program.model),
+        rates=rates_of(config, program.layers),
         initial=draw(program.model, init, config["seed"], "init") if initial is None else initial,
         masks={layer.name: torch.ones(layer.shape) for layer in program.layers} if masks is None else masks,
     )
+
+
+def make_measurements(chosen: Mapping[str, Any]) -> dict[str, Measurement]:
+    """Instantiate the choices of the group measure: name -> measurement. Raises UserError for what cannot be made."""
+    return {name: make({name: fields}, name) for name, fields in chosen.items()}
 
 
 def data_key(cell: Cell) -> str:

@@ -24,12 +24,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ltsweep.data import Dataset
-from ltsweep.engine.stack import Network
-from ltsweep.engine.train import ACTIVATIONS
+from ltsweep.engine.problem import Problem
+from ltsweep.engine.stack import ACTIVATIONS, Network
 from ltsweep.grid.cell import Cell
-from ltsweep.prune import layers_of
-from ltsweep.run.build import make
+from ltsweep.run.build import make, prunable_layers
 
 # Of what is free, the share that stacks may fill: allocators round up, and others use the machine too.
 _SHARE = 0.8
@@ -45,14 +43,14 @@ _CACHED = 12 * 2**20
 
 def held_bytes(cell: Cell) -> int:
     """Return the bytes of one network's weights, gradients, optimizer state and masks."""
-    parameters, layers = _sizes(_model(cell))
+    parameters, layers = _sizes(cell, _model(cell))
     return 4 * (parameters * (2 + _slots(cell.config)) + sum(layers))
 
 
 def network_bytes(cell: Cell, kind: str) -> int:
     """Return the bytes that one network of a cell takes in a stack on a `cpu` or `cuda` device."""
     config, model = cell.config, _model(cell)
-    parameters, layers = _sizes(model)
+    parameters, layers = _sizes(cell, model)
     shape = config["dataset"]["input_shape"]
     step = config["batch_size"] * (math.prod(shape) + _KEPT[kind] * sum(Network(model).activations(shape)))
     numbers = max(step, 8 * max(layers))
@@ -71,7 +69,7 @@ def networks_cached(cell: Cell) -> int:
     return max(1, _CACHED // held_bytes(cell))
 
 
-def free_for_stacks(device: torch.device, workers: int, data: Iterable[Dataset]) -> float:
+def free_for_stacks(device: torch.device, workers: int, data: Iterable[Problem]) -> float:
     """Return the bytes that a stack may take of a device that so many workers share.
 
     On a CPU they share the data sets too; on a GPU each has one of its own beside its stack.
@@ -79,7 +77,7 @@ def free_for_stacks(device: torch.device, workers: int, data: Iterable[Dataset])
     free = free_bytes(device) / workers
     if device.type == "cpu":
         return free
-    sizes = [sum(part.nbytes for part in (d.train_x, d.train_y, d.test_x, d.test_y)) for d in data]
+    sizes = [sum(part.nbytes for part in vars(each).values() if isinstance(part, torch.Tensor)) for each in data]
     return free - max(sizes, default=0)
 
 
@@ -100,9 +98,9 @@ def _model(cell: Cell) -> nn.Module:
         return make(cell.config, "model")  # type: ignore[no-any-return]
 
 
-def _sizes(model: nn.Module) -> tuple[int, list[int]]:
-    """Return how many parameters a model has, and how many weights each of its layers."""
-    layers = [math.prod(layer.shape) for layer in layers_of(model)]
+def _sizes(cell: Cell, model: nn.Module) -> tuple[int, list[int]]:
+    """Return how many parameters a model has, and how many weights each of its prunable layers."""
+    layers = [math.prod(layer.shape) for layer in prunable_layers(cell.config, model)]
     return sum(value.numel() for value in model.parameters()), layers
 
 

@@ -69,9 +69,7 @@ def pack(cells: Sequence[Cell], largest: Callable[[Cell], int], workers: int) ->
     for group in alike.values():
         size, share = max(1, largest(group[0]) // arms(group[0])), max(1, workers // len(alike))
         parts = min(len(group), math.ceil(len(group) / size / share) * share)
-        group = sorted(
-            group, key=lambda cell: (cell.config["lr"]["value"], cell.config["optimizer"].get("weight_decay", 0))
-        )
+        group = sorted(group, key=lambda cell: cell.optimizer_group)
         bounds = [round(i * len(group) / parts) for i in range(parts + 1)]
         stacks += [tuple(group[a:b]) for a, b in itertools.pairwise(bounds)]
     return stacks

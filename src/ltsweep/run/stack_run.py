@@ -6,51 +6,53 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ltsweep.data import Dataset
+from ltsweep.engine.problem import Problem
 from ltsweep.errors import BrokenFileError, CannotWriteError
-from ltsweep.grid.cell import Cell
-from ltsweep.lottery.loop import Checkpoint, Member, Program, Progress, run_levels
-from ltsweep.method.imp import IMP
-from ltsweep.run.build import data_key, member_of, program_of
+from ltsweep.lottery.loop import run_levels
+from ltsweep.lottery.program import Checkpoint, LevelDone, Member, Program, Progress, Tables
+from ltsweep.method.axes import Method
+from ltsweep.run.build import data_key, make_measurements, member_of, program_of
+from ltsweep.run.hardware import hardware
 from ltsweep.run.packing import stack_id
-from ltsweep.show.display import Event, Note
+from ltsweep.run.resume import Stack
+from ltsweep.schema import DIVERGED, DONE, FAILED, FINISHED, RUNNING
+from ltsweep.show.events import DiskFull, News, Note
 from ltsweep.store.checkpoints import checkpoint_path, drop_checkpoint, load_checkpoint, save_checkpoint
 from ltsweep.store.disk import set_aside
-from ltsweep.store.folder import FINISHED
-from ltsweep.store.provenance import hardware
 from ltsweep.store.records import CellRecords
 
 
 @dataclass(frozen=True)
 class Job:
-    """The cells of one stack. `stack` names its checkpoint, also after some cells have left it."""
+    """One stack, and all that a worker is told of where and how to run it."""
 
-    cells: tuple[Cell, ...]
-    stack: str
+    stack: Stack
     study: Path
-    checkpoint_every: float
+    checkpoint_every: float  # seconds
+    measure: Mapping[str, Any]  # name -> what to instantiate
     versions: Mapping[str, str]
 
 
-def run_stack(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event | Note | CannotWriteError]:
+def run_stack(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[News | Note | DiskFull]:
     """Run one stack of cells on a device, writing their records and yielding what happens.
 
-    An error is logged in full with its cell. It is first tried which cell it belongs to, or whether the memory suffices
-    for fewer: the stack is halved and each half goes on from its last level, so that one bad cell fails alone. A disk
-    that takes no more is no cell's error: that is yielded, as the last, and nothing more is tried.
+    An error is logged in full with its cell. To find that cell, or a size that the memory suffices for, the stack is
+    halved and each half goes on from its last level, so that one bad cell fails alone. A disk that takes no more is not
+    a cell's error: DiskFull is yielded, as the last event, and nothing more is tried.
     """
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # or the first GPU is made ready too, and gives memory to each worker
     try:
         yield from _run_or_halve(job, data, device)
     except CannotWriteError as error:
-        yield error
+        yield DiskFull(str(error))
 
 
-def _run_or_halve(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event | Note]:
+def _run_or_halve(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[News | Note]:
     try:
         yield from _run_together(job, data, device)
         return
@@ -58,23 +60,22 @@ def _run_or_halve(job: Job, data: Mapping[str, Dataset], device: str) -> Iterato
         raise
     except Exception as error:
         reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
-    drop_checkpoint(job.study, job.stack)
-    left = [cell for cell in job.cells if CellRecords(job.study, cell.key).status()["status"] not in FINISHED]
+    drop_checkpoint(job.study, job.stack.name)
+    records = {cell.key: CellRecords(job.study, cell.key) for cell in job.stack.cells}
+    left = [cell for cell in job.stack.cells if records[cell.key].status()["status"] not in FINISHED]
     if len(left) > 1:
         note = f"a stack of {len(left)} failed ({' '.join(reason.split())[:200]}); its halves go on apart"
         for cell in left:
-            CellRecords(job.study, cell.key).log(note)
+            records[cell.key].log(note)
         yield Note(note)
         half = len(left) // 2
         for cells in (tuple(left[:half]), tuple(left[half:])):
             _free_memory(device)
-            yield from _run_or_halve(dataclasses.replace(job, cells=cells, stack=stack_id(cells)), data, device)
+            yield from _run_or_halve(dataclasses.replace(job, stack=Stack(stack_id(cells), cells)), data, device)
         return
     for cell in left:
-        records = CellRecords(job.study, cell.key)
-        records.log(trace)
-        records.set_status("failed", error=reason)
-        yield Event(cell.key, "failed")
+        records[cell.key].fail(reason, trace)
+        yield News(cell.key, FAILED)
 
 
 def _free_memory(device: str) -> None:
@@ -87,7 +88,7 @@ def _free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def _set_precision(precision: str) -> None:
+def set_precision(precision: str) -> None:
     """Let products and convolutions of 32-bit floats on a GPU be rounded to TF32 only where that is asked for.
 
     Left alone, cuDNN does so by itself, and takes algorithms whose sums come in any order.
@@ -96,76 +97,102 @@ def _set_precision(precision: str) -> None:
     torch.backends.cudnn.deterministic = True
 
 
-def _run_together(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event | Note]:
-    _set_precision(job.cells[0].config["precision"])
-    records = {cell.key: CellRecords(job.study, cell.key) for cell in job.cells}
-    shared = data[data_key(job.cells[0])]
-    program = program_of(job.cells[0], shared, torch.device(device), job.checkpoint_every)
+def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[News | Note]:
+    cells, name = job.stack.cells, job.stack.name
+    set_precision(cells[0].config["precision"])
+    records = {cell.key: CellRecords(job.study, cell.key) for cell in cells}
+    measurements = make_measurements(job.measure)
+    program = program_of(cells[0], data[data_key(cells[0])], torch.device(device), job.checkpoint_every, measurements)
     first = min(record.status()["level"] for record in records.values()) + 1
     tickets = {key: record.resume(first) for key, record in records.items()} if first else {}
     if not all(tickets.values()):
         first, tickets = 0, {}
-        records = {cell.key: CellRecords(job.study, cell.key) for cell in job.cells}  # without the rows just read
+        records = {cell.key: CellRecords(job.study, cell.key) for cell in cells}  # without the rows just read
     checkpoint = None
     try:
-        checkpoint = load_checkpoint(job.study, job.stack)
+        checkpoint = _checkpoint(job)
     except BrokenFileError as error:
-        path = checkpoint_path(job.study, job.stack)
+        path = checkpoint_path(job.study, name)
         aside = set_aside(path, job.study)
         note = f"{path} {error}; it was set aside as {aside}, and level {first} is begun again"
         for record in records.values():
             record.log(note)
         yield Note(note)
+    made = {"stack": name, "stack_cells": len(cells), "device": device, "versions": job.versions}
     members = []
-    for cell in job.cells:
+    for cell in cells:
         member = member_of(cell, program, *(tickets.get(cell.key) or (None, None)))
         record = records[cell.key]
         if not first:
             record.save_initial(member.initial)
         inside = checkpoint is not None and checkpoint.level == first
         where = f"in level {first}" if inside else f"at level {first}"
-        record.log(f"starts {where}, in a stack of {len(job.cells)} on {device}")
-        made = {"stack": job.stack, "stack_cells": len(job.cells), "device": device, "versions": job.versions}
-        made["hardware"] = hardware(program.device)
-        record.set_status("running", level=first - 1, error=None, **made)
+        record.log(f"starts {where}, in a stack of {len(cells)} on {device}")
+        record.set_status(RUNNING, level=first - 1, error=None, **made, hardware=hardware(program.device))
         members.append(member)
-    yield from _run_levels(program, members, records, first, job.study, job.stack, checkpoint)
-    drop_checkpoint(job.study, job.stack)
+    yield from _run_levels(job, program, members, records, first, checkpoint)
+    drop_checkpoint(job.study, name)
 
 
 def _run_levels(
+    job: Job,
     program: Program,
     members: Sequence[Member],
     records: Mapping[str, CellRecords],
     first: int,
-    study: Path,
-    stack: str,
     checkpoint: Checkpoint | None,
-) -> Iterator[Event]:
+) -> Iterator[News]:
     for event in run_levels(program, members, first, checkpoint):
-        if isinstance(event, Checkpoint):
-            save_checkpoint(study, stack, event)
-            continue
-        if isinstance(event, Progress):
-            done = steps_done(program.method, program.steps, event.level, event.steps_done)
-            for key, row in event.tickets.items():
-                remaining = row["weights_remaining"] / row["weights_total"]
-                yield Event(key, "running", event.level, done, row["test_accuracy"], remaining)
-            continue
-        record = records[event.key]
-        status = "diverged" if event.diverged else "done" if event.level == program.levels else "running"
-        error = f"the training loss is not finite at level {event.level}" if event.diverged else None
-        record.save_level(event, status, error)
-        ticket = event.summaries[0]
-        remaining, accuracy = ticket["weights_remaining"] / ticket["weights_total"], ticket["final_test_accuracy"]
-        record.log(
-            f"level {event.level:2d}  remaining {remaining:7.2%}  "
-            f"train loss {ticket['final_train_loss']:.4f}  test accuracy {accuracy:.4f}"
-        )
-        done = steps_done(program.method, program.steps, event.level, program.steps)
-        yield Event(event.key, status, event.level, done, accuracy, remaining)
+        match event:
+            case Checkpoint():
+                rows = {key: table.evaluations for key, table in event.tables.items()}
+                facts = {"level": event.level, "step": event.step, "seconds": event.seconds, "rows": rows}
+                facts["readings"] = {key: table.readings for key, table in event.tables.items()}
+                save_checkpoint(job.study, job.stack.name, facts, event.tensors)
+            case Progress():
+                done = steps_done(program.method, program.steps, event.level, event.steps_done)
+                for key, row in event.tickets.items():
+                    remaining = row["weights_remaining"] / row["weights_total"]
+                    yield News(key, RUNNING, event.level, done, row["test_accuracy"], remaining)
+            case LevelDone():
+                yield _save(event, program, records[event.key])
 
 
-def steps_done(method: IMP, steps: int, level: int, steps_done: int) -> int:
+def _save(event: LevelDone, program: Program, record: CellRecords) -> News:
+    """Write a cell's finished level and return the news of it."""
+    status = DIVERGED if event.diverged else DONE if event.level == program.levels else RUNNING
+    error = f"the training loss is not finite at level {event.level}" if event.diverged else None
+    record.save_level(
+        event.level,
+        status,
+        error,
+        evaluations=event.evaluations,
+        summaries=event.summaries,
+        readings=event.readings,
+        next_masks=event.next_masks,
+        measured=list(program.measurements),
+    )
+    ticket = event.summaries[0]
+    remaining, accuracy = ticket["weights_remaining"] / ticket["weights_total"], ticket["final_test_accuracy"]
+    record.log(
+        f"level {event.level:2d}  remaining {remaining:7.2%}  "
+        f"train loss {ticket['final_train_loss']:.4f}  test accuracy {accuracy:.4f}"
+    )
+    done = steps_done(program.method, program.steps, event.level, program.steps)
+    return News(event.key, status, event.level, done, accuracy, remaining)
+
+
+def _checkpoint(job: Job) -> Checkpoint | None:
+    """Return what the stack was last in the middle of, None if nothing. Raises BrokenFileError."""
+    found = load_checkpoint(job.study, job.stack.name)
+    if found is None:
+        return None
+    facts, tensors = found
+    read = facts.get("readings", {})  # older checkpoints have none
+    tables = {key: Tables(rows, read.get(key, [])) for key, rows in facts["rows"].items()}
+    return Checkpoint(facts["level"], facts["step"], facts["seconds"], tables, tensors)
+
+
+def steps_done(method: Method, steps: int, level: int, steps_done: int) -> int:
     """Return the steps that one cell's networks have taken in all, after `steps_done` steps of `level`."""
     return sum(len(method.arms(n)) for n in range(level)) * steps + len(method.arms(level)) * steps_done

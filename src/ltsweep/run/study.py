@@ -1,182 +1,117 @@
-"""Cells -> stacks -> jobs, and what becomes of them."""
+"""The work of a plan: stacks to workers, what happens to a watcher, and how every cell ended."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from ltsweep.cluster.watch import take_over
-from ltsweep.data import Dataset
-from ltsweep.errors import CannotWriteError, UserError
+from ltsweep.engine.problem import Problem
+from ltsweep.errors import CannotWriteError
 from ltsweep.grid.cell import Cell
-from ltsweep.run.build import check_configs, data_key, lengths, load_data, make
+from ltsweep.run.build import data_key, lengths, make
 from ltsweep.run.memory import free_for_stacks
-from ltsweep.run.packing import count, find_devices, largest_stack, pack, stack_id
+from ltsweep.run.packing import largest_stack
+from ltsweep.run.prepare import Plan, brought_up_to_date
+from ltsweep.run.resume import Stack, stacks_of
 from ltsweep.run.stack_run import Job, run_stack, steps_done
-from ltsweep.run.workers import cores, run_jobs
-from ltsweep.show.display import Display, Event
-from ltsweep.store.checkpoints import drop_leftovers
-from ltsweep.store.folder import FINISHED
-from ltsweep.store.hold import claim
+from ltsweep.run.workers import run_jobs
+from ltsweep.schema import FAILED
+from ltsweep.show.events import Died, DiskFull, News, Note
+from ltsweep.show.watcher import Watcher
+from ltsweep.store.folder import CellFolder
 from ltsweep.store.provenance import versions
-from ltsweep.store.records import CellRecords
+from ltsweep.store.repair import repair
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Where and how to compute; none of it decides a number."""
+def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
+    """Bring every cell of the plan to its end and return key -> the fields of its status.json.
 
-    study: Path
-    data_dir: Path
-    device: str = "auto"
-    workers: int | str = "auto"
-    stack_size: int | str = "auto"
-    checkpoint_every: float = 10.0  # seconds
-    force: bool = False
-    claim: Sequence[Path] | None = None  # the folders to hold while running; the study's by default
+    The caller holds the cells. Finished ones are left as they are.
 
-
-def settings_from(config: DictConfig, study: Path, claim: Sequence[Path] | None = None) -> Settings:
-    """Return the settings of a composed config, for results under `study`."""
-    if not isinstance(config.force, bool):
-        raise UserError(f"force={config.force} is out of range: force is true or false")
-    seconds = config.checkpoint_every
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise UserError(f"checkpoint_every={seconds} is out of range: checkpoint_every is a number of seconds from 0")
-    if not isinstance(config.data_dir, str) or not config.data_dir.strip():
-        raise UserError(
-            f"data_dir={config.data_dir} is no folder; set data_dir or LTSWEEP_DATA, or take dataset=digits"
-        )
-    names = ("device", "workers", "stack_size", "checkpoint_every", "force")
-    return Settings(study, Path(config.data_dir), **{name: config[name] for name in names}, claim=claim)
-
-
-def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
-    """Bring every cell to its end and return key -> status. Finished cells are left as they are.
-
-    Raises UserError, before any work, for whatever is wrong with the configs, the data or the study's folder; and
-    CannotWriteError, at any time, when the disk takes no more.
+    Raises CannotWriteError when the disk takes no more; and UserError, before any work, where a folder is a link.
     """
-    cells = list({cell.key: cell for cell in cells}.values())
-    devices = find_devices(settings.device)
-    given = count(settings.stack_size, "stack_size", 0)
-    workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
-    check_configs(cells)
-    todo = _unfinished(cells, settings)
-    if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in todo):
-        raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")
-    data = load_data(todo, settings.data_dir)
-    with contextlib.ExitStack() as held:
-        held.enter_context(claim(*((settings.study,) if settings.claim is None else settings.claim)))
-        if settings.claim is None:
-            take_over(settings.study, [cell.key for cell in _unfinished(cells, settings)])
-            drop_leftovers(settings.study)
-        broken = _repaired(cells, settings)
-        if broken:
-            data = load_data(_unfinished(cells, settings), settings.data_dir)
-        # Again, now that no other command can change it.
-        free = free_for_stacks(devices[0], math.ceil(workers / len(devices)), data.values())
-        stacks = stacks_of(cells, settings, lambda cell: given or largest_stack(cell, devices[0].type, free), workers)
-        todo = [cell for stack in stacks for cell in stack]
-        names = [_stack_name(settings, stack) for stack in stacks]
-        for name, stack in zip(names, stacks, strict=True):
-            for cell in stack:
-                records = CellRecords(settings.study, cell.key)
-                if settings.force:
-                    records.forget()
-                records.plan(cell, stack=name)
-        jobs = [
-            Job(stack, name, settings.study, settings.checkpoint_every, versions())
-            for name, stack in zip(names, stacks, strict=True)
-        ]
-        totals = {cell.key: _network_steps(cell, data, settings) for cell in todo}
-        with Display(cells, totals, settings.study, settings.force) as display:
-            for line in broken:
-                display.note(line)
-            places = [str(devices[i % len(devices)]) for i in range(min(workers, len(jobs)))]
-            for job, event in run_jobs(jobs, run_stack, data, places):
-                if isinstance(event, CannotWriteError):
-                    raise event
-                for shown in [event] if event else _died(job):
-                    display.show(shown)
-        if settings.claim is None:
-            drop_leftovers(settings.study)  # and the folder itself, now that it is empty
-        return {cell.key: _status(settings.study, cell) for cell in cells}
+    study = plan.settings.study
+    folders = {cell.key: CellFolder(study, cell.key) for cell in plan.cells}
+    for folder in folders.values():
+        folder.check_folders()
+    notes = [line for cell in plan.cells for line in repair(study, cell)]
+    plan = brought_up_to_date(plan)
+    stacks = _stacks(plan)
+    for stack in stacks:
+        for cell in stack.cells:
+            folders[cell.key].plan(cell, stack=stack.name)
+    todo = [cell for stack in stacks for cell in stack.cells]
+    jobs = [Job(stack, study, plan.settings.checkpoint_every, plan.settings.measure, versions()) for stack in stacks]
+    places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
+    watcher.announce(study, plan.cells, {cell.key: _network_steps(cell, plan) for cell in todo})
+    try:
+        for line in notes + _not_measured(plan):
+            watcher.note(line)
+        for job, event in run_jobs(jobs, run_stack, plan.data, places):
+            match event:
+                case Note(text):
+                    watcher.note(text)
+                case News():
+                    watcher.show(event)
+                case DiskFull(text):
+                    raise CannotWriteError(text)
+                case Died():
+                    for news in _failed(job):
+                        watcher.show(news)
+    finally:
+        watcher.close()
+    return dict(plan.statuses) | {cell.key: folders[cell.key].status() for cell in todo}
 
 
-def stacks_of(
-    cells: Sequence[Cell], settings: Settings, largest: Callable[[Cell], int], workers: int
-) -> list[tuple[Cell, ...]]:
-    """Return the stacks to run: those that earlier commands began, as they were, and new ones for the other cells.
+def _stacks(plan: Plan) -> list[Stack]:
+    """Return the stacks to run: as large as was asked for, or as pays and fits."""
+    kind = plan.devices[0].type
+    free = free_for_stacks(plan.devices[0], math.ceil(plan.workers / len(plan.devices)), plan.data.values())
 
-    A stack that is gone on from must have the same networks as before, for its numbers to be the same to the bit. So a
-    cell that ended at a level which its stack has not wholly left behind runs it again with the others.
-    """
-    todo = _unfinished(cells, settings)
-    if settings.force:
-        return pack(todo, largest, workers)
-    statuses = {cell.key: _status(settings.study, cell) for cell in cells}
-    levels: dict[str, int] = {}  # of each stack that was begun: the first level that some cell of it has not finished
-    for cell in todo:
-        stack, level = statuses[cell.key].get("stack"), statuses[cell.key]["level"] + 1
-        if stack:
-            levels[stack] = min(level, levels.get(stack, level))
-    begun: dict[str, list[Cell]] = {stack: [] for stack in levels}
-    for cell in cells:
-        status = statuses[cell.key]
-        level = status["level"] + (status["status"] not in FINISHED)  # the last one it runs, or the next one
-        if status.get("stack") in begun and level >= levels[status["stack"]]:
-            begun[status["stack"]].append(cell)
-    # A stack that was only planned, and perhaps not wholly, is packed anew.
-    begun = {stack: members for stack, members in begun.items() if levels[stack] or stack_id(members) == stack}
-    new = [cell for cell in todo if statuses[cell.key].get("stack") not in begun]
-    return [*map(tuple, begun.values()), *pack(new, largest, workers)]
+    def largest(cell: Cell) -> int:
+        return plan.stack_size or largest_stack(cell, kind, free)
+
+    return stacks_of(plan.cells, plan.statuses, largest, plan.workers)
 
 
-def _stack_name(settings: Settings, cells: Sequence[Cell]) -> str:
-    """Return the name that a stack was begun under, perhaps with cells that have ended since, or a new one."""
-    statuses = [_status(settings.study, cell) for cell in cells]
-    begun = not settings.force and min(status["level"] for status in statuses) >= 0
-    return str(statuses[0]["stack"]) if begun and "stack" in statuses[0] else stack_id(cells)
-
-
-def _network_steps(cell: Cell, data: Mapping[str, Dataset], settings: Settings) -> tuple[int, int]:
+def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:
     """Return the steps of all of a cell's networks: in the whole cell, and those done by earlier commands."""
-    steps, _ = lengths(cell.config, len(data[data_key(cell)].train_y) - cell.config["validation"])
-    method, level = make(cell.config, "method"), _status(settings.study, cell)["level"]
+    problem: Problem = plan.data[data_key(cell)]
+    steps, _ = lengths(cell.config, problem)
+    method, level = make(cell.config, "method"), plan.statuses[cell.key]["level"]
     before = steps_done(method, steps, level, steps) if level >= 0 else 0
     return steps_done(method, steps, cell.config["levels"], steps), before
 
 
-def _died(job: Job) -> Iterator[Event]:
-    """Mark the unfinished cells of a job whose process died; the same command goes on at their last level."""
-    for cell in job.cells:
-        records = CellRecords(job.study, cell.key)
-        if records.status()["status"] not in (*FINISHED, "failed"):
-            reason = "the worker process was killed (out of memory, or by hand)"
-            records.log(reason)
-            records.set_status("failed", error=reason)
-            yield Event(cell.key, "failed")
+def _failed(job: Job) -> Iterator[News]:
+    """Mark the unfinished cells of a stack whose process died; the same command goes on at their last level."""
+    for cell in job.stack.cells:
+        reason = "the worker process was killed (out of memory, or by hand)"
+        if CellFolder(job.study, cell.key).fail(reason):
+            yield News(cell.key, FAILED)
 
 
-def _repaired(cells: Sequence[Cell], settings: Settings) -> list[str]:
-    """Return a line on each file of the cells that was found broken; what cannot do without it is computed again.
-
-    Raises UserError, before anything is changed, where a folder is a link.
-    """
-    folders = {cell.key: CellRecords(settings.study, cell.key) for cell in cells}
-    for records in folders.values():
-        records.need_folders()
-    return [] if settings.force else [line for cell in cells for line in folders[cell.key].repair(cell)]
-
-
-def _unfinished(cells: Sequence[Cell], settings: Settings) -> list[Cell]:
-    return [cell for cell in cells if settings.force or _status(settings.study, cell)["status"] not in FINISHED]
+def _not_measured(plan: Plan) -> list[str]:
+    """Return a line on each measurement that was asked for and that levels of earlier commands lack."""
+    lines = []
+    for name in plan.settings.measure:
+        lacking = [
+            key for key, status in plan.statuses.items() if status["level"] >= 0 and name not in _measured(status)
+        ]
+        if lacking:
+            cells = f"{len(lacking)} cell{'s' * (len(lacking) != 1)}"
+            lines.append(f"measure={name}: {cells} had finished levels without it; force=true computes them again")
+    return lines
 
 
-def _status(study: Path, cell: Cell) -> dict[str, Any]:
-    return CellRecords(study, cell.key).status()
+def _measured(status: Mapping[str, Any]) -> Sequence[str]:
+    found = status.get("measured")
+    return found if isinstance(found, list) else ()
+
+
+def forget(study: Path, cells: Sequence[Cell]) -> None:
+    """Remove what was computed of the cells, so that they are computed again. The caller holds them."""
+    for cell in cells:
+        folder = CellFolder(study, cell.key)
+        folder.check_folders()
+        folder.forget()

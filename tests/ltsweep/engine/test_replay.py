@@ -70,19 +70,32 @@ def test_a_number_that_is_read_back_cannot_be_replayed(read):
 def test_a_recording_that_failed_is_not_replayed():
     state, failing = torch.zeros(1), [False, True, False, False]
 
-    def step(index):
+    def step(batch):
         state.add_(1)
         if failing.pop(0):
             raise MemoryError
-        state.add_(index.sum())
+        state.add_(batch[0].sum())
 
-    do, index = replayed(step, CPU), torch.ones(1, 1, dtype=torch.int64)
-    do(index)
+    do, batch = replayed(step, CPU), (torch.ones(1, 1, dtype=torch.int64),)
+    do(batch)
     with pytest.raises(MemoryError):
-        do(index)
-    do(index)
-    do(index)
+        do(batch)
+    do(batch)
+    do(batch)
     assert state.item() == 1 + 1 + 1 + 2 + 2
+
+
+def test_every_tensor_of_a_batch_is_read_anew():
+    state = torch.zeros(2)
+
+    def step(batch):
+        numbers, noise = batch
+        state.add_(numbers * noise)
+
+    do = replayed(step, CPU)
+    for n in range(1, 6):
+        do((torch.tensor([n, n]), torch.tensor([0.5, float(n)])))
+    assert state.tolist() == [7.5, 55.0]
 
 
 @given(st.lists(st.integers(1, 3), max_size=12))
@@ -91,14 +104,15 @@ def test_every_batch_counts_once_whatever_sizes_come(sizes):
     written, state = torch.zeros(1), torch.zeros(1)
     runs = []
 
-    def step(index):
+    def step(batch):
+        (index,) = batch
         runs.append(len(index[0]))
         state.mul_(0.5).add_(index.sum())
 
     do = replayed(step, CPU)
     for number, size in enumerate(sizes):
         index = torch.full((2, size), number + 1)
-        do(index)
+        do((index,))
         written.mul_(0.5).add_(index.sum())
         assert torch.equal(state, written)
     twice = next((n for n in range(1, len(sizes)) if sizes[n] == sizes[n - 1]), len(sizes))

@@ -54,7 +54,7 @@ def test_logits_and_gradients_equal_those_of_each_network_alone(name):
     logits = network(leaves, state.buffers, x, training=True)
     assert logits.shape == (3, 6, 3)
     (logits * torch.arange(1.0, 19).view(6, 3)).pow(2).sum().backward()
-    shared = network(state.params, state.buffers, x[0], training=False)
+    shared = network(state.params, state.buffers, x[0], shared=True)
     assert shared.shape == (3, 6, 3)
     for c in range(3):
         one = {n: (value * masks[c].get(n, 1)).requires_grad_() for n, value in weights[c].items()}
@@ -74,7 +74,7 @@ def test_batch_norm_uses_and_updates_its_statistics_as_alone(tiny_bn):
     state = network.stack(weights, masks, CPU)
     x = torch.randn(3, 6, 1, 4, 4, dtype=torch.float64)
     before = {name: value.clone() for name, value in state.buffers.items()}
-    shared = network(state.params, state.buffers, x[0], training=False)
+    shared = network(state.params, state.buffers, x[0], shared=True)
     assert all(torch.equal(value, before[name]) for name, value in state.buffers.items())
     logits = network(state.params, state.buffers, x, training=True)
     for c in range(3):
@@ -136,11 +136,11 @@ def test_the_template_takes_nothing_from_the_model(tiny):
     network = Network(tiny)
     state = network.stack(weights, masks, CPU)
     x = torch.randn(5, 1, 4, 4, dtype=torch.float64)
-    logits = network(state.params, state.buffers, x, training=False)
+    logits = network(state.params, state.buffers, x, shared=True)
     assert all(torch.equal(value, before[name]) for name, value in tiny.state_dict().items())
     assert type(tiny.fc) is nn.Linear
     nn.init.constant_(tiny.fc.weight, 5)
-    assert torch.equal(network(state.params, state.buffers, x, training=False), logits)
+    assert torch.equal(network(state.params, state.buffers, x, shared=True), logits)
 
 
 def test_activations_are_counted_of_one_example(tiny, tiny_bn):

@@ -7,14 +7,19 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from ltsweep.data import Examples
+from ltsweep.engine import stack as stack_module
 from ltsweep.engine import train as train_module
+from ltsweep.engine.problem import Draws
 from ltsweep.engine.stack import Network
-from ltsweep.engine.train import Group, batches, evaluate, train
+from ltsweep.engine.train import Group, scored, train
+from ltsweep.engine.trained import MaskedWeights
 from ltsweep.init import draw, kaiming_normal, xavier_uniform
-from ltsweep.method.imp import IMP, Arm
+from ltsweep.method import IMP, Arm, Past
 from ltsweep.models import lenet5, lenet_300_100
 from ltsweep.optim import constant, cosine
 from ltsweep.prune import layers_of, shuffle
+from ltsweep.rng import generator
 
 CPU = torch.device("cpu")
 
@@ -67,7 +72,7 @@ def starts(model, cells, arms=ARMS):
         masks = {layer.name: (torch.rand(layer.shape, generator=rng) < 0.6).float() for layer in layers_of(model)}
         init = (xavier_uniform, kaiming_normal)[seed % 2]
         initial = draw(model, init, seed, "init")
-        found += [method.start(arm, model, init, seed, 2, initial, masks) for arm in arms]
+        found += [method.start(arm, Past(model, init, seed, 2, initial, masks)) for arm in arms]
     return [(double(weights), double(masks)) for weights, masks in found]
 
 
@@ -77,6 +82,20 @@ def groups_of(rates, decays, arms=3, schedule=cosine):
         Group(slice(c * arms, (c + 1) * arms), functools.partial(schedule, value=lr), {"weight_decay": decay})
         for c, (lr, decay) in enumerate(zip(rates, decays, strict=True))
     ]
+
+
+def cells_of(cells, networks=1, validation=0):
+    """Return what so many cells draw by, each with so many networks."""
+    return [Draws(seed, 0, validation, networks) for seed in range(cells)]
+
+
+def go(network, state, data, order, *rest):
+    """Train the weights of `state` under their masks."""
+    return train(network, MaskedWeights(network), state, data, iter(order), *rest)
+
+
+def evaluate(network, state, data, cells):
+    return data.evaluate(scored(network, MaskedWeights(network), state), {}, cells)
 
 
 def data_of(make_data, shape, **sizes):
@@ -104,17 +123,16 @@ def loop(model, weights, masks, data, order, make_optimizer, schedule, settings,
 
 
 def compare(model, data, make_optimizer, groups, networks, fused, steps, batch_size):
-    cells, arms = len(groups), len(networks) // len(groups)
-    streams = [torch.Generator().manual_seed(seed) for seed in range(cells)]
-    order = batches([torch.arange(len(data.train_y))] * cells, streams, arms, batch_size)
+    arms = len(networks) // len(groups)
+    order = data.batches(cells_of(len(groups), arms), batch_size)
     order = [next(order) for _ in range(steps)]
     network = Network(model)
     state = network.stack([w for w, _ in networks], [m for _, m in networks], CPU)
-    for _ in train(network, state, data, iter(order), functools.partial(make_optimizer, fused=fused), groups, steps):
+    for _ in go(network, state, data, order, functools.partial(make_optimizer, fused=fused), groups, steps):
         pass
     for c, (weights, masks) in enumerate(networks):
         group = groups[c // arms]
-        own = [index[c] for index in order]
+        own = [index[c] for (index,) in order]
         alone = loop(model, weights, masks, data, own, make_optimizer, group.schedule, group.settings, steps)
         row = row_of(state, c)
         for name, value in alone.state_dict().items():
@@ -156,9 +174,8 @@ def test_a_stack_of_resnets_trains_as_plain_loops_do(make_data):
 def trained(model, networks, data, groups, make_optimizer, steps=6, batch_size=8):
     network = Network(model)
     state = network.stack([w for w, _ in networks], [m for _, m in networks], CPU)
-    orders = [torch.Generator().manual_seed(c) for c in range(len(networks))]
-    order = batches([torch.arange(len(data.train_y))] * len(networks), orders, 1, batch_size)
-    for _ in train(network, state, data, order, make_optimizer, groups, steps):
+    order = data.batches(cells_of(len(networks)), batch_size)
+    for _ in go(network, state, data, order, make_optimizer, groups, steps):
         pass
     return network, state
 
@@ -176,8 +193,7 @@ def test_a_network_that_diverges_leaves_its_neighbours_bit_for_bit(make_data, na
     ]
     rates = [0.01, 0.02, 0.03]
     make = functools.partial(OPTIMIZERS[optimizer], fused=True)
-    held_out = torch.zeros(3, 21, dtype=torch.bool)
-    held_out[:, ::3] = True
+    held_out = cells_of(3, validation=7)
     network, healthy = trained(model, networks, data, groups_of(rates, [1e-3] * 3, arms=1), make)
     expected = evaluate(network, healthy, data, held_out)
     assert all(math.isfinite(number) for numbers in expected.values() for number in numbers)
@@ -205,7 +221,7 @@ def count_forwards(monkeypatch):
     monkeypatch.setattr(
         Network,
         "__call__",
-        lambda self, p, b, x, training: (sizes.append(x.shape[1]), call(self, p, b, x, training))[1],
+        lambda self, p, b, x, **how: (sizes.append(x.shape[1]), call(self, p, b, x, **how))[1],
     )
     return sizes
 
@@ -288,8 +304,8 @@ def test_bf16_rounds_what_float32_computes(make_data, monkeypatch, name):
     network, rounded = Network(model), Network(model, "bf16")
     state = network.stack([w for w, _ in networks], [m for _, m in networks], CPU)
     buffers = copy.deepcopy(state.buffers)
-    exact = network(state.params, buffers, data.train_x, training=False)
-    found = rounded(state.params, buffers, data.train_x, training=False)
+    exact = network(state.params, buffers, data.train_x, shared=True)
+    found = rounded(state.params, buffers, data.train_x, shared=True)
     assert found.dtype is torch.float32
     assert not torch.equal(found, exact)
     assert (found - exact).abs().max() < 0.05 * exact.abs().max()
@@ -297,9 +313,9 @@ def test_bf16_rounds_what_float32_computes(make_data, monkeypatch, name):
     for way in (train_module.replayed, train_module.as_written):
         monkeypatch.setattr(train_module, "replayed", way)
         state = rounded.stack([w for w, _ in networks], [m for _, m in networks], CPU)
-        order = batches([torch.arange(21)] * 2, [torch.Generator().manual_seed(c) for c in range(2)], 3, 8)
+        order = data.batches(cells_of(2, 3), 8)
         make = functools.partial(torch.optim.Adam, fused=True)
-        for _ in train(rounded, state, data, order, make, groups_of([0.02, 0.003], [0.0, 0.0]), 8):
+        for _ in go(rounded, state, data, order, make, groups_of([0.02, 0.003], [0.0, 0.0]), 8):
             pass
         assert all(value.dtype is torch.float32 for value in state.params.values())
         ended.append(state.params)
@@ -324,10 +340,9 @@ def test_a_captured_step_is_the_step(make_data, monkeypatch, name, optimizer):
         monkeypatch.setattr(train_module, "replayed", way)
         network = Network(model)
         state = network.stack([w for w, _ in networks], [m for _, m in networks], device)
-        streams = [torch.Generator().manual_seed(c) for c in range(2)]
-        order = batches([torch.arange(37)] * 2, streams, 3, 8, device)  # 8, 8, 8, 8, 5
+        order = data.batches(cells_of(2, 3), 8)  # 8, 8, 8, 8, 5
         make = functools.partial(OPTIMIZERS[optimizer], fused=True)
-        for _ in train(network, state, data, order, make, groups_of([0.02, 0.003], [1e-2, 0.0]), 20):
+        for _ in go(network, state, data, order, make, groups_of([0.02, 0.003], [1e-2, 0.0]), 20):
             pass
         states.append(state)
     captured = [8, 8, 8, 8, 5, 5, 5, 5]  # three to warm up, one to capture
@@ -371,12 +386,10 @@ def test_masked_weights_are_zero_at_every_yield(make_data, optimizer):
     networks = starts(model, 2)
     network = Network(model)
     state = network.stack([w for w, _ in networks], [m for _, m in networks], CPU)
-    order = batches([torch.arange(21)] * 2, [torch.Generator().manual_seed(c) for c in range(2)], 3, 8)
+    data = data_of(make_data, (1, 6, 6), train=21)
     groups = groups_of([0.05, 0.05], [0.1, 0.1])
     yields = 0
-    for done, _ in train(
-        network, state, data_of(make_data, (1, 6, 6), train=21), order, OPTIMIZERS[optimizer], groups, 5
-    ):
+    for done, _ in go(network, state, data, data.batches(cells_of(2, 3), 8), OPTIMIZERS[optimizer], groups, 5):
         yields += 1
         assert done == yields
         for name, mask in state.masks.items():
@@ -393,23 +406,24 @@ def test_evaluation_equals_each_network_scored_plainly_whatever_the_chunks(make_
     for name, value in state.buffers.items():
         if name.endswith(("mean", "var")):
             value.copy_(torch.rand(value.shape, generator=torch.Generator().manual_seed(1)) + 0.5)
-    held_out = torch.rand(6, 29, generator=torch.Generator().manual_seed(0)) < 0.3
+    cells = cells_of(2, 3, validation=9)
     before = copy.deepcopy((state.params, state.buffers))
-    whole = evaluate(network, state, data, held_out)
+    whole = evaluate(network, state, data, cells)
     # 144 activations of the widest layer, 6 networks: chunks of 5 examples, so that both splits end in a smaller one
-    monkeypatch.setitem(train_module.ACTIVATIONS, "cpu", 5 * 144 * 6)
+    monkeypatch.setitem(stack_module.ACTIVATIONS, "cpu", 5 * 144 * 6)
     sizes, call = [], Network.__call__
     monkeypatch.setattr(
-        Network, "__call__", lambda self, p, b, x, training: (sizes.append(len(x)), call(self, p, b, x, training))[1]
+        Network, "__call__", lambda self, p, b, x, **how: (sizes.append(len(x)), call(self, p, b, x, **how))[1]
     )
-    chunked = evaluate(network, state, data, held_out)
+    chunked = evaluate(network, state, data, cells)
     assert sizes == [5, 5, 4, 5, 5, 2]  # three more chunks of 5, and one, are replayed
     for old, new in zip(before, (state.params, state.buffers), strict=True):
         assert all(torch.equal(value, new[name]) for name, value in old.items())
     for c in range(6):
         alone = copy.deepcopy(model).double().eval()
         alone.load_state_dict(row_of(state, c))
-        kept = held_out[c]
+        kept = data._held_out(cells[c // 3])
+        assert int(kept.sum()) == 9
         for split, x, y in (
             ("train", data.train_x[~kept], data.train_y[~kept]),
             ("val", data.train_x[kept], data.train_y[kept]),
@@ -427,12 +441,25 @@ def test_an_example_that_cannot_be_scored_spoils_its_own_split_alone(make_data):
     network = Network(model)
     state = network.stack([networks[0][0]], [networks[0][1]], CPU)
     data = data_of(make_data, (1, 6, 6), train=9, test=5)
-    data.train_x[4] = math.nan
-    held_out = torch.arange(9).unsqueeze(0) == 4
-    scores = evaluate(network, state, data, held_out)
+    (cell,) = cells_of(1, validation=1)
+    data.train_x[data._held_out(cell)] = math.nan
+    scores = evaluate(network, state, data, [cell])
     assert [math.isfinite(scores[f"{split}_loss"][0]) for split in ("train", "val", "test")] == [True, False, True]
-    scores = evaluate(network, state, data, ~held_out)
+    data.train_x[:] = torch.where(data._held_out(cell).view(-1, 1, 1, 1), 0.5, math.nan)
+    scores = evaluate(network, state, data, [cell])
     assert [math.isfinite(scores[f"{split}_loss"][0]) for split in ("train", "val", "test")] == [False, True, True]
+
+
+def test_losses_have_the_type_of_the_weights_whatever_type_the_inputs_have(make_data):
+    """Whole-number inputs, such as tokens, must not round the losses to whole numbers."""
+    table = nn.Embedding(5, 3)
+    whole = Examples(*(torch.arange(12) % 5, torch.arange(12) % 3, torch.arange(6) % 5, torch.arange(6) % 3))
+    network = Network(nn.Sequential(table))
+    state = network.stack([{"0.weight": table.weight.detach()}], [{"0.weight": torch.ones(5, 3)}], CPU)
+    scores = evaluate(network, state, whole, cells_of(1))
+    expected = cross_entropy(table(whole.test_x), whole.test_y).item()
+    assert scores["test_loss"][0] == pytest.approx(expected, rel=1e-6)
+    assert expected % 1 != 0
 
 
 def test_a_split_without_examples_scores_nan(make_data):
@@ -440,9 +467,7 @@ def test_a_split_without_examples_scores_nan(make_data):
     networks = starts(model, 1, arms=[Arm("ticket")])
     network = Network(model)
     state = network.stack([networks[0][0]], [networks[0][1]], CPU)
-    scores = evaluate(
-        network, state, data_of(make_data, (1, 6, 6), train=9, test=5), torch.zeros(1, 9, dtype=torch.bool)
-    )
+    scores = evaluate(network, state, data_of(make_data, (1, 6, 6), train=9, test=5), cells_of(1))
     assert math.isnan(scores["val_loss"][0])
     assert math.isnan(scores["val_accuracy"][0])
     assert math.isfinite(scores["train_loss"][0])
@@ -450,30 +475,31 @@ def test_a_split_without_examples_scores_nan(make_data):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 20, 50])
-def test_an_epoch_is_every_example_once_in_a_new_order(batch_size):
-    kept = [torch.arange(20), torch.arange(100, 120)]
-    stream = batches(kept, [torch.Generator().manual_seed(c) for c in range(2)], 3, batch_size)
+def test_an_epoch_is_every_example_once_in_a_new_order(make_data, batch_size):
+    data, cells = make_data(train=25), cells_of(2, 3, validation=5)
+    kept = [(~data._held_out(cell)).nonzero().flatten() for cell in cells]
+    stream = data.batches(cells, batch_size)
     sizes = [batch_size] * (20 // batch_size) + [20 % batch_size] * (20 % batch_size > 0)
+    assert data.epoch(batch_size, 5) == len(sizes)
     epochs = []
     for _ in range(3):
-        parts = [next(stream) for _ in sizes]
+        parts = [index for size in sizes for (index,) in [next(stream)]]
         assert [part.shape for part in parts] == [(6, size) for size in sizes]
         epochs.append(torch.cat(parts, dim=1))
         for c in range(6):
             assert torch.equal(epochs[-1][c].sort().values, kept[c // 3])  # every example once
             assert torch.equal(epochs[-1][c], epochs[-1][c // 3 * 3])  # arms of a cell share the order
-        assert not torch.equal(epochs[-1][0] + 100, epochs[-1][3])  # cells do not
+        assert not torch.equal(epochs[-1][0], epochs[-1][3])  # cells do not
     assert not torch.equal(epochs[0], epochs[1])
     assert not torch.equal(epochs[1], epochs[2])
 
 
-def test_batches_of_a_cell_do_not_depend_on_its_neighbours():
-    kept = torch.arange(20)
+def test_batches_of_a_cell_do_not_depend_on_its_neighbours(make_data):
+    data = make_data(train=20)
 
-    def first(cells, networks):
-        streams = [torch.Generator().manual_seed(seed) for seed in cells]
-        order = batches([kept] * len(cells), streams, networks, 6)
-        return torch.cat([next(order) for _ in range(8)], dim=1)
+    def first(seeds, networks):
+        order = data.batches([Draws(seed, 3, 0, networks) for seed in seeds], 6)
+        return torch.cat([index for _ in range(8) for (index,) in [next(order)]], dim=1)
 
     assert torch.equal(first([5], 1)[0], first([4, 5, 6], 2)[2])
-    assert torch.equal(shuffle(kept, torch.Generator().manual_seed(5)), first([5], 1)[0][:20])
+    assert torch.equal(shuffle(torch.arange(20), generator(5, "order", 3)), first([5], 1)[0][:20])

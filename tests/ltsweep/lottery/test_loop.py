@@ -10,9 +10,10 @@ import torch
 
 from ltsweep.data import Dataset
 from ltsweep.init import draw, kaiming_uniform, xavier_normal, xavier_uniform
-from ltsweep.lottery import loop as levels
-from ltsweep.lottery.loop import Checkpoint, LevelDone, Progress, run_levels
-from ltsweep.method.imp import IMP
+from ltsweep.lottery import level as level_module
+from ltsweep.lottery.loop import run_levels
+from ltsweep.lottery.program import Checkpoint, LevelDone, Progress
+from ltsweep.method import IMP
 from ltsweep.optim import cosine
 from ltsweep.prune import count
 
@@ -23,13 +24,13 @@ ARMS = [("ticket", 0), ("reinit", 0), ("reinit", 1), ("random_mask", 0), ("rando
 
 def double(program, members):
     """Return both in float64, where two orders of summation differ by little."""
-    data = program.data.map(lambda t: t.double() if t.is_floating_point() else t)
+    data = program.problem.map(lambda t: t.double() if t.is_floating_point() else t)
 
     def up(tensors):
         return {name: value.double() if value.is_floating_point() else value for name, value in tensors.items()}
 
     lifted = [dataclasses.replace(m, initial=up(m.initial), masks=up(m.masks)) for m in members]
-    return dataclasses.replace(program, data=data), lifted
+    return dataclasses.replace(program, problem=data), lifted
 
 
 def four(program, make_member):
@@ -167,8 +168,8 @@ def test_controls_do_not_choose_the_next_mask(make_program, make_member, run):
 class SameStart(IMP):
     """Controls that start from exactly what the ticket starts from."""
 
-    def start(self, arm, model, init, seed, level, initial, masks):
-        return initial, masks
+    def start(self, arm, past):
+        return past.initial, past.masks
 
 
 def test_a_control_with_the_tickets_start_has_the_tickets_trajectory(make_program, make_member, run):
@@ -239,7 +240,9 @@ def test_the_dense_round_has_the_rates_of_the_later_rounds(make_program, make_me
 
     program = make_program(make_optimizer=Noting)
     schedules = [functools.partial(cosine, value=value) for value in (0.05, 0.01)]
-    members = [make_member(program, key, schedule=s) for key, s in zip("ab", schedules, strict=True)]
+    members = [
+        make_member(program, key, schedule=s, group=(0.0, 0.0, key)) for key, s in zip("ab", schedules, strict=True)
+    ]
     result = run(program, members)
     expected = [sorted(schedule(step, 7) for schedule in schedules) for step in range(7)]
     assert len(used) == 3
@@ -300,7 +303,7 @@ def test_evaluations_come_every_so_many_iterations_and_after_the_last(make_progr
 def test_rows_are_the_scores_of_the_state_at_that_iteration(make_program, make_member, run, watched, tiny):
     program = make_program(method=CONTROLS, levels=1)
     rows = run(program, [make_member(program, "a"), make_member(program, "b", seed=1)]).done["b", 1].evaluations[-5:]
-    data, level = program.data, watched[1]
+    data, level = program.problem, watched[1]
     for c, row in enumerate(rows, start=5):
         tiny.load_state_dict({name: value[c] for name, value in level.trained.items()})
         held_out = level.held_out[c]
@@ -345,8 +348,9 @@ def test_summaries_equal_a_plain_search_of_the_evaluations(make_program, make_me
 
 def test_test_data_decide_nothing(make_program, make_member, run):
     program = make_program(method=CONTROLS, steps=20)
-    other = dataset_with(program.data, test_x=program.data.test_x.flip(0) * 3, test_y=(program.data.test_y + 1) % 3)
-    changed = dataclasses.replace(program, data=other)
+    data = program.problem
+    other = dataset_with(data, test_x=data.test_x.flip(0) * 3, test_y=(data.test_y + 1) % 3)
+    changed = dataclasses.replace(program, problem=other)
     one, two = (run(p, [make_member(p, "a", lr=0.1)]) for p in (program, changed))
     tests = 0
     for place, done in one.done.items():
@@ -367,8 +371,8 @@ def test_validation_data_train_nothing(make_program, make_member, run, watched):
     member = make_member(program, "a")
     one = run(program, [member])
     held_out = watched[0].held_out[0]
-    labels = torch.where(held_out, (program.data.train_y + 1) % 3, program.data.train_y)
-    two = run(dataclasses.replace(program, data=dataset_with(program.data, train_y=labels)), [member])
+    labels = torch.where(held_out, (program.problem.train_y + 1) % 3, program.problem.train_y)
+    two = run(dataclasses.replace(program, problem=dataset_with(program.problem, train_y=labels)), [member])
     for row, again in zip(one.rows("a"), two.rows("a"), strict=True):
         assert all(row[name] == again[name] for name in row if name.startswith(("train", "test", "weights")))
         assert row["val_loss"] != again["val_loss"]
@@ -522,7 +526,7 @@ def test_a_checkpoint_comes_at_the_end_of_an_epoch_or_when_it_is_time(
     make_program, make_member, monkeypatch, epoch, every, steps
 ):
     clock = itertools.count()  # a second a step
-    monkeypatch.setattr(levels, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(level_module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     program = make_program(steps=7, steps_per_epoch=epoch, evaluate_every=7, checkpoint_every=every, levels=0)
     events = run_levels(program, [make_member(program, "a")], 0)
     assert [event.step for event in events if isinstance(event, Checkpoint)] == steps
@@ -536,7 +540,8 @@ def test_a_cell_that_diverges_leaves_and_its_neighbours_go_on_unchanged(make_pro
     program, members = double(base, [make_member(base, key, seed=i) for i, key in enumerate("abc")])
     expected = run(program, [members[0], members[2]])
     watched.clear()
-    members[1] = dataclasses.replace(members[1], schedule=functools.partial(members[1].schedule, value=1e300))
+    huge = functools.partial(members[1].schedule, value=1e300)
+    members[1] = dataclasses.replace(members[1], schedule=huge, group=(1e300, 0.0, ""))
     result = run(program, members)
     assert set(result.done) == {("b", 0)} | {(key, level) for key in "ac" for level in range(3)}
     gone = result.done["b", 0]
@@ -610,8 +615,8 @@ def test_a_summary_of_a_diverged_level_has_no_choice_among_losses_that_are_not_f
 class BadControl(IMP):
     """A control of nan weights."""
 
-    def start(self, arm, model, init, seed, level, initial, masks):
-        weights, masks = super().start(arm, model, init, seed, level, initial, masks)
+    def start(self, arm, past):
+        weights, masks = super().start(arm, past)
         return ({n: v * math.nan for n, v in weights.items()}, masks) if arm.name == "reinit" else (weights, masks)
 
 

@@ -1,13 +1,15 @@
 import pytest
 import torch
 
+from ltsweep.engine.look import Look
 from ltsweep.engine.stack import State
 from ltsweep.errors import UserError
 from ltsweep.init import draw, xavier_uniform
-from ltsweep.method.imp import IMP, TICKET, Arm
+from ltsweep.method import IMP, TICKET, Arm, Past
 from ltsweep.prune import layers_of
 
 REINIT, RANDOM_MASK = Arm("reinit"), Arm("random_mask")
+CONTROLLED = IMP(controls=["reinit", "random_mask"], draws=2)
 
 
 @pytest.fixture
@@ -38,6 +40,8 @@ def test_arms_are_the_ticket_and_each_draw_of_each_control_but_for_the_dense_lev
         ({"rewind": "late"}, r"^method\.rewind=late .*init$"),
         ({"controls": ["reinit", "dense"]}, r"^method\.controls=dense .*reinit, random_mask$"),
         ({"controls": ["reinit", "reinit"]}, r"^method\.controls=.*twice"),
+        ({"controls": ["ticket"]}, r"^method\.controls=ticket .*reinit, random_mask$"),
+        ({"score": "size"}, r"^method\.score=size .*magnitude$"),
     ],
 )
 def test_a_name_that_is_no_choice_is_refused(fields, text):
@@ -55,14 +59,14 @@ def test_global_pruning_takes_one_rate_and_spares_layers_at_zero():
 
 def test_the_ticket_starts_from_its_initial_weights(ticket, tiny_bn):
     initial, masks = ticket
-    weights, mask = IMP().start(TICKET, tiny_bn, xavier_uniform, 0, 3, initial, masks)
+    weights, mask = IMP().start(TICKET, Past(tiny_bn, xavier_uniform, 0, 3, initial, masks))
     assert same(weights, initial)
     assert same(mask, masks)
 
 
 def test_reinit_starts_from_a_fresh_draw_of_the_same_init_under_the_same_mask(ticket, tiny_bn):
     initial, masks = ticket
-    weights, mask = IMP().start(REINIT, tiny_bn, xavier_uniform, 0, 3, initial, masks)
+    weights, mask = CONTROLLED.start(REINIT, Past(tiny_bn, xavier_uniform, 0, 3, initial, masks))
     assert same(mask, masks)
     first = draw(tiny_bn, xavier_uniform, 0, "init")
     for name, value in weights.items():
@@ -78,7 +82,7 @@ def test_reinit_starts_from_a_fresh_draw_of_the_same_init_under_the_same_mask(ti
 
 def test_random_mask_starts_from_the_tickets_weights_with_as_many_elsewhere(ticket, tiny_bn):
     initial, masks = ticket
-    weights, shuffled = IMP().start(RANDOM_MASK, tiny_bn, xavier_uniform, 0, 3, initial, masks)
+    weights, shuffled = CONTROLLED.start(RANDOM_MASK, Past(tiny_bn, xavier_uniform, 0, 3, initial, masks))
     assert same(weights, initial)
     assert set(shuffled) == set(masks)
     for name, mask in masks.items():
@@ -89,10 +93,8 @@ def test_random_mask_starts_from_the_tickets_weights_with_as_many_elsewhere(tick
 
 @pytest.mark.parametrize("arm", ["reinit", "random_mask"])
 def test_a_control_is_drawn_anew_for_each_seed_level_and_draw_and_is_reproducible(ticket, tiny_bn, arm):
-    method = IMP()
-
     def start(seed=0, level=1, number=0):
-        weights, masks = method.start(Arm(arm, number), tiny_bn, xavier_uniform, seed, level, *ticket)
+        weights, masks = CONTROLLED.start(Arm(arm, number), Past(tiny_bn, xavier_uniform, seed, level, *ticket))
         return torch.cat([(weights[n] * masks[n]).flatten() for n in masks])
 
     assert torch.equal(start(), start())
@@ -105,7 +107,7 @@ def test_starting_changes_neither_weights_nor_masks(ticket, tiny_bn):
     initial, masks = ticket
     before = [{n: v.clone() for n, v in tensors.items()} for tensors in ticket]
     for arm in (TICKET, REINIT, RANDOM_MASK):
-        IMP().start(arm, tiny_bn, xavier_uniform, 0, 1, initial, masks)
+        CONTROLLED.start(arm, Past(tiny_bn, xavier_uniform, 0, 1, initial, masks))
     assert same(initial, before[0])
     assert same(masks, before[1])
 
@@ -117,7 +119,7 @@ def test_the_smallest_trained_magnitudes_go(scope, left):
         "b": torch.tensor([[-2.0, 3.0, -4.0, 5.0, -6.0, 7.0, -8.0, 9.0, -10.0, 11.0]]),
     }
     state = State(trained, {}, {name: torch.ones(1, 10) for name in trained})
-    masks = IMP(scope=scope).prune(state, [{"a": 0.5, "b": 0.5}])
+    masks = IMP(scope=scope).prune(Look(0, 0, state, []), [{"a": 0.5, "b": 0.5}])
     assert [int(mask.sum()) for mask in masks.values()] == left
     expected = [0.0] * 5 + [1.0] * 5
     if scope == "layerwise":

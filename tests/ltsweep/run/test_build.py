@@ -4,12 +4,22 @@ import math
 import pytest
 import torch
 
-from ltsweep.data import digits
+from ltsweep.data import Examples, digits
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import from_config
 from ltsweep.init import draw, xavier_normal
-from ltsweep.method.imp import IMP
-from ltsweep.run.build import call, check_configs, lengths, load_data, make, member_of, program_of, rates_of
+from ltsweep.method import IMP
+from ltsweep.run.build import (
+    call,
+    check_configs,
+    lengths,
+    load_data,
+    make,
+    member_of,
+    program_of,
+    prunable_layers,
+    rates_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +51,7 @@ def test_every_choice_can_be_made(make_cell, group, choices):
 
 def test_the_objects_of_a_cell_are_what_its_config_says(make_cell):
     config = make_cell("optimizer=sgd", "lr=step", "prune_rate=by_type", "prune_rate.conv=0.05", "model=lenet5").config
-    rates = rates_of(config, make(config, "model"))
+    rates = rates_of(config, prunable_layers(config, make(config, "model")))
     assert list(rates.values()) == [0.05, 0.05, 0.2, 0.2, 0.2]
     optimizer = call(config, "optimizer", [{"params": [torch.zeros(1)], "lr": 0.3}])
     assert isinstance(optimizer, torch.optim.SGD)
@@ -78,12 +88,14 @@ def test_a_member_and_its_program_are_what_the_config_says(make_cell, digits_dat
         (("epochs=1", "batch_size=1237"), 1237, (1, 1)),
         (("epochs=3", "batch_size=1236"), 1237, (6, 2)),
         (("iterations=100",), 1237, (100, 21)),
+        (("iterations=0",), 1237, (0, 21)),
         (("batch_size=60",), 55_000, (5 * 917, 917)),
     ],
 )
 def test_lengths(make_cell, overrides, examples, steps):
     config = make_cell(*overrides).config
-    assert lengths(config, examples) == steps
+    some = torch.zeros(examples + config["validation"])
+    assert lengths(config, Examples(some, some, some, some)) == steps
     assert steps[1] == math.ceil(examples / config["batch_size"])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltsweep.engine.train import ACTIVATIONS
+from ltsweep.engine.stack import ACTIVATIONS
 from ltsweep.grid.cell import from_config
 from ltsweep.run.memory import free_bytes, held_bytes, network_bytes, networks_cached, networks_in
 from ltsweep.run.packing import largest_stack

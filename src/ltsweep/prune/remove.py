@@ -1,59 +1,13 @@
-"""Pruning rates, scores and the exact removal of the lowest-scored weights.
+"""The exact removal of the lowest-scored weights.
 
 Letters: C networks in the stack, N weights of a layer (or of all layers, for global pruning).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import torch
-from torch import Tensor, nn
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A prunable weight: its parameter name, its shape in torch's layout and what kind of layer it belongs to."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: Literal["conv", "fc", "output"]
-
-
-def layers_of(model: nn.Module) -> list[Layer]:
-    """Return the prunable weights of `model`, in order: every parameter of two or more dimensions.
-
-    Biases and normalization parameters have one dimension and are never pruned. The last weight is the output layer.
-    """
-    weights = [(name, tuple(p.shape)) for name, p in model.named_parameters() if p.dim() >= 2]
-    kinds: list[Literal["conv", "fc", "output"]] = ["conv" if len(shape) > 2 else "fc" for _, shape in weights]
-    kinds[-1] = "output"
-    return [Layer(name, shape, kind) for (name, shape), kind in zip(weights, kinds, strict=True)]
-
-
-# A pruning rate is the share of a layer's *surviving* weights that one level removes.
-
-
-def uniform(layers: Sequence[Layer], value: float) -> dict[str, float]:
-    """Return the same rate for every layer."""
-    return {layer.name: value for layer in layers}
-
-
-def half_output(layers: Sequence[Layer], value: float) -> dict[str, float]:
-    """Return `value`, and half of it for the output layer (Frankle & Carbin 2019, figure 2)."""
-    return {layer.name: value / 2 if layer.kind == "output" else value for layer in layers}
-
-
-def by_type(layers: Sequence[Layer], value: float, conv: float, fc: float, output: float) -> dict[str, float]:
-    """Return a rate for each kind of layer; `value` only stands for them in tables."""
-    rates = {"conv": conv, "fc": fc, "output": output}
-    return {layer.name: rates[layer.kind] for layer in layers}
-
-
-def magnitude(weight: Tensor) -> Tensor:
-    """Return |weight|: the smallest are removed first (Frankle & Carbin 2019, section 2)."""
-    return weight.abs()
+from torch import Tensor
 
 
 def count(rate: float, surviving: int) -> int:

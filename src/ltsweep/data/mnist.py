@@ -1,4 +1,4 @@
-"""Data sets, whole in memory. A data set is a short function and a YAML in conf/dataset/."""
+"""MNIST, Fashion-MNIST and KMNIST from the files of torchvision's layout, checked against what is published."""
 
 import contextlib
 import gzip
@@ -6,28 +6,11 @@ import hashlib
 import io
 import itertools
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from ltsweep.data.examples import Examples
 from ltsweep.errors import UserError
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Training and test examples: x float32 (N, *input_shape), y int64 (N,)."""
-
-    train_x: Tensor
-    train_y: Tensor
-    test_x: Tensor
-    test_y: Tensor
-
-    def map(self, fn: Callable[[Tensor], Tensor]) -> "Dataset":
-        """Return the data set with `fn` applied to each tensor."""
-        return Dataset(fn(self.train_x), fn(self.train_y), fn(self.test_x), fn(self.test_y))
 
 
 @contextlib.contextmanager
@@ -58,7 +41,7 @@ _SHA256 = {
 }
 
 
-def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float = 1.0) -> Dataset:
+def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float = 1.0) -> Examples:
     """Load MNIST, FashionMNIST or KMNIST from `data_dir`/<kind>/raw, or download it there by torchvision.
 
     Pixels become [0, 1], then (pixel - mean) / std. Raises UserError where the files are missing and cannot be
@@ -96,7 +79,7 @@ def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float =
             found = f"{tuple(x.shape)} pictures and {tuple(y.shape)} labels"
             raise UserError(f"{kind} in {raw} is not whole: {found}, not {examples} of each; {help_line}")
         parts += [x.unsqueeze(1).float().div_(255).sub_(mean).div_(std), y]
-    return Dataset(*parts)
+    return Examples(*parts)
 
 
 def _wrong(path: Path, md5: str, sha256: str | None) -> str:
@@ -116,31 +99,3 @@ def _wrong(path: Path, md5: str, sha256: str | None) -> str:
         )
     except OSError as error:
         return error.strerror or str(error)
-
-
-def digits(data_dir: Path) -> Dataset:
-    """Load scikit-learn's digits, split by class once and for all: 1,437 to train, 360 to test. Needs no files."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    pictures, labels = load_digits(return_X_y=True)
-    split = train_test_split(pictures, labels, test_size=360, random_state=0, stratify=labels)
-    train_x, test_x, train_y, test_y = (torch.from_numpy(part) for part in split)
-
-    def picture(flat: Tensor) -> Tensor:
-        return flat.float().div_(16).view(-1, 1, 8, 8)
-
-    return Dataset(picture(train_x), train_y.long(), picture(test_x), test_y.long())
-
-
-def check(data: Dataset, name: str, input_shape: Sequence[int], num_classes: int) -> None:
-    """Raise UserError unless `data` is what the YAML of data set `name` says it is."""
-    for split, x, y in (("train", data.train_x, data.train_y), ("test", data.test_x, data.test_y)):
-        if tuple(x.shape[1:]) != tuple(input_shape):
-            raise UserError(
-                f"dataset={name}: input_shape is {list(input_shape)}, the {split} files hold {list(x.shape[1:])}"
-            )
-        if len(x) != len(y):
-            raise UserError(f"dataset={name}: {len(x)} {split} examples but {len(y)} labels")
-        if int(y.min()) < 0 or int(y.max()) >= num_classes:
-            raise UserError(f"dataset={name}: {split} labels run to {int(y.max())}, num_classes is {num_classes}")

@@ -1,0 +1,153 @@
+"""Examples with labels, whole in memory: the problem of classifying them.
+
+Letters: C networks of a stack, B examples a batch, N examples of a split, K classes.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ltsweep.engine.problem import Batch, Draws, Score
+from ltsweep.engine.replay import as_written, replayed
+from ltsweep.engine.stack import Forward, Tensors
+from ltsweep.errors import UserError
+from ltsweep.rng import generator
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training and test examples: x (N, *input_shape), y int64 (N,). The loss is the mean cross-entropy, in nats."""
+
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+    scores: ClassVar[tuple[Score, ...]] = (Score("loss", "lower"), Score("accuracy", "higher"))
+    headline: ClassVar[Score] = scores[1]
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> "Examples":
+        """Return the examples with `fn` applied to each tensor."""
+        return Examples(fn(self.train_x), fn(self.train_y), fn(self.test_x), fn(self.test_y))
+
+    def to(self, device: torch.device) -> "Examples":
+        """Return the examples on a device."""
+        return self.map(lambda tensor: tensor.to(device))
+
+    def epoch(self, batch_size: int, validation: int) -> int:
+        """Return the batches in which each example that is not held out comes once; the last may be smaller."""
+        return math.ceil((len(self.train_y) - validation) / batch_size)
+
+    def memory(self, cells: Sequence[Draws], batch_size: int) -> Tensors:
+        """Return nothing: a step changes weights alone."""
+        return {}
+
+    def batches(self, cells: Sequence[Draws], batch_size: int) -> Iterator[Batch]:
+        """Yield indices (C, B) for ever, an epoch after another; each epoch has every example once, in a new order."""
+        mine = [(~self._held_out(cell)).nonzero().flatten() for cell in cells]
+        orders = [generator(cell.seed, "order", cell.level) for cell in cells]
+        networks = torch.tensor([cell.networks for cell in cells])
+
+        def shuffled() -> Sequence[Tensor]:
+            each = [kept[torch.randperm(len(kept), generator=rng)] for kept, rng in zip(mine, orders, strict=True)]
+            rows = torch.stack(each).repeat_interleave(networks, dim=0)  # (C, N)
+            return torch.split(rows.to(self.train_y.device), batch_size, dim=1)
+
+        epoch = shuffled()
+        while True:
+            yield from ((index,) for index in epoch[:-1])
+            last, epoch = epoch[-1], shuffled()  # while a GPU still has steps of this epoch before it
+            yield (last,)
+
+    def loss(self, forward: Forward, memory: Tensors, batch: Batch) -> Tensor:
+        """Return each network's mean cross-entropy over its own examples, (C,)."""
+        (index,) = batch  # (C, B)
+        x = self.train_x.index_select(0, index.flatten()).view(*index.shape, *self.train_x.shape[1:])  # (C, B, *shape)
+        y = self.train_y.index_select(0, index.flatten())  # (C * B,)
+        logits = forward(x)  # (C, B, K)
+        return cross_entropy(logits.flatten(0, 1), y, reduction="none").view_as(index).mean(1)
+
+    @torch.no_grad()
+    def evaluate(self, forward: Forward, memory: Tensors, cells: Sequence[Draws]) -> dict[str, list[float]]:
+        """Score every example of every split once: mean cross-entropy, and the share whose largest logit is right."""
+        held_out = torch.stack([self._held_out(cell) for cell in cells])
+        networks = torch.tensor([cell.networks for cell in cells])
+        held_out = held_out.repeat_interleave(networks, dim=0).to(self.train_y.device)  # (C, N)
+        train_loss, train_right = _score(forward, self.train_x, self.train_y)
+        test_loss, test_right = _score(forward, self.test_x, self.test_y)
+        everything = torch.ones_like(test_right)
+        splits = {
+            "train": (train_loss, train_right, ~held_out),
+            "val": (train_loss, train_right, held_out),
+            "test": (test_loss, test_right, everything),
+        }
+        scores = {}
+        for split, (loss, right, chosen) in splits.items():
+            count = chosen.sum(1)  # (C,)
+            # where, not a product: a nan outside the split must not enter it.
+            scores[f"{split}_loss"] = (torch.where(chosen, loss, 0).sum(1, dtype=torch.float64) / count).tolist()
+            scores[f"{split}_accuracy"] = ((right & chosen).sum(1, dtype=torch.float64) / count).tolist()
+        return scores
+
+    def _held_out(self, cell: Draws) -> Tensor:
+        return _split(cell.seed, cell.validation, len(self.train_y))
+
+
+# An evaluation asks for its splits again: a few hundred of them are some megabytes.
+@functools.lru_cache(maxsize=256)
+def _split(seed: int, validation: int, examples: int) -> Tensor:
+    """Return a cell's validation split: booleans (N,), true for a training example that is held out."""
+    held_out = torch.zeros(examples, dtype=torch.bool)
+    order = torch.randperm(examples, generator=generator(seed, "validation"))
+    held_out[order[:validation]] = True
+    return held_out
+
+
+def _score(forward: Forward, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss of each network on each example, (C, N), and whether its answer is right, (C, N)."""
+    device = x.device
+    losses = torch.empty(forward.networks, len(y), dtype=forward.dtype, device=device)
+    right = torch.empty(forward.networks, len(y), dtype=torch.bool, device=device)
+
+    def take(batch: Batch) -> None:
+        (index,) = batch  # (B,)
+        logits = forward(x.index_select(0, index), shared=True)  # (C, B, K)
+        labels = y.index_select(0, index).expand(forward.networks, -1)  # (C, B)
+        loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+        losses.index_copy_(1, index, loss)
+        right.index_copy_(1, index, logits.argmax(2) == labels)
+
+    # Capturing a CUDA graph takes longer than the few large batches that a GPU is given.
+    do = (replayed if device.type == "cpu" else as_written)(take, device)
+    for index in torch.split(torch.arange(len(y), device=device), forward.at_once(x)):
+        do((index,))
+    return losses, right
+
+
+def check_examples(data: Examples, name: str, input_shape: Sequence[int], num_classes: int) -> None:
+    """Raise UserError unless `data` is what the YAML of data set `name` says it is."""
+    for split, x, y in (("train", data.train_x, data.train_y), ("test", data.test_x, data.test_y)):
+        if tuple(x.shape[1:]) != tuple(input_shape):
+            raise UserError(
+                f"dataset={name}: input_shape is {list(input_shape)}, the {split} files hold {list(x.shape[1:])}"
+            )
+        if len(x) != len(y):
+            raise UserError(f"dataset={name}: {len(x)} {split} examples but {len(y)} labels")
+        if int(y.min()) < 0 or int(y.max()) >= num_classes:
+            raise UserError(f"dataset={name}: {split} labels run to {int(y.max())}, num_classes is {num_classes}")
+
+
+def check_batches(data: Examples, name: str, batch_size: int, validation: int) -> None:
+    """Raise UserError where a config asks for more examples than data set `name` has."""
+    examples = len(data.train_y)
+    left = examples - validation
+    if left < 1:
+        raise UserError(f"validation={validation} leaves nothing to train on: {name} has {examples} examples")
+    if batch_size > left:
+        raise UserError(f"batch_size={batch_size} is more than the {left} training examples of {name}")

@@ -1,0 +1,111 @@
+"""One level of a stack: train, score, measure, and say when a checkpoint is due."""
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from ltsweep.engine.look import Look
+from ltsweep.engine.stack import Network
+from ltsweep.engine.train import Group, scored, snapshot, train
+from ltsweep.lottery.program import Checkpoint, Member, Program, Progress, Tables
+from ltsweep.lottery.rows import evaluation_rows, of_ticket, until_diverged
+from ltsweep.measure.reading import Moment, reading_rows, readings
+from ltsweep.method.axes import Arm
+
+
+def train_level(
+    program: Program,
+    network: Network,
+    look: Look,
+    members: Sequence[Member],
+    arms: Sequence[Arm],
+    tables: Mapping[str, Tables],
+    checkpoint: Checkpoint | None,
+) -> Iterator[Progress | Checkpoint]:
+    """Train the state of `look`, as it is before the first step, in place for a level.
+
+    Adds a row for each network to `tables` at each evaluation, and one for each reading of the measurements.
+    """
+    state, steps, problem = look.state, program.steps, program.problem
+    trained, groups = program.method.trained(network), optimizer_groups(members, len(arms))
+    draws = [member.draws(program, look.level, arms) for member in members]
+    networks = len(members) * len(arms)
+    total = sum(math.prod(layer.shape) for layer in program.layers)
+    remaining = [sum(int(torch.count_nonzero(mask[c])) for mask in state.masks.values()) for c in range(networks)]
+    start, tensors, before = (checkpoint.step, checkpoint.tensors, checkpoint.seconds) if checkpoint else (0, None, 0.0)
+
+    def measure(moment: Moment, step: int) -> None:
+        now = dataclasses.replace(look, iteration=step)
+        found = list(readings(program.measurements, moment, now)) if program.measurements else []
+        for c, member in enumerate(members):
+            tables[member.key].readings.extend(reading_rows(found, now, arms, c))
+
+    def evaluate(step: int, rates: Sequence[float | None], seconds: float) -> Progress:
+        scores = problem.evaluate(scored(network, trained, state), state.memory, draws)
+        for c, member in enumerate(members):
+            tables[member.key].evaluations.extend(
+                evaluation_rows(
+                    arms,
+                    scores,
+                    c * len(arms),
+                    level=look.level,
+                    weights_remaining=remaining[c * len(arms)],
+                    weights_total=total,
+                    epoch=step / program.steps_per_epoch,
+                    iteration=step,
+                    lr=rates[c],
+                    seconds=seconds / networks,
+                )
+            )
+        measure("evaluation", step)
+        return Progress(look.level, step, {key: of_ticket(table.evaluations)[-1] for key, table in tables.items()})
+
+    if start == 0:
+        measure("start", 0)
+    if steps == 0:  # nothing is trained, and what there is is scored
+        yield evaluate(0, [None] * len(members), 0.0)
+    else:
+        batches = itertools.islice(problem.batches(draws, program.batch_size), start, None)
+        saved_at = time.perf_counter()
+        began = saved_at - before
+        for step, optimizer in train(
+            network, trained, state, problem, batches, program.make_optimizer, groups, steps, start, tensors
+        ):
+            due = step % program.evaluate_every == 0 or step == steps
+            if due and program.device.type == "cuda":
+                torch.cuda.synchronize(program.device)  # which may still be steps behind
+            now = time.perf_counter()
+            if due:
+                yield evaluate(step, _rates(groups, optimizer, len(members), len(arms)), now - began)
+                if all(until_diverged(table.evaluations)[1] for table in tables.values()):
+                    break
+            save = step % program.steps_per_epoch == 0 or now - saved_at >= program.checkpoint_every
+            if save and step < steps:
+                saved_at = now
+                held = snapshot(network, state, optimizer)
+                yield Checkpoint(look.level, step, now - began, dict(tables), held)
+    measure("end", max(row["iteration"] for table in tables.values() for row in table.evaluations))
+
+
+def optimizer_groups(members: Sequence[Member], arms: int) -> list[Group]:
+    """Return one optimizer group for each run of neighbours whose configs give one schedule and optimizer."""
+    groups = []
+    rows = itertools.groupby(range(len(members)), key=lambda c: members[c].group)
+    for places in (list(run) for _, run in rows):
+        first = members[places[0]]
+        groups.append(Group(slice(places[0] * arms, (places[-1] + 1) * arms), first.schedule, first.settings))
+    return groups
+
+
+def _rates(groups: Sequence[Group], optimizer: torch.optim.Optimizer, cells: int, arms: int) -> list[float | None]:
+    """Return the learning rate of each cell's last step, as the optimizer has it."""
+    return [
+        float(settings["lr"])
+        for c in range(cells)
+        for group, settings in zip(groups, optimizer.param_groups, strict=True)
+        if group.rows.start <= c * arms < group.rows.stop
+    ]

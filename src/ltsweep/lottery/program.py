@@ -1,0 +1,107 @@
+"""What a stack is made of when the loop gets it, and what the loop tells while it runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from ltsweep.engine.problem import Draws, Problem
+from ltsweep.engine.stack import Tensors
+from ltsweep.engine.train import MakeOptimizer, Schedule
+from ltsweep.init import Init
+from ltsweep.lottery.rows import Row
+from ltsweep.measure.reading import Measurement
+from ltsweep.method.axes import Arm, Method, Past, Rates
+from ltsweep.prune import Layer
+
+
+@dataclass(frozen=True)
+class Program:
+    """What all cells of a stack share."""
+
+    model: nn.Module
+    layers: Sequence[Layer]
+    problem: Problem
+    method: Method
+    make_optimizer: MakeOptimizer
+    levels: int
+    steps: int  # a level
+    steps_per_epoch: int
+    evaluate_every: int  # steps
+    batch_size: int
+    validation: int  # examples
+    checkpoint_every: float  # seconds
+    device: torch.device
+    precision: str = "float32"
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Member:
+    """What is one cell's own in a stack, with the ticket it goes on from.
+
+    group: tells, from the config, cells of one learning-rate schedule and optimizer from others; it can be sorted.
+    """
+
+    key: str
+    seed: int
+    init: Init
+    schedule: Schedule
+    group: tuple[float, float, str]
+    settings: dict[str, float]  # of its optimizer group: weight decay
+    rates: Rates
+    initial: Tensors
+    masks: Tensors
+
+    def draws(self, program: Program, level: int, arms: Sequence[Arm]) -> Draws:
+        """Return what its random numbers at a level depend on."""
+        return Draws(self.seed, level, program.validation, len(arms))
+
+    def past(self, program: Program, level: int, masks: Tensors) -> Past:
+        """Return what its level may start from."""
+        return Past(program.model, self.init, self.seed, level, self.initial, masks)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stack is: sent after each evaluation, with the newest row of each cell's ticket by its key."""
+
+    level: int
+    steps_done: int
+    tickets: dict[str, Row]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What one cell's level has left to be read so far."""
+
+    evaluations: list[Row] = field(default_factory=list)
+    readings: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A stack in the middle of a level: enough to go on as if it had never stopped.
+
+    tables: key -> the level's rows so far. seconds: the level's training time so far.
+    """
+
+    level: int
+    step: int
+    seconds: float
+    tables: dict[str, Tables]
+    tensors: Tensors
+
+
+@dataclass(frozen=True)
+class LevelDone:
+    """One cell's finished level: its rows, and the masks of the next level (None after the last, or if it diverged)."""
+
+    key: str
+    level: int
+    evaluations: list[Row]
+    readings: list[Row]
+    summaries: list[Row]
+    next_masks: Tensors | None
+    diverged: bool

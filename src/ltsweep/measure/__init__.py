@@ -1,0 +1,1 @@
+"""What is looked at along the way: one file a measurement."""

@@ -1,0 +1,27 @@
+"""How far the surviving weights have moved, layer by layer, at the end of a level."""
+
+from collections.abc import Iterator
+
+import torch
+
+from ltsweep.engine.look import Look
+from ltsweep.measure.reading import Moment, Reading, share
+
+
+class Weights:
+    """Reads, of the surviving weights of each prunable layer:
+
+    norm: their Euclidean norm. distance: the Euclidean norm of the difference from what the level started from.
+    sign_changes: the share whose sign is another than at the start; nan for a layer without weights.
+    """
+
+    moments: tuple[Moment, ...] = ("end",)
+
+    def __call__(self, look: Look) -> Iterator[Reading]:
+        """Yield three readings a layer."""
+        for name, mask in look.state.masks.items():
+            now, start = look.state.params[name], look.start[name]  # (C, *shape)
+            changed = (torch.sign(now) != torch.sign(start)) & (mask > 0)
+            yield Reading("norm", name, None, now.flatten(1).norm(dim=1))
+            yield Reading("distance", name, None, (now - start).flatten(1).norm(dim=1))
+            yield Reading("sign_changes", name, None, share(changed.flatten(1).sum(1), mask.flatten(1).sum(1)))

@@ -1,0 +1,45 @@
+"""Which weights of a network are pruned, and what kind of layer each belongs to."""
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from ltsweep.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A prunable weight: its parameter name, its shape in torch's layout and what kind of layer it belongs to."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Literal["conv", "fc", "output"]
+
+
+def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: str | None = None) -> list[Layer]:
+    """Return the prunable weights of `model`, in its own order.
+
+    prunable: patterns of parameter names, such as `features.*.weight`; without them every parameter of two or more
+    dimensions, so that biases and normalization are never pruned. output: the name of the output layer's weight;
+    without it the last prunable one. Raises UserError for a pattern or a name that fits no parameter.
+    """
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    for pattern in (*(prunable or ()), *([output] if output is not None else [])):
+        if not fnmatch.filter(shapes, pattern):
+            hint = did_you_mean(pattern, shapes)
+            raise UserError(f"{pattern} fits no parameter of the model; {hint}there are {', '.join(shapes)}")
+    if prunable is None:
+        names = [name for name, shape in shapes.items() if len(shape) >= 2]
+    else:
+        names = [name for name in shapes if any(fnmatch.fnmatchcase(name, pattern) for pattern in prunable)]
+    last = output if output is not None else names[-1]
+
+    def kind(name: str) -> Literal["conv", "fc", "output"]:
+        if name == last:
+            return "output"
+        return "conv" if len(shapes[name]) > 2 else "fc"
+
+    return [Layer(name, shapes[name], kind(name)) for name in names]

@@ -1,0 +1,21 @@
+"""Pruning rates: short functions from a network's layers to the share of surviving weights that one level removes."""
+
+from collections.abc import Sequence
+
+from ltsweep.prune.layers import Layer
+
+
+def uniform(layers: Sequence[Layer], value: float) -> dict[str, float]:
+    """Return the same rate for every layer."""
+    return {layer.name: value for layer in layers}
+
+
+def half_output(layers: Sequence[Layer], value: float) -> dict[str, float]:
+    """Return `value`, and half of it for the output layer (Frankle & Carbin 2019, figure 2)."""
+    return {layer.name: value / 2 if layer.kind == "output" else value for layer in layers}
+
+
+def by_type(layers: Sequence[Layer], value: float, conv: float, fc: float, output: float) -> dict[str, float]:
+    """Return a rate for each kind of layer; `value` only stands for them in tables."""
+    rates = {"conv": conv, "fc": fc, "output": output}
+    return {layer.name: rates[layer.kind] for layer in layers}

@@ -1,0 +1,77 @@
+"""Everything that can be refused before any work, and what the work then needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ltsweep.engine.problem import Problem
+from ltsweep.errors import UserError
+from ltsweep.grid.cell import Cell
+from ltsweep.run.build import check_configs, load_data, make_measurements
+from ltsweep.run.hardware import cores, find_devices
+from ltsweep.run.packing import count
+from ltsweep.run.resume import Statuses
+from ltsweep.run.settings import Settings
+from ltsweep.schema import FINISHED
+from ltsweep.store.folder import CellFolder
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked grid, with the data that its unfinished cells need.
+
+    statuses: key -> the fields of status.json, and seen: key -> the file's size and time when they were read. workers,
+    stack_size: as given, or for stack_size 0 for auto. data: `build.data_key` -> problem.
+    """
+
+    cells: tuple[Cell, ...]
+    settings: Settings
+    statuses: Statuses
+    seen: Mapping[str, object]
+    devices: Sequence[torch.device]
+    workers: int
+    stack_size: int
+    data: Mapping[str, Problem]
+
+    @property
+    def todo(self) -> list[Cell]:
+        """Return the cells that are not finished."""
+        return [cell for cell in self.cells if self.statuses[cell.key]["status"] not in FINISHED]
+
+
+def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> Plan:
+    """Check the grid, read each cell's status, and load the data that its unfinished cells need.
+
+    again: take every cell as not begun. The caller then forgets what there is, once it holds the study.
+
+    Raises UserError for whatever is wrong with the configs, the data or the settings.
+    """
+    cells = tuple({cell.key: cell for cell in cells}.values())
+    devices = find_devices(settings.device)
+    stack_size = count(settings.stack_size, "stack_size", 0)
+    workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
+    check_configs(cells)
+    make_measurements(settings.measure)
+    folders = {cell.key: CellFolder(settings.study, cell.key) for cell in cells}
+    seen = {key: None if again else folder.seen() for key, folder in folders.items()}
+    statuses = {key: CellFolder.PENDING if again else folder.status() for key, folder in folders.items()}
+    plan = Plan(cells, settings, statuses, seen, devices, workers, stack_size, {})
+    if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in plan.todo):
+        raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")
+    return replace(plan, data=load_data(plan.todo, settings.data_dir))
+
+
+def brought_up_to_date(plan: Plan) -> Plan:
+    """Return the plan with the statuses that have changed since it was made read anew. The caller holds the cells."""
+    folders = {cell.key: CellFolder(plan.settings.study, cell.key) for cell in plan.cells}
+    seen = {key: folder.seen() for key, folder in folders.items()}
+    changed: dict[str, Mapping[str, Any]] = {
+        key: folders[key].status() for key, stamp in seen.items() if stamp != plan.seen[key]
+    }
+    if not changed:
+        return plan
+    new = replace(plan, statuses={**plan.statuses, **changed}, seen=seen)
+    lacking = [cell for cell in new.todo if cell not in plan.todo]
+    return replace(new, data={**plan.data, **load_data(lacking, plan.settings.data_dir)}) if lacking else new

@@ -1,0 +1,43 @@
+"""Where and how to compute: what a command says besides its cells."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ltsweep.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how to compute; none of it decides a number.
+
+    checkpoint_every: seconds. measure: the choices of the group measure, name -> what to instantiate.
+    """
+
+    study: Path
+    data_dir: Path
+    device: str = "auto"
+    workers: int | str = "auto"
+    stack_size: int | str = "auto"
+    checkpoint_every: float = 10.0
+    measure: dict[str, Any] = field(default_factory=dict)
+
+
+def settings_from(config: DictConfig, study: Path) -> Settings:
+    """Return the settings of a composed config, for results under `study`. Raises UserError for a bad value."""
+    if not isinstance(config.force, bool):
+        raise UserError(f"force={config.force} is out of range: force is true or false")
+    seconds = config.checkpoint_every
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise UserError(f"checkpoint_every={seconds} is out of range: checkpoint_every is a number of seconds from 0")
+    if not isinstance(config.data_dir, str) or not config.data_dir.strip():
+        raise UserError(
+            f"data_dir={config.data_dir} is no folder; set data_dir or LTSWEEP_DATA, or take dataset=digits"
+        )
+    measure = OmegaConf.to_container(OmegaConf.create(config.get("measure") or {}), resolve=True)
+    assert isinstance(measure, dict)
+    names = ("device", "workers", "stack_size", "checkpoint_every")
+    given = {name: config[name] for name in names}
+    return Settings(study, Path(config.data_dir), **given, measure={str(name): one for name, one in measure.items()})
