@@ -77,7 +77,7 @@ CASES = {
     "betas": (["optimizer.betas=[2,0.9]"], ["optimizer", "beta", "2"]),
     "betas not a pair": (["optimizer.betas=0.9"], ["optimizer", "betas"]),
     "nesterov without momentum": ([SGD, "optimizer.nesterov=true", "optimizer.momentum=0"], ["optimizer", "momentum"]),
-    "milestones": (["lr=step", "lr.milestones=[2]"], ["lr.milestones=[2]", "fraction"]),
+    "milestones": (["lr=step", "lr.milestones=[2]"], ["lr.milestones=[2]", "from 0 and below 1"]),
     "warm-up above the level": (["lr=warmup", "lr.warmup=2"], ["lr.warmup=2", "1 iteration"]),
     "unknown key": (["lerning_rate=1"], ["lerning_rate"]),
     "unknown key of a group": (["init.gian=1"], ["init.gian"]),

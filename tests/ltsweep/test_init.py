@@ -245,3 +245,27 @@ def test_a_draw_is_the_whole_network_and_normalization_keeps_the_models_values(t
     for value in drawn.values():
         value.fill_(11)  # nothing of the model is handed out
     assert all(torch.equal(value, before[name]) for name, value in tiny_bn.state_dict().items())
+
+
+def test_an_initialization_may_bring_its_bias(tiny_bn):
+    """As an attribute of a function, or a method of a class; it draws from the bias's own stream."""
+
+    def ones(shape, rng):
+        return torch.ones(*shape)
+
+    ones.bias = lambda shape, rng: torch.full((shape[0],), 0.5) + 0 * torch.rand(shape[0], generator=rng)
+
+    class Twos:
+        def __call__(self, shape, rng):
+            return torch.full(tuple(shape), 2.0)
+
+        def bias(self, shape, rng):
+            return torch.rand(shape[0], generator=rng)
+
+    for own in (ones, functools.partial(ones)):
+        drawn = draw(tiny_bn, own, 0, "init")
+        assert drawn["conv1.bias"].tolist() == [0.5] * 4
+        assert drawn["output.bias"].tolist() == [0.5] * 3
+        assert drawn["bn1.bias"].tolist() == [0.0] * 4  # no weight of two dimensions
+    drawn = draw(tiny_bn, Twos(), 0, "init")
+    assert torch.equal(drawn["output.bias"], torch.rand(3, generator=generator(0, "init", "output.bias")))

@@ -44,6 +44,6 @@ def test_a_stream_does_not_move_when_others_are_drawn_from():
 
 
 def test_streams_stay_what_they_are():
-    """A changed stream gives old keys new results: whoever changes these numbers must raise cell.SCHEMA."""
+    """A changed stream gives old keys new results: whoever changes these numbers must raise schema.VERSION."""
     assert generator(0, "init", "fc1.weight").initial_seed() == 2180458507749188781
     assert torch.randint(0, 1000, (4,), generator=generator(0, "order", 1)).tolist() == [170, 600, 156, 200]

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 
 from ltsweep.errors import UserError
-from ltsweep.grid.cell import SETTINGS
+from ltsweep.schema import SETTINGS
 
 
 class GridSweeper(BasicSweeper):

@@ -10,9 +10,10 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, O
 from hydra.errors import HydraException
 
 from ltsweep.errors import UserError
+from ltsweep.grid.check import GROUPS
+from ltsweep.schema import NUMBERED
 
-NUMBER_GROUPS = ("lr", "prune_rate")
-NAME_GROUPS = ("model", "init", "optimizer", "dataset", "method", "experiment")
+NAME_GROUPS = tuple(group for group in (*GROUPS, "experiment", "measure") if group not in NUMBERED)
 
 
 def rewrite(arguments: Sequence[str]) -> list[str]:
@@ -31,7 +32,7 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
 def _rewrite(argument: str, parser: OverridesParser) -> str:
     name, equals, value = argument.partition("=")
     group = name.lstrip("+")
-    if group not in (*NUMBER_GROUPS, *NAME_GROUPS) or not equals:
+    if group not in (*NUMBERED, *NAME_GROUPS) or not equals:
         return argument
     try:
         override = parser.parse_override(argument)

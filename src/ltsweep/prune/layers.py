@@ -35,6 +35,8 @@ def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: s
         names = [name for name, shape in shapes.items() if len(shape) >= 2]
     else:
         names = [name for name in shapes if any(fnmatch.fnmatchcase(name, pattern) for pattern in prunable)]
+    if not names:
+        raise UserError("the model has nothing to prune: no parameter of two or more dimensions")
     last = output if output is not None else names[-1]
 
     def kind(name: str) -> Literal["conv", "fc", "output"]:

@@ -28,6 +28,7 @@ from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import ACTIVATIONS, Network
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import make, prunable_layers
+from ltsweep.run.hardware import free_bytes
 
 # Of what is free, the share that stacks may fill: allocators round up, and others use the machine too.
 _SHARE = 0.8
@@ -79,18 +80,6 @@ def free_for_stacks(device: torch.device, workers: int, data: Iterable[Problem])
         return free
     sizes = [sum(part.nbytes for part in vars(each).values() if isinstance(part, torch.Tensor)) for each in data]
     return free - max(sizes, default=0)
-
-
-def free_bytes(device: torch.device) -> float:
-    """Return the bytes of a device that nobody uses; of the machine's memory what Linux calls available."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as file:
-            kilobytes = next(line.split()[1] for line in file if line.startswith("MemAvailable:"))
-        return 1024.0 * int(kilobytes)
-    except (OSError, StopIteration):
-        return math.inf
 
 
 def _model(cell: Cell) -> nn.Module:

@@ -6,8 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-import torch
-
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import make
@@ -37,23 +35,6 @@ def largest_stack(cell: Cell, kind: str, free: float = math.inf) -> int:
     if kind == "cpu":
         bounds.append(networks_cached(cell))
     return min(bounds)
-
-
-def find_devices(name: str) -> list[torch.device]:
-    """Return the devices that `device=name` means: every GPU for auto or cuda where there are any, else the CPU."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cpu" or (name == "auto" and not gpus):
-        return [torch.device("cpu")]
-    if name in ("auto", "cuda") and gpus:
-        return [torch.device("cuda", i) for i in range(gpus)]
-    kind, _, number = str(name).partition(":")
-    if kind == "cuda" and number.isdecimal() and int(number) < gpus:
-        return [torch.device("cuda", int(number))]
-    if kind == "cuda":
-        raise UserError(
-            f"device={name}: this machine has {gpus or 'no'} CUDA device{'s' * (gpus != 1)}; device=cpu works"
-        )
-    raise UserError(f"device={name} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
 
 
 def pack(cells: Sequence[Cell], largest: Callable[[Cell], int], workers: int) -> list[tuple[Cell, ...]]:

@@ -20,9 +20,7 @@ class Stack:
     cells: tuple[Cell, ...]
 
 
-def stacks_of(
-    cells: Sequence[Cell], statuses: Statuses, largest: Callable[[Cell], int], workers: int
-) -> list[Stack]:
+def stacks_of(cells: Sequence[Cell], statuses: Statuses, largest: Callable[[Cell], int], workers: int) -> list[Stack]:
     """Return the stacks to run: those that earlier commands began, as they were, and new ones for the other cells."""
     begun, rest = begun_stacks(cells, statuses)
     return begun + [Stack(stack_id(packed), packed) for packed in pack(rest, largest, workers)]
@@ -48,8 +46,6 @@ def begun_stacks(cells: Sequence[Cell], statuses: Statuses) -> tuple[list[Stack]
         if name in members and reached >= resumes[name]:
             members[name].append(cell)
     # A stack that was only planned, and perhaps not wholly, is packed anew.
-    begun = [
-        Stack(name, tuple(kept)) for name, kept in members.items() if resumes[name] or stack_id(kept) == name
-    ]
+    begun = [Stack(name, tuple(kept)) for name, kept in members.items() if resumes[name] or stack_id(kept) == name]
     names = {stack.name for stack in begun}
     return begun, [cell for cell in todo if statuses[cell.key].get("stack") not in names]

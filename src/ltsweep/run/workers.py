@@ -32,11 +32,6 @@ def prepare_process() -> None:
     torch.set_flush_denormal(True)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_jobs(jobs: Sequence[J], work: Work[J, P], shared: Any, places: Sequence[P]) -> Iterator[tuple[J, Any]]:
     """Yield (job, event) for all that `work(job, shared, place)` yields, over a process for each place at most.
 

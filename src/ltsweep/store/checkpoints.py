@@ -12,8 +12,8 @@ from safetensors.torch import save
 
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import BrokenFileError
-from ltsweep.grid.cell import SCHEMA
 from ltsweep.lottery.loop import Checkpoint
+from ltsweep.schema import VERSION as SCHEMA
 from ltsweep.store import disk
 
 

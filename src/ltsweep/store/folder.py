@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from ltsweep.errors import BrokenFileError, UserError
-from ltsweep.grid.cell import SCHEMA, Cell
+from ltsweep.grid.cell import Cell
+from ltsweep.schema import VERSION as SCHEMA
 from ltsweep.store.disk import Noted, append, need_folders, read, write
 
 FINISHED = ("done", "diverged")

@@ -9,8 +9,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from ltsweep.errors import UserError
-from ltsweep.grid import cell
-from ltsweep.grid.cell import Cell, from_config, key
+from ltsweep.grid import check as check_module
+from ltsweep.grid import key as key_module
+from ltsweep.grid.cell import Cell, from_config, register_resolver
+from ltsweep.grid.check import check
+from ltsweep.grid.key import key
+from ltsweep.schema import SETTINGS, VERSION
 
 OVERRIDES = ("dataset=digits", "lr=step", "prune_rate=by_type", "optimizer=sgd", "init=kaiming_u")
 
@@ -61,6 +65,7 @@ def test_everything_but_the_settings_enters_the_key(compose, base):
     assert composed - set(base.config) == {
         "study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force",
     }  # fmt: skip
+    assert "measure" in SETTINGS
 
 
 def test_every_value_changes_the_key(base):
@@ -138,7 +143,7 @@ def test_an_interpolated_value_is_its_number(compose):
 
 
 def test_the_key_is_the_same_in_another_process(base):
-    code = "import json, sys; from ltsweep.grid.cell import key; print(key(json.load(sys.stdin)))"
+    code = "import json, sys; from ltsweep.grid.key import key; print(key(json.load(sys.stdin)))"
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     text = json.dumps(base.config)
     answer = subprocess.run(
@@ -148,12 +153,12 @@ def test_the_key_is_the_same_in_another_process(base):
 
 
 def test_the_record_schema_enters_the_key(base, monkeypatch):
-    monkeypatch.setattr(cell, "SCHEMA", cell.SCHEMA + 1)
+    monkeypatch.setattr(key_module, "VERSION", VERSION + 1)
     assert key(base.config) != base.key
 
 
 def test_the_resolver_gives_the_key(compose, base):
-    cell.register_resolver()
+    register_resolver()
     config = compose(*OVERRIDES)
     OmegaConf.update(config, "hydra", {"sweep": {"subdir": "${cell_key:}"}}, force_add=True)
     assert config.hydra.sweep.subdir == base.key
@@ -208,7 +213,7 @@ BAD = {
     "seed": (["-1", "1.5", "true", "one", "null", str(2**63)], "whole number from 0"),
     "levels": (["-1", "2.5", "1001", "null"], "whole number from 0 to 1,000"),
     "epochs": (["0", "-3", "0.5", "null"], "whole number from 1"),
-    "iterations": (["0", "-1", "1.5", "many"], "whole number from 1"),
+    "iterations": (["-1", "1.5", "many"], "whole number from 0"),
     "batch_size": (["0", "-60", "1.5", "null"], "whole number from 1"),
     "validation": (["-1", "0.1", "true"], "whole number from 0"),
     "evaluate_every": (["0", "2.5"], "whole number from 1"),
@@ -231,7 +236,7 @@ BAD = {
 
 
 def test_every_rule_is_tested():
-    assert set(cell.RULES) | {"lr.milestones"} == set(BAD)
+    assert set(check_module.RULES) | {"lr.milestones", "lr.gamma"} == set(BAD)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -254,7 +259,7 @@ def test_a_value_out_of_range_is_one_line_that_names_it_and_what_is_allowed(comp
     [
         ("seed", ["0", str(2**63 - 1)]),
         ("levels", ["0", "1000"]),
-        ("iterations", ["null", "1"]),
+        ("iterations", ["null", "0", "1"]),
         ("evaluate_every", ["null", "1"]),
         ("validation", ["0"]),
         ("precision", ["float32", "tf32", "bf16"]),
@@ -272,14 +277,15 @@ def test_the_ends_of_a_range_are_allowed(compose, name, values):
     for value in values:
         number = compose(*OVERRIDES, f"{name}={value}")
         whole = OmegaConf.to_container(number, resolve=True)
-        whole["model"].pop("largest_stack")
-        assert from_config(number).config == {n: v for n, v in whole.items() if n not in cell.SETTINGS}
+        for group, name in (("model", "largest_stack"), ("model", "how"), ("lr", "rules")):
+            whole[group].pop(name, None)
+        assert from_config(number).config == {n: v for n, v in whole.items() if n not in SETTINGS}
 
 
 def test_a_name_that_a_config_lacks_is_not_looked_at(base):
     config = copy.deepcopy(base.config)
     del config["optimizer"]["momentum"], config["lr"]["gamma"]
-    cell.check(config)
+    check(config)
 
 
 def test_a_missing_or_unresolvable_value_is_one_line(compose):
@@ -313,3 +319,52 @@ def test_the_largest_stack_of_a_model_is_no_part_of_its_key(compose):
 def test_a_largest_stack_that_is_none_is_refused(compose, override):
     with pytest.raises(UserError, match=r"model.largest_stack=.* is out of range"):
         from_config(compose(override))
+
+
+# -- growth
+
+
+def test_a_field_that_means_what_the_code_always_did_keeps_the_key(base, monkeypatch):
+    """With its neutral value a field is as if it were not there; any other value, default or not, is another cell."""
+    monkeypatch.setattr(key_module, "NEUTRAL", {"lr.shape": "round", "patience": 0})
+    grown = put({**base.config, "patience": 0}, ("lr", "shape"), "round")
+    assert key(grown) == key(base.config)
+    assert len({key(base.config), key({**grown, "patience": 1}), key(put(grown, ("lr", "shape"), "flat"))}) == 3
+    before = copy.deepcopy(grown)
+    key(grown)
+    assert grown == before
+
+
+def test_a_changed_default_gives_a_new_key_though_the_field_has_a_neutral_value(base, compose):
+    """What counts is what the code did before the field existed, not what conf/ says now."""
+    config = compose(*OVERRIDES)
+    assert from_config(config).key == base.key
+    assert config.method.score == key_module.NEUTRAL["method.score"]
+    config.method.score = "another"  # as if the YAML said so
+    assert from_config(config).key != base.key
+
+
+def test_the_neutral_fields_are_left_out_of_the_hash_alone(base):
+    assert base.config["method"]["score"] == "magnitude"
+    assert key(key_module.without(base.config, "method.score")) == base.key
+
+
+def test_a_choice_brings_rules_and_fields_that_decide_no_number(compose):
+    config = compose(*OVERRIDES)
+    OmegaConf.set_struct(config, False)
+    config.model.depth = 3
+    plain = from_config(config)
+    config.model.threads = 7
+    config.model.how = ["threads"]
+    config.model.rules = {"depth": {"whole": [1, 5]}}
+    found = from_config(config)
+    assert found.key == plain.key
+    assert found.config == plain.config
+    assert found.how["model"] == {"threads": 7, "largest_stack": {"cpu": 8, "cuda": 128}}
+    config.model.depth = 6
+    with pytest.raises(UserError, match=r"^model\.depth=6 is out of range: .* is a whole number from 1 to 5$"):
+        from_config(config)
+
+
+def test_groups_are_the_folders_of_conf():
+    assert set(check_module.GROUPS) == {"dataset", "init", "lr", "method", "model", "optimizer", "prune_rate"}

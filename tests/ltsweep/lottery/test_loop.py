@@ -643,3 +643,67 @@ def test_levels_come_as_they_finish(make_program, make_member):
             break
     assert [(e.key, e.level) for e in seen if isinstance(e, LevelDone)] == [("a", 0), ("b", 0)]
     assert isinstance(next(events), Progress)
+
+
+# -- levels that train nothing, groups that the config decides
+
+
+def test_a_level_of_no_steps_is_scored_once_and_pruned(make_program, make_member, run, watched):
+    program = make_program(method=CONTROLS, steps=0, levels=2)
+    result = run(program, [make_member(program, "a"), make_member(program, "b", seed=1)])
+    for key in "ab":
+        rows = result.rows(key)
+        assert [(row["level"], row["iteration"], row["epoch"]) for row in rows if row["arm"] == "ticket"] == [
+            (0, 0, 0.0), (1, 0, 0.0), (2, 0, 0.0),
+        ]  # fmt: skip
+        assert all(row["lr"] is None and row["seconds"] == 0.0 for row in rows)
+        assert all(math.isfinite(row["test_loss"]) for row in rows)
+        for level in range(3):
+            ticket, *_ = result.done[key, level].summaries
+            assert (ticket["iterations"], ticket["best_iteration"], ticket["early_stop_iteration"]) == (0, 0, 0)
+    assert [result.done["a", level].summaries[0]["weights_remaining"] for level in range(3)] == [228, 183, 146]
+    assert [level.trained for level in watched] == [None] * 3  # no step was taken
+    # What is pruned are the smallest initial weights.
+    weight = make_member(program, "a").initial["fc.weight"].abs()
+    mask = result.done["a", 0].next_masks["fc.weight"]
+    assert weight[mask == 0].max() < weight[mask == 1].min()
+
+
+class Times:
+    """A schedule that is an object: nothing of its rate shows in `keywords`."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, step, steps):
+        return self.value
+
+
+def test_cells_of_other_rates_are_other_groups_whatever_their_schedule_is(make_program, make_member, run):
+    """Schedules that are objects or closures are told apart by the config, and each cell trains at its own rate."""
+    values = (0.1, 0.01, 0.001)
+    used = []
+
+    class Noting(torch.optim.SGD):
+        def step(self, closure=None):
+            used.append(sorted(group["lr"] for group in self.param_groups))
+            return super().step(closure)
+
+    program = make_program(make_optimizer=Noting, levels=0)
+    members = [make_member(program, str(value), schedule=Times(value), group=(value, 0.0, "")) for value in values]
+    result = run(program, members)
+    assert used == [sorted(values)] * 7
+    for value in values:
+        assert {row["lr"] for row in result.rows(str(value))} == {value}
+
+
+def test_the_recorded_rate_is_the_optimizers(make_program, make_member, run):
+    """A rate that the optimizer did not use is not what the record says."""
+
+    class Halved(torch.optim.SGD):
+        def __init__(self, groups):
+            super().__init__([{**group, "lr": group["lr"] / 2} for group in groups])
+
+    program = make_program(make_optimizer=Halved, levels=0)
+    rows = run(program, [make_member(program, "a", lr=0.5)]).rows("a")
+    assert {row["lr"] for row in rows} == {0.25}

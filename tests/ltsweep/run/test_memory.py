@@ -9,7 +9,8 @@ import torch
 
 from ltsweep.engine.stack import ACTIVATIONS
 from ltsweep.grid.cell import from_config
-from ltsweep.run.memory import free_bytes, held_bytes, network_bytes, networks_cached, networks_in
+from ltsweep.run.hardware import free_bytes
+from ltsweep.run.memory import held_bytes, network_bytes, networks_cached, networks_in
 from ltsweep.run.packing import largest_stack
 
 # Trains, scores and prunes a stack of so many networks on random pictures, and prints the most memory it held.

@@ -5,7 +5,8 @@ import torch
 
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell, key
-from ltsweep.run.packing import count, find_devices, pack, stack_id
+from ltsweep.run.hardware import find_devices
+from ltsweep.run.packing import count, pack, stack_id
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,90 @@
+"""What the values of a cell's config may be."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ltsweep.conf
+from ltsweep.errors import UserError
+from ltsweep.grid.rules import Rule, flag, number, one_of, rule_from, whole
+from ltsweep.schema import SETTINGS
+
+# Folders of conf/ whose choice is no part of a cell: they fill in other groups, or say where and how.
+_NOT_OF_A_CELL = ("experiment", "hydra", "measure", "__pycache__")
+
+# The groups of a cell: the folders of conf/.
+GROUPS = tuple(
+    sorted(
+        path.name
+        for path in Path(ltsweep.conf.__file__).parent.iterdir()
+        if path.is_dir() and path.name not in _NOT_OF_A_CELL
+    )
+)
+
+VALUES = ("seed", "levels", "epochs", "iterations", "batch_size", "validation", "evaluate_every", "precision")
+OPTIONAL = ("iterations", "evaluate_every")
+
+_SHARE = number(0, 1, below=True)
+
+# Dotted name -> what its value may be, for the values, and for fields that several choices of a group have. A field of
+# one choice has its rule in that choice's YAML. A name that a config lacks is not looked at.
+RULES: dict[str, Rule] = {
+    "seed": whole(0, 2**63 - 1),
+    "levels": whole(0, 1_000),
+    "epochs": whole(1, 100_000),
+    "iterations": whole(0, 1_000_000_000),
+    "batch_size": whole(1, 1_000_000_000),
+    "validation": whole(0, 1_000_000_000),
+    "evaluate_every": whole(1, 1_000_000_000),
+    "precision": one_of("float32", "tf32", "bf16"),
+    "lr.value": number(0, 1_000, above=True),
+    "lr.warmup": whole(0, 1_000_000_000),
+    "prune_rate.value": number(0, 1, above=True, below=True),
+    "prune_rate.conv": _SHARE,
+    "prune_rate.fc": _SHARE,
+    "prune_rate.output": _SHARE,
+    "optimizer.weight_decay": number(0, 1_000),
+    "optimizer.momentum": number(0, 1, below=True),
+    "optimizer.nesterov": flag(),
+    "model.negative_slope": number(0, 1),
+    "method.draws": whole(1, 1_000),
+    "dataset.std": number(0, math.inf, above=True),
+}
+
+_ABSENT = object()
+
+
+def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> None:
+    """Raise UserError for the first value out of range, or for a group that is not one of its choices.
+
+    rules: those that the chosen YAMLs bring, dotted name -> `rules.rule_from`'s description of a rule.
+    """
+    unknown = [name for name in plain if name not in (*GROUPS, *VALUES)]
+    if unknown:
+        raise UserError(
+            f"{unknown[0]} is not a name of the config; there are {', '.join((*VALUES, *SETTINGS[:-1], *GROUPS))}"
+        )
+    missing = [name for name in VALUES if name not in plain]
+    if missing:
+        raise UserError(f"{missing[0]} was removed from the config, and is needed")
+    for group in GROUPS:
+        choice = plain.get(group)
+        if not isinstance(choice, Mapping) or not all(isinstance(choice.get(n), str) for n in ("name", "_target_")):
+            raise UserError(
+                f"{group}={choice!r} is not a choice of the group {group}; its YAML needs name and _target_"
+            )
+    own = {name: rule_from(name, given) for name, given in (rules or {}).items()}
+    for name, (holds, allowed) in (RULES | own).items():
+        value = _select(plain, name)
+        if value is _ABSENT or (value is None and name in OPTIONAL):
+            continue
+        if not holds(value):
+            raise UserError(f"{name}={value} is out of range: {name} is {allowed}")
+
+
+def _select(plain: Mapping[str, Any], name: str) -> Any:
+    node: Any = plain
+    for part in name.split("."):
+        node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
+    return node

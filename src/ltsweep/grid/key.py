@@ -1,0 +1,60 @@
+"""The key of a cell: a hash of its whole resolved config, which names its results and survives growth."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ltsweep.schema import VERSION
+
+# Fields that came after results had been stored, each with the value that means what the code did before it existed. A
+# field that has this value is left out of the hash, so that older results keep their keys. It is not the default in
+# conf/: a changed default gives new keys.
+NEUTRAL: dict[str, Any] = {"method.score": "magnitude"}
+
+
+def key(plain: Mapping[str, Any]) -> str:
+    """Return the key: 16 hexadecimal digits of a hash of the resolved config and the version of the records."""
+    return digest({"schema": VERSION, **_without_neutral(plain)})
+
+
+def digest(value: object) -> str:
+    """Return 16 hexadecimal digits of a hash of plain containers; the order of names does not matter."""
+    return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return a copy of a config without some fields, given by their dotted names."""
+    changed: dict[str, Any] = copy.deepcopy(dict(config))
+    for name in names:
+        group, _, field = name.partition(".")
+        if not field:
+            changed.pop(group, None)
+        elif isinstance(changed.get(group), dict):
+            changed[group].pop(field, None)
+    return changed
+
+
+def _without_neutral(plain: Mapping[str, Any]) -> dict[str, Any]:
+    neutral = [name for name, value in NEUTRAL.items() if _has(plain, name, value)]
+    return without(plain, *neutral)
+
+
+def _has(plain: Mapping[str, Any], name: str, value: object) -> bool:
+    group, _, field = name.partition(".")
+    if not field:
+        return group in plain and plain[group] == value
+    choice = plain.get(group)
+    return isinstance(choice, Mapping) and field in choice and choice[field] == value
+
+
+def _canonical(value: object) -> object:
+    """Return the value with whole floats as integers, so that lr=1 and lr=1.0 are one cell."""
+    if isinstance(value, Mapping):
+        return {str(name): _canonical(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,65 @@
+"""The hardware that a result was made on."""
+
+import functools
+import math
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from ltsweep.engine import gemm
+from ltsweep.errors import UserError
+
+
+def hardware(device: torch.device) -> dict[str, str | int]:
+    """Return the host, the processor and its cores; also the GPU, or on a CPU the library of the matrix products."""
+    common: dict[str, str | int] = {"host": platform.node(), "cpu": _cpu_name(), "cores": os.cpu_count() or 0}
+    if device.type == "cuda":
+        return common | {"gpu": torch.cuda.get_device_name(device)}
+    return common | {"products": gemm.backend()}
+
+
+@functools.cache
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def find_devices(name: str) -> list[torch.device]:
+    """Return the devices that `device=name` means: every GPU for auto or cuda where there are any, else the CPU."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and not gpus):
+        return [torch.device("cpu")]
+    if name in ("auto", "cuda") and gpus:
+        return [torch.device("cuda", i) for i in range(gpus)]
+    kind, _, number = str(name).partition(":")
+    if kind == "cuda" and number.isdecimal() and int(number) < gpus:
+        return [torch.device("cuda", int(number))]
+    if kind == "cuda":
+        raise UserError(
+            f"device={name}: this machine has {gpus or 'no'} CUDA device{'s' * (gpus != 1)}; device=cpu works"
+        )
+    raise UserError(f"device={name} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
+
+
+def free_bytes(device: torch.device) -> float:
+    """Return the bytes of a device that nobody uses; of the machine's memory what Linux calls available."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo") as file:
+            kilobytes = next(line.split()[1] for line in file if line.startswith("MemAvailable:"))
+        return 1024.0 * int(kilobytes)
+    except (OSError, StopIteration):
+        return math.inf
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
