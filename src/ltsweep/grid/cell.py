@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ltsweep.errors import UserError
+from ltsweep.grid.rules import Rule, flag, number, one_of, whole
+from ltsweep.schema import VERSION
 
-# Enters every key. Raise it when the same config would give other records than before.
-SCHEMA = 1
+# Enters every key.
+SCHEMA = VERSION
 
 # Where and how the work is done: decides no number, so stays out of the key.
 SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "hydra")
@@ -47,6 +49,10 @@ class Cell:
             *parents, last = name.split(".")
             functools.reduce(lambda node, part: node.get(part, {}), parents, shared).pop(last, None)
         return _digest(shared)
+
+
+# Pickles of queued Slurm tasks name the class by its module, so that name must outlive any move of this file.
+Cell.__module__ = "ltsweep.cell"
 
 
 def from_config(config: DictConfig) -> Cell:
@@ -112,55 +118,31 @@ def _canonical(value: object) -> object:
     return value
 
 
-def _whole(low: int, high: int) -> tuple[Callable[[Any], bool], str]:
-    def holds(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+_SHARE = number(0, 1, below=True)
 
-    return holds, f"a whole number from {low:,} to {high:,}"
-
-
-def _number(low: float, high: float, *, above: bool = False, below: bool = False) -> tuple[Callable[[Any], bool], str]:
-    def holds(value: Any) -> bool:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            return False
-        return (low < value if above else low <= value) and (value < high if below else value <= high)
-
-    return holds, f"a number {'above' if above else 'from'} {low:g} {'and below' if below else 'to'} {high:g}"
-
-
-def _flag() -> tuple[Callable[[Any], bool], str]:
-    return lambda value: isinstance(value, bool), "true or false"
-
-
-def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in choices, f"one of {', '.join(choices)}"
-
-
-_SHARE = _number(0, 1, below=True)
-
-# Dotted name -> (what a value must satisfy, in words). A name that a config lacks is not looked at.
-RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "seed": _whole(0, 2**63 - 1),
-    "levels": _whole(0, 1_000),
-    "epochs": _whole(1, 100_000),
-    "iterations": _whole(1, 1_000_000_000),
-    "batch_size": _whole(1, 1_000_000_000),
-    "validation": _whole(0, 1_000_000_000),
-    "evaluate_every": _whole(1, 1_000_000_000),
-    "precision": _one_of("float32", "tf32", "bf16"),
-    "lr.value": _number(0, 1_000, above=True),
-    "lr.warmup": _whole(0, 1_000_000_000),
-    "lr.gamma": _number(0, 1, above=True),
-    "prune_rate.value": _number(0, 1, above=True, below=True),
+# Dotted name -> what its value must be. A name that a config lacks is not looked at.
+RULES: dict[str, Rule] = {
+    "seed": whole(0, 2**63 - 1),
+    "levels": whole(0, 1_000),
+    "epochs": whole(1, 100_000),
+    "iterations": whole(1, 1_000_000_000),
+    "batch_size": whole(1, 1_000_000_000),
+    "validation": whole(0, 1_000_000_000),
+    "evaluate_every": whole(1, 1_000_000_000),
+    "precision": one_of("float32", "tf32", "bf16"),
+    "lr.value": number(0, 1_000, above=True),
+    "lr.warmup": whole(0, 1_000_000_000),
+    "lr.gamma": number(0, 1, above=True),
+    "prune_rate.value": number(0, 1, above=True, below=True),
     "prune_rate.conv": _SHARE,
     "prune_rate.fc": _SHARE,
     "prune_rate.output": _SHARE,
-    "optimizer.weight_decay": _number(0, 1_000),
-    "optimizer.momentum": _number(0, 1, below=True),
-    "optimizer.nesterov": _flag(),
-    "model.negative_slope": _number(0, 1),
-    "method.draws": _whole(1, 1_000),
-    "dataset.std": _number(0, math.inf, above=True),
+    "optimizer.weight_decay": number(0, 1_000),
+    "optimizer.momentum": number(0, 1, below=True),
+    "optimizer.nesterov": flag(),
+    "model.negative_slope": number(0, 1),
+    "method.draws": whole(1, 1_000),
+    "dataset.std": number(0, math.inf, above=True),
 }
 OPTIONAL = ("iterations", "evaluate_every")
 
