@@ -15,12 +15,13 @@ from ltsweep.grid.cell import Cell
 from ltsweep.lottery.loop import Checkpoint, Member, Program, Progress, run_levels
 from ltsweep.method.imp import IMP
 from ltsweep.run.build import data_key, member_of, program_of
+from ltsweep.run.hardware import hardware
 from ltsweep.run.packing import stack_id
-from ltsweep.show.display import Event, Note
+from ltsweep.schema import DIVERGED, DONE, FAILED, RUNNING
+from ltsweep.show.events import DiskFull, Event, News, Note
 from ltsweep.store.checkpoints import checkpoint_path, drop_checkpoint, load_checkpoint, save_checkpoint
 from ltsweep.store.disk import set_aside
-from ltsweep.store.folder import FINISHED
-from ltsweep.store.provenance import hardware
+from ltsweep.store.folder import CellFolder, statuses_of, unfinished
 from ltsweep.store.records import CellRecords
 
 
@@ -35,7 +36,7 @@ class Job:
     versions: Mapping[str, str]
 
 
-def run_stack(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event | Note | CannotWriteError]:
+def run_stack(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event]:
     """Run one stack of cells on a device, writing their records and yielding what happens.
 
     An error is logged in full with its cell. It is first tried which cell it belongs to, or whether the memory suffices
@@ -47,10 +48,10 @@ def run_stack(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Ev
     try:
         yield from _run_or_halve(job, data, device)
     except CannotWriteError as error:
-        yield error
+        yield DiskFull(str(error))
 
 
-def _run_or_halve(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event | Note]:
+def _run_or_halve(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event]:
     try:
         yield from _run_together(job, data, device)
         return
@@ -59,11 +60,11 @@ def _run_or_halve(job: Job, data: Mapping[str, Dataset], device: str) -> Iterato
     except Exception as error:
         reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
     drop_checkpoint(job.study, job.stack)
-    left = [cell for cell in job.cells if CellRecords(job.study, cell.key).status()["status"] not in FINISHED]
+    left = unfinished(job.cells, statuses_of(job.cells, job.study))
     if len(left) > 1:
         note = f"a stack of {len(left)} failed ({' '.join(reason.split())[:200]}); its halves go on apart"
         for cell in left:
-            CellRecords(job.study, cell.key).log(note)
+            CellFolder(job.study, cell.key).log(note)
         yield Note(note)
         half = len(left) // 2
         for cells in (tuple(left[:half]), tuple(left[half:])):
@@ -71,10 +72,8 @@ def _run_or_halve(job: Job, data: Mapping[str, Dataset], device: str) -> Iterato
             yield from _run_or_halve(dataclasses.replace(job, cells=cells, stack=stack_id(cells)), data, device)
         return
     for cell in left:
-        records = CellRecords(job.study, cell.key)
-        records.log(trace)
-        records.set_status("failed", error=reason)
-        yield Event(cell.key, "failed")
+        CellFolder(job.study, cell.key).fail(reason, trace)
+        yield News(cell.key, FAILED)
 
 
 def _free_memory(device: str) -> None:
@@ -96,7 +95,7 @@ def _set_precision(precision: str) -> None:
     torch.backends.cudnn.deterministic = True
 
 
-def _run_together(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event | Note]:
+def _run_together(job: Job, data: Mapping[str, Dataset], device: str) -> Iterator[Event]:
     _set_precision(job.cells[0].config["precision"])
     records = {cell.key: CellRecords(job.study, cell.key) for cell in job.cells}
     shared = data[data_key(job.cells[0])]
@@ -108,7 +107,8 @@ def _run_together(job: Job, data: Mapping[str, Dataset], device: str) -> Iterato
         records = {cell.key: CellRecords(job.study, cell.key) for cell in job.cells}  # without the rows just read
     checkpoint = None
     try:
-        checkpoint = load_checkpoint(job.study, job.stack)
+        loaded = load_checkpoint(job.study, job.stack)
+        checkpoint = Checkpoint(**loaded[0], tensors=loaded[1]) if loaded else None
     except BrokenFileError as error:
         path = checkpoint_path(job.study, job.stack)
         aside = set_aside(path, job.study)
@@ -127,7 +127,7 @@ def _run_together(job: Job, data: Mapping[str, Dataset], device: str) -> Iterato
         record.log(f"starts {where}, in a stack of {len(job.cells)} on {device}")
         made = {"stack": job.stack, "stack_cells": len(job.cells), "device": device, "versions": job.versions}
         made["hardware"] = hardware(program.device)
-        record.set_status("running", level=first - 1, error=None, **made)
+        record.set_status(RUNNING, level=first - 1, error=None, **made)
         members.append(member)
     yield from _run_levels(program, members, records, first, job.study, job.stack, checkpoint)
     drop_checkpoint(job.study, job.stack)
@@ -141,21 +141,29 @@ def _run_levels(
     study: Path,
     stack: str,
     checkpoint: Checkpoint | None,
-) -> Iterator[Event]:
+) -> Iterator[News]:
     for event in run_levels(program, members, first, checkpoint):
         if isinstance(event, Checkpoint):
-            save_checkpoint(study, stack, event)
+            facts = {"level": event.level, "step": event.step, "seconds": event.seconds, "rows": event.rows}
+            save_checkpoint(study, stack, facts, event.tensors)
             continue
         if isinstance(event, Progress):
             done = steps_done(program.method, program.steps, event.level, event.steps_done)
             for key, row in event.tickets.items():
                 remaining = row["weights_remaining"] / row["weights_total"]
-                yield Event(key, "running", event.level, done, row["test_accuracy"], remaining)
+                yield News(key, RUNNING, event.level, done, row["test_accuracy"], remaining)
             continue
         record = records[event.key]
-        status = "diverged" if event.diverged else "done" if event.level == program.levels else "running"
+        status = DIVERGED if event.diverged else DONE if event.level == program.levels else RUNNING
         error = f"the training loss is not finite at level {event.level}" if event.diverged else None
-        record.save_level(event, status, error)
+        record.save_level(
+            event.level,
+            status,
+            error,
+            evaluations=event.evaluations,
+            summaries=event.summaries,
+            next_masks=event.next_masks,
+        )
         ticket = event.summaries[0]
         remaining, accuracy = ticket["weights_remaining"] / ticket["weights_total"], ticket["final_test_accuracy"]
         record.log(
@@ -163,7 +171,7 @@ def _run_levels(
             f"train loss {ticket['final_train_loss']:.4f}  test accuracy {accuracy:.4f}"
         )
         done = steps_done(program.method, program.steps, event.level, program.steps)
-        yield Event(event.key, status, event.level, done, accuracy, remaining)
+        yield News(event.key, status, event.level, done, accuracy, remaining)
 
 
 def steps_done(method: IMP, steps: int, level: int, steps_done: int) -> int:

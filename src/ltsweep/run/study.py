@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ltsweep.cluster.watch import take_over
+from ltsweep.cluster.follow import take_over
 from ltsweep.data import Dataset
 from ltsweep.errors import CannotWriteError, UserError
 from ltsweep.grid.cell import Cell
@@ -18,12 +18,14 @@ from ltsweep.run.memory import free_for_stacks
 from ltsweep.run.packing import count, find_devices, largest_stack, pack, stack_id
 from ltsweep.run.stack_run import Job, run_stack, steps_done
 from ltsweep.run.workers import cores, run_jobs
-from ltsweep.show.display import Display, Event
+from ltsweep.schema import FAILED, FINISHED
+from ltsweep.show.events import Died, DiskFull, News, Note
+from ltsweep.show.table import LiveTable
 from ltsweep.store.checkpoints import drop_leftovers
-from ltsweep.store.folder import FINISHED
-from ltsweep.store.hold import claim
+from ltsweep.store.folder import CellFolder, statuses_of, unfinished
+from ltsweep.store.hold import hold
 from ltsweep.store.provenance import versions
-from ltsweep.store.records import CellRecords
+from ltsweep.store.repair import repair
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
         raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")
     data = load_data(todo, settings.data_dir)
     with contextlib.ExitStack() as held:
-        held.enter_context(claim(*((settings.study,) if settings.claim is None else settings.claim)))
+        held.enter_context(hold(*((settings.study,) if settings.claim is None else settings.claim)))
         if settings.claim is None:
             take_over(settings.study, [cell.key for cell in _unfinished(cells, settings)])
             drop_leftovers(settings.study)
@@ -85,27 +87,34 @@ def run(cells: Sequence[Cell], settings: Settings) -> dict[str, dict[str, Any]]:
         names = [_stack_name(settings, stack) for stack in stacks]
         for name, stack in zip(names, stacks, strict=True):
             for cell in stack:
-                records = CellRecords(settings.study, cell.key)
+                folder = CellFolder(settings.study, cell.key)
                 if settings.force:
-                    records.forget()
-                records.plan(cell, stack=name)
+                    folder.forget()
+                folder.plan(cell, stack=name)
         jobs = [
             Job(stack, name, settings.study, settings.checkpoint_every, versions())
             for name, stack in zip(names, stacks, strict=True)
         ]
         totals = {cell.key: _network_steps(cell, data, settings) for cell in todo}
-        with Display(cells, totals, settings.study, settings.force) as display:
+        watcher = LiveTable(again=settings.force)
+        try:
+            watcher.announce(settings.study, cells, totals)
             for line in broken:
-                display.note(line)
+                watcher.note(line)
             places = [str(devices[i % len(devices)]) for i in range(min(workers, len(jobs)))]
             for job, event in run_jobs(jobs, run_stack, data, places):
-                if isinstance(event, CannotWriteError):
-                    raise event
-                for shown in [event] if event else _died(job):
-                    display.show(shown)
+                if isinstance(event, DiskFull):
+                    raise CannotWriteError(event.text)
+                if isinstance(event, Note):
+                    watcher.note(event.text)
+                    continue
+                for news in _died(job) if isinstance(event, Died) else [event]:
+                    watcher.show(news)
+        finally:
+            watcher.close()
         if settings.claim is None:
             drop_leftovers(settings.study)  # and the folder itself, now that it is empty
-        return {cell.key: _status(settings.study, cell) for cell in cells}
+        return statuses_of(cells, settings.study)
 
 
 def stacks_of(
@@ -119,7 +128,7 @@ def stacks_of(
     todo = _unfinished(cells, settings)
     if settings.force:
         return pack(todo, largest, workers)
-    statuses = {cell.key: _status(settings.study, cell) for cell in cells}
+    statuses = statuses_of(cells, settings.study)
     levels: dict[str, int] = {}  # of each stack that was begun: the first level that some cell of it has not finished
     for cell in todo:
         stack, level = statuses[cell.key].get("stack"), statuses[cell.key]["level"] + 1
@@ -152,15 +161,11 @@ def _network_steps(cell: Cell, data: Mapping[str, Dataset], settings: Settings) 
     return steps_done(method, steps, cell.config["levels"], steps), before
 
 
-def _died(job: Job) -> Iterator[Event]:
+def _died(job: Job) -> Iterator[News]:
     """Mark the unfinished cells of a job whose process died; the same command goes on at their last level."""
     for cell in job.cells:
-        records = CellRecords(job.study, cell.key)
-        if records.status()["status"] not in (*FINISHED, "failed"):
-            reason = "the worker process was killed (out of memory, or by hand)"
-            records.log(reason)
-            records.set_status("failed", error=reason)
-            yield Event(cell.key, "failed")
+        if CellFolder(job.study, cell.key).fail("the worker process was killed (out of memory, or by hand)"):
+            yield News(cell.key, FAILED)
 
 
 def _repaired(cells: Sequence[Cell], settings: Settings) -> list[str]:
@@ -168,15 +173,14 @@ def _repaired(cells: Sequence[Cell], settings: Settings) -> list[str]:
 
     Raises UserError, before anything is changed, where a folder is a link.
     """
-    folders = {cell.key: CellRecords(settings.study, cell.key) for cell in cells}
-    for records in folders.values():
-        records.need_folders()
-    return [] if settings.force else [line for cell in cells for line in folders[cell.key].repair(cell)]
+    for cell in cells:
+        CellFolder(settings.study, cell.key).check_folders()
+    return [] if settings.force else [line for cell in cells for line in repair(settings.study, cell)]
 
 
 def _unfinished(cells: Sequence[Cell], settings: Settings) -> list[Cell]:
-    return [cell for cell in cells if settings.force or _status(settings.study, cell)["status"] not in FINISHED]
+    return list(cells) if settings.force else unfinished(cells, statuses_of(cells, settings.study))
 
 
 def _status(study: Path, cell: Cell) -> dict[str, Any]:
-    return CellRecords(study, cell.key).status()
+    return CellFolder(study, cell.key).status()

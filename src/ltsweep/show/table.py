@@ -1,12 +1,10 @@
-"""What a user sees while a study runs: a live table on a terminal, a few plain lines elsewhere, a closing table."""
+"""A study on the terminal: a live table, or a few plain lines where there is no terminal; and a closing table."""
 
-import json
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -17,180 +15,133 @@ from rich.table import Table
 from rich.text import Text
 
 from ltsweep.grid.cell import Cell
+from ltsweep.schema import DONE, FAILED, RUNNING
+from ltsweep.show.events import News
+from ltsweep.show.labels import count_cells, duration, labels, last_line
 
-# Rows that a table shows before it says how many more there are.
+# Rows of a table; then it says how many more cells there are. A terminal has 24 lines.
 _ROWS = 16
-# Seconds between plain lines about a study that goes on.
+# Seconds between plain lines on a study that is running: rare enough for a log.
 _EVERY = 20.0
+# Seconds of news before the time left is extrapolated from them.
+_ENOUGH = 2.0
+# Columns of a page that is not a terminal: a log has no edge to wrap at.
+_WIDE = 400
 
 
-@dataclass(frozen=True)
-class Event:
-    """One cell's news: `done` counts the steps of all its networks, `accuracy` is its ticket's test accuracy."""
+class LiveTable:
+    """A `Watcher` that keeps a table of the running cells, the share of steps done and the time left."""
 
-    key: str
-    status: str
-    level: int = 0
-    done: int = 0
-    accuracy: float | None = None
-    remaining: float | None = None
+    def __init__(self, again: bool = False) -> None:
+        """Write to standard output; `again`: the plan says that cells are computed again."""
+        self.console = terminal()
+        self.again = again
+        self.latest: dict[str, News] = {}
+        self.done: dict[str, int] = {}  # key -> optimizer steps of all its networks
+        self._total = 0
+        self._labels: dict[str, str] = {}
+        self._levels: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+        self._spoke = time.monotonic()
+        self._first: tuple[float, int] | None = None  # time of the first news, and the steps done by then
+        self._live: Live | None = None
 
-
-@dataclass(frozen=True)
-class Note:
-    """Something to tell the user that is no cell's progress, on one line."""
-
-    text: str
-
-
-def labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return key -> what tells a cell from the others of the study, such as `init=xavier_u lr=0.1`."""
-    flat = {cell.key: _flat(cell.config) for cell in cells}
-    names = dict.fromkeys(name for values in flat.values() for name in values)
-    seen = {name: {json.dumps(values.get(name)) for values in flat.values()} for name in names}
-    # A group's own fields go without saying when its choice is shown.
-    varying = [name for name in names if len(seen[name]) > 1]
-    shown = [n for n in varying if "." not in n or n.split(".")[0] not in varying or n.endswith(".value")]
-    return {
-        key: " ".join(f"{name.removesuffix('.value')}={values[name]}" for name in shown if name in values) or "the cell"
-        for key, values in flat.items()
-    }
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif name == "name":
-            flat[prefix.rstrip(".")] = value
-        elif name not in ("_target_", "_partial_"):
-            flat[prefix + name] = value
-    return flat
-
-
-def duration(seconds: float) -> str:
-    """Return 42 s, 3 min 20 s or 2 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-class Display:
-    """Shows a study from its plan to its closing table. Use as a context manager."""
-
-    def __init__(self, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]], study: Path, force: bool) -> None:
-        """Take the whole grid, and for each cell to compute key -> (network steps in all, of these done before)."""
-        self.console = Console(highlight=False, soft_wrap=True)
-        self.labels = labels(cells)
-        self.levels = {cell.key: cell.config["levels"] for cell in cells}
-        self.total = sum(total for total, _ in totals.values())
+    def announce(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
+        """Print the plan; start the live table if there is a terminal, and something to compute."""
+        self._labels = labels(cells)
+        self._levels = {cell.key: cell.config["levels"] for cell in cells}
+        self._total = sum(total for total, _ in totals.values())
         self.done = {key: before for key, (_, before) in totals.items()}
-        self.study = study
-        self.latest: dict[str, Event] = {}
-        self.counts: Counter[str] = Counter()
-        self.spoke = time.monotonic()
-        self._first: tuple[float, int] | None = None  # when the first news came, and the steps done by then
-        self._announce(cells, totals, force)
-        self._live = Live(get_renderable=self._table, console=self.console, refresh_per_second=4, transient=True)
+        self._print_plan(study, cells, totals)
+        if self._total and self.console.is_terminal:
+            self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4, transient=True)
+            self._live.start()
 
-    def _announce(self, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]], force: bool) -> None:
-        """Say what is going to be computed."""
+    def show(self, news: News) -> None:
+        """Take one cell's progress."""
+        before = self.latest.get(news.key)
+        if news.status == FAILED and before:  # such news say no more than that
+            news = dataclasses.replace(before, status=FAILED)
+        self.latest[news.key] = news
+        self.done[news.key] = max(news.done, self.done[news.key])
+        if self._first is None:
+            self._first = time.monotonic(), sum(self.done.values())
+        label = self._labels[news.key]
+        if news.status == RUNNING:
+            self.say(f"{self._summary()}; {label} level {news.level}{_scores(news)}")
+        else:
+            self._counts[news.status] += 1
+            self.say(f"{news.status:8}  {label}{_scores(news)}", always=len(self.done) <= 2 * _ROWS)
+
+    def note(self, text: str) -> None:
+        """Print a line at once, above the live table."""
+        self.console.print(text)
+
+    def close(self) -> None:
+        """Take the live table away."""
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, line: str, always: bool = False) -> None:
+        """Print a line where there is no terminal; unless `always`, only some time after the last one."""
+        if self.console.is_terminal or (not always and time.monotonic() - self._spoke < _EVERY):
+            return
+        self._spoke = time.monotonic()
+        self.console.print(line)
+
+    def render(self) -> RenderableType:
+        """Return the table as it stands: counts, the bar, the running cells."""
+        table = _table(("level", "right"), ("remaining", "right"), ("test accuracy", "right"))
+        latest = [self.latest[key] for key in self._labels if key in self.latest]  # in the order of the grid
+        running = [news for news in latest if news.status == RUNNING]
+        for news in running[:_ROWS]:
+            remaining = "" if news.remaining is None else f"{news.remaining:.1%}"
+            accuracy = "" if news.accuracy is None else f"{news.accuracy:.4f}"
+            table.add_row(self._labels[news.key], f"{news.level} / {self._levels[news.key]}", remaining, accuracy)
+        if len(running) > _ROWS:
+            table.add_row(f"and {len(running) - _ROWS} more", "", "", "")
+        bar = ProgressBar(total=max(1, self._total), completed=sum(self.done.values()), width=40)
+        ended = ", ".join(f"{count} {status}" for status, count in self._counts.items())
+        waiting = len(self.done) - len(running) - sum(self._counts.values())
+        parts = (ended, f"{len(running)} running", f"{waiting} waiting" if waiting else "", self._left())
+        return Group(Text(", ".join(part for part in parts if part)), Padding(bar, (0, 0, 1, 0)), table)
+
+    def _print_plan(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
+        """Print how many cells there are, and how many of them are to be computed."""
         ready = len(cells) - len(totals)
         resumed = sum(before > 0 for _, before in totals.values())
         kept = f", {ready} already finished" if ready else ""
         going_on = f", {resumed} of them from where they stopped" if resumed else ""
-        again = " again" if force else ""
+        again = " again" if self.again else ""
         plan = f"{len(totals)} to compute{again}{going_on}" if totals else "nothing to compute"
-        self.console.print(f"{self.study}: {_cells(len(cells))}{kept}, {plan}")
-
-    def __enter__(self) -> "Display":
-        """Start the live table where there is a terminal."""
-        if self.total and self.console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        """Take the live table away."""
-        self._live.stop()
-
-    def note(self, text: str) -> None:
-        """Print a line at once, above the live table."""
-        self.console.print(text, markup=False)
-
-    def show(self, event: Event | Note) -> None:
-        """Take in one cell's news."""
-        if isinstance(event, Note):
-            self.note(event.text)
-            return
-        before = self.latest.get(event.key)
-        if event.status == "failed" and before:
-            event = Event(event.key, "failed", before.level, before.done, before.accuracy, before.remaining)
-        self.latest[event.key] = event
-        self.done[event.key] = max(event.done, self.done[event.key])
-        if self._first is None:
-            self._first = time.monotonic(), sum(self.done.values())
-        if event.status != "running":
-            self.counts[event.status] += 1
-            self._say(f"{event.status:8}  {self.labels[event.key]}{_scores(event)}", always=len(self.done) <= 2 * _ROWS)
-        else:
-            self._say(f"{self._summary()}; {self.labels[event.key]} level {event.level}{_scores(event)}")
-
-    def _say(self, line: str, always: bool = False) -> None:
-        if self.console.is_terminal or (not always and time.monotonic() - self.spoke < _EVERY):
-            return
-        self.spoke = time.monotonic()
-        self.console.print(line)
+        self.console.print(f"{study}: {count_cells(len(cells))}{kept}, {plan}")
 
     def _summary(self) -> str:
-        return f"{sum(self.counts.values())} of {_cells(len(self.done))} ended, {self._left()}"
+        return f"{sum(self._counts.values())} of {count_cells(len(self.done))} ended, {self._left()}"
 
     def _left(self) -> str:
-        """Extrapolate from the first news on, so that the start of the processes is not taken for slow work."""
+        """Return the time left, extrapolated from the first news on, since starting the processes is not work."""
         done, now = sum(self.done.values()), time.monotonic()
         if self._first is None:
             return "starting"
         began, before = self._first
-        if done == before or now - began < 2:
+        if done == before or now - began < _ENOUGH:
             return "time left not known yet"
-        return f"{duration((now - began) * (self.total - done) / (done - before))} left"
-
-    def _table(self) -> RenderableType:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for heading, side in (("cell", "left"), ("level", "right"), ("remaining", "right"), ("test accuracy", "right")):
-            table.add_column(heading, justify=side, header_style="dim", no_wrap=True)  # type: ignore[arg-type]
-        latest = [self.latest[key] for key in self.labels if key in self.latest]  # in the order of the grid
-        running = [event for event in latest if event.status == "running"]
-        for event in running[:_ROWS]:
-            remaining = "" if event.remaining is None else f"{event.remaining:.1%}"
-            accuracy = "" if event.accuracy is None else f"{event.accuracy:.4f}"
-            table.add_row(self.labels[event.key], f"{event.level} / {self.levels[event.key]}", remaining, accuracy)
-        if len(running) > _ROWS:
-            table.add_row(f"and {len(running) - _ROWS} more", "", "", "")
-        bar = ProgressBar(total=max(1, self.total), completed=sum(self.done.values()), width=40)
-        ended = ", ".join(f"{count} {status}" for status, count in self.counts.items())
-        waiting = len(self.done) - len(running) - sum(self.counts.values())
-        parts = (ended, f"{len(running)} running", f"{waiting} waiting" if waiting else "", self._left())
-        return Group(Text(", ".join(part for part in parts if part)), Padding(bar, (0, 0, 1, 0)), table)
+        return f"{duration((now - began) * (self._total - done) / (done - before))} left"
 
 
 def closing_table(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]], study: Path) -> None:
-    """Print how every cell ended, why a failed one failed, and where to look next."""
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 400  # a log has no edge to wrap at
+    """Print how each cell ended, why a failed one failed, and where to look next."""
+    console = terminal(_WIDE)
     names = labels(cells)
     counts = Counter(status["status"] for status in statuses.values())
-    bad = {key: status for key, status in statuses.items() if status["status"] != "done"}
+    bad = {key: status for key, status in statuses.items() if status["status"] != DONE}
     rows = list(statuses.items()) if len(statuses) <= _ROWS else list(bad.items())[:_ROWS]
     if rows:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for heading in ("cell", "status", "level", "key"):
-            table.add_column(heading, header_style="dim", no_wrap=True)
+        table = _table(("status", "left"), ("level", "left"), ("key", "left"))
         table.add_column("", overflow="fold")
         for key, status in rows:
-            reason = (str(status.get("error") or "").strip().splitlines() or [""])[-1]
+            reason = last_line(status.get("error"))
             table.add_row(names[key], status["status"], str(status["level"]), key, reason)
         console.print(table)
     if len(bad) > len(rows):
@@ -201,11 +152,24 @@ def closing_table(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any
     console.print(f"figures  python -m multirun_analysis {study}")
 
 
-def _scores(event: Event) -> str:
-    remaining = "" if event.remaining is None else f", {event.remaining:.1%} remaining"
-    accuracy = "" if event.accuracy is None else f", test accuracy {event.accuracy:.4f}"
+def terminal(wide: int | None = None) -> Console:
+    """Return a console that prints text as it is; `wide`: columns where standard output is not a terminal."""
+    # Labels and errors hold square brackets and colons, which rich would take for its own markup.
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    if wide is not None and not console.is_terminal:
+        console.width = wide
+    return console
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    """Return a table whose first column is the cell, and the others as given: heading, side."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading, side in (("cell", "left"), *columns):
+        table.add_column(heading, justify=side, header_style="dim", no_wrap=True)  # type: ignore[arg-type]
+    return table
+
+
+def _scores(news: News) -> str:
+    remaining = "" if news.remaining is None else f", {news.remaining:.1%} remaining"
+    accuracy = "" if news.accuracy is None else f", test accuracy {news.accuracy:.4f}"
     return remaining + accuracy
-
-
-def _cells(count: int) -> str:
-    return f"{count:,} cell{'s' * (count != 1)}"
