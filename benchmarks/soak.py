@@ -24,8 +24,8 @@ from hydra import compose, initialize_config_module
 from scipy.stats import theilslopes
 
 from ltsweep.grid.cell import Cell, from_config
+from ltsweep.run.hardware import hardware
 from ltsweep.run.study import Settings, run
-from ltsweep.store.provenance import hardware
 
 SMALL = ("dataset=digits", "levels=1", "iterations=4", "evaluate_every=2", "method.controls=[reinit]")
 # What may be left after a round's noise: megabytes a thousand cells.

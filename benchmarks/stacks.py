@@ -31,10 +31,10 @@ from ltsweep.grid.cell import Cell, from_config, register_resolver
 from ltsweep.init import draw, xavier_normal
 from ltsweep.optim import constant
 from ltsweep.run.build import make
+from ltsweep.run.hardware import hardware
 from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import find_devices, largest_stack
 from ltsweep.run.workers import prepare_process
-from ltsweep.store.provenance import hardware
 
 BATCH, EXAMPLES = 60, 6_000
 

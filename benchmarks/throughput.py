@@ -39,8 +39,8 @@ from ltsweep.engine.train import Group, batches, evaluate, train
 from ltsweep.init import draw, xavier_normal
 from ltsweep.models import lenet_300_100
 from ltsweep.optim import constant
+from ltsweep.run.hardware import hardware
 from ltsweep.run.workers import cores, prepare_process
-from ltsweep.store.provenance import hardware
 
 BATCH, EXAMPLES, RATE = 60, 55_000, 1.2e-3
 STEPS_AN_EPOCH = -(-EXAMPLES // BATCH)

@@ -1,4 +1,4 @@
-"""The name under which tasks that were queued by earlier versions know a cell."""
+"""The name under which pickles of queued Slurm tasks know a cell, wherever the class is written."""
 
 from ltsweep.grid.cell import Cell
 

@@ -1,22 +1,27 @@
-"""`python -m ltsweep.status multirun/<study>`: how every cell stands, at any time, from any machine."""
+"""`python -m ltsweep.status multirun/<study>`: where every cell stands, at any time, from any machine."""
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from ltsweep.cluster import ledger, slurm
-from ltsweep.cluster.watch import Standing, Watch, cancel
+from ltsweep.cluster.follow import cancel
+from ltsweep.cluster.watch import Standing, Watch
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.show.display import labels
-from ltsweep.store.hold import claim
+from ltsweep.schema import CONFIG, FAILED, KEY, PENDING
+from ltsweep.show.labels import labels, last_line
+from ltsweep.show.table import terminal
+
+# Columns of a page that is not a terminal: one line a cell, for grep and the like.
+_WIDE = 1_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             slurm.require()
             standings = cancel(watch, keys)
         if given.resubmit_failed:
-            resubmit(given.study, [cell for cell in cells if standings[cell.key].status == "failed"], cells)
+            from ltsweep.cluster.study import resubmit  # loads torch, which a look does without
+
+            resubmit(given.study, [cell for cell in cells if standings[cell.key].status == FAILED], cells)
             standings = watch.look(keys)
         show = _as_json if given.json else _as_table
         show(given.study, cells, standings, watch.unreachable)
@@ -52,12 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def cells_of(study: Path) -> list[Cell]:
-    """Return the cells that a study's folder holds. Raises UserError where there are none."""
+    """Return the cells that a study's folder holds. Raises UserError if there are none."""
     if not study.is_dir():
-        raise UserError(f"{study} is no folder; give a study's, such as multirun/default")
+        raise UserError(f"{study} is not a folder; give a study's, such as multirun/default")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
     found = []
-    for path in sorted(study.glob("[0-9a-f]*/config.yaml")):
+    for path in sorted(study.glob(f"*/{CONFIG}")):
+        if not re.fullmatch(KEY, path.parent.name):
+            continue
         try:
             config = yaml.load(path.read_text(), loader)
         except (OSError, yaml.YAMLError) as error:
@@ -68,47 +77,8 @@ def cells_of(study: Path) -> list[Cell]:
     return found
 
 
-def resubmit(study: Path, failed: Sequence[Cell], cells: Sequence[Cell]) -> None:
-    """Submit failed cells again, each as its last job array was. Raises UserError for what Slurm never had."""
-    from ltsweep.cluster.submit import check_options, make_packs, options_from, submit
-
-    by_key = {cell.key: cell for cell in cells}
-    slurm.require()
-    with claim(study):
-        holders = ledger.holders(study)
-        strangers = [cell.key for cell in failed if cell.key not in holders]
-        if strangers:
-            raise UserError(
-                f"{len(strangers)} failed cells ({', '.join(strangers[:3])}) were not submitted to Slurm; "
-                "the command that computed them tries them again"
-            )
-        arrays: dict[str, tuple[ledger.Submission, set[str]]] = {}
-        for cell in failed:
-            task, submission = holders[cell.key]
-            # With the task's other cells, since a failed one goes on only in the stack it was in.
-            arrays.setdefault(submission.submitted, (submission, set()))[1].update(submission.tasks[task])
-        for submission, keys in arrays.values():
-            options = options_from(submission.options)
-            check_options(options, study)
-            standings = Watch(study).look(keys)
-            free = [by_key[key] for key in sorted(keys) if key in by_key and not standings[key].queued]
-            busy = sorted(
-                {str(standings[cell.key].task) for cell in failed if cell.key in keys - {c.key for c in free}}
-            )
-            if busy:
-                print(
-                    f"task {', '.join(busy)} still runs; its failed cells can be submitted when it ends",
-                    file=sys.stderr,
-                )
-            packs = make_packs(free, study, submission.settings, options)
-            tasks = submit(packs, study, submission.settings, options)
-            print(f"{sum(map(len, packs))} cells submitted again as {len(tasks)} tasks", file=sys.stderr)
-
-
 def _as_table(study: Path, cells: Sequence[Cell], standings: Mapping[str, Standing], note: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console = Console(highlight=False, soft_wrap=True, width=1_000)  # one line a cell, for grep and the like
+    console = terminal(_WIDE)
     names = labels(cells)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("cell", "status", "level", "task", "key"):
@@ -124,7 +94,7 @@ def _as_table(study: Path, cells: Sequence[Cell], standings: Mapping[str, Standi
         f"{study}: {len(cells)} cell{'s' * (len(cells) != 1)}, "
         + ", ".join(f"{count} {status}" for status, count in counts.items())
     )
-    if counts["failed"]:
+    if counts[FAILED]:
         console.print(f"logs  {study}/<key>/cell.log, and of tasks {ledger.folder(study)}/<task>_0_log.err")
     if note:
         console.print(note)
@@ -150,10 +120,10 @@ def _as_json(study: Path, cells: Sequence[Cell], standings: Mapping[str, Standin
 
 
 def _why(one: Standing) -> str:
-    """Return why a cell failed or waits, on one line."""
-    if one.status == "failed":
-        return (str(one.error or "").strip().splitlines() or [""])[-1]
-    if one.status == "pending" and one.state and one.state.reason not in ("", "None"):
+    """Return the reason why a cell failed or waits, on one line; an empty text for other cells."""
+    if one.status == FAILED:
+        return last_line(one.error)
+    if one.status == PENDING and one.state and one.state.reason not in ("", "None"):
         return one.state.reason
     return ""
 

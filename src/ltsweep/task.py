@@ -1,4 +1,4 @@
-"""The name under which tasks that were queued by earlier versions know themselves."""
+"""The name under which pickles of queued Slurm tasks know their class, wherever it is written."""
 
 from ltsweep.cluster.node import Task
 

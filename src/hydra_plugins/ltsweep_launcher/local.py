@@ -24,7 +24,7 @@ class LocalLauncher(Launcher):
         cells = compose_cells(self.context, self.config, job_overrides)
 
         from ltsweep.run.study import run, settings_from  # after all that can be refused without torch
-        from ltsweep.show.display import closing_table
+        from ltsweep.show.table import closing_table
 
         study = Path(self.config.hydra.sweep.dir)
         statuses = run(cells, settings_from(self.config, study))

@@ -1,24 +1,25 @@
-"""What of a study was handed to Slurm: one file a job array, in the folder that holds submitit's own."""
+"""The tasks of a study that were handed to Slurm: one file a job array, beside submitit's own files."""
 
 import getpass
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from ltsweep.errors import UserError
-from ltsweep.store.disk import need_folders, write
+from ltsweep.schema import SUBMITTED
+from ltsweep.store.disk import check_folders, write
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One job array: by whom and where, with which settings, and which cells each of its tasks computes.
+    """One job array.
 
-    versions: of code and packages; options: hydra.launcher's; settings: where and how the cells are computed;
-    tasks: task -> keys, a task being named as squeue does (`12_3`, or `12` for an array of one).
+    submitted: time, UTC. versions: of code and packages. options: hydra.launcher's. settings: where and how the cells
+    are computed. tasks: task -> keys of its cells; squeue calls a task `12_3`, or `12` in an array of one.
     """
 
     cluster: str | None
@@ -31,14 +32,14 @@ class Submission:
 
 
 def folder(study: Path) -> Path:
-    """Return the study's folder for what goes to Slurm."""
-    return study / ".submitit"
+    """Return the folder of a study's submissions."""
+    return study / SUBMITTED
 
 
 def make_folder(study: Path) -> Path:
-    """Make that folder. Tasks load pickles from it, so raises UserError where another user owns it."""
+    """Make that folder. Raises UserError if another user owns it, since tasks load pickles from it."""
     path = folder(study)
-    need_folders(path)
+    check_folders(path)
     path.mkdir(parents=True, exist_ok=True)
     facts = path.stat()
     if facts.st_uid != os.getuid():
@@ -55,27 +56,20 @@ def add(
     settings: Mapping[str, Any],
     tasks: Mapping[str, list[str]],
 ) -> None:
-    """Note a job array that was just submitted."""
+    """Write the file of a job array that was just submitted."""
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     user = getpass.getuser()
     made = Submission(cluster, user, now, dict(versions), dict(options), dict(settings), dict(tasks))
-    text = json.dumps(asdict(made), indent=1)
-    write(folder(study) / f"{now.replace(':', '')}.json", (text + "\n").encode())
+    _write(folder(study) / f"{now.replace(':', '')}.json", made)
 
 
 def submissions(study: Path) -> list[Submission]:
-    """Return the study's job arrays, oldest first; a file that cannot be read is left aside."""
-    found = []
-    for path in sorted(folder(study).glob("*.json")):
-        try:
-            found.append(Submission(**json.loads(path.read_text())))
-        except (OSError, ValueError, TypeError):
-            continue
-    return found
+    """Return the study's job arrays, oldest first, without files that cannot be read."""
+    return [submission for _, submission in _read(study)]
 
 
 def holders(study: Path) -> dict[str, tuple[str, Submission]]:
-    """Return key -> the task that was last given that cell, and its array."""
+    """Return key -> (task, job array) of the last submission of that cell."""
     return {
         key: (task, submission)
         for submission in submissions(study)
@@ -85,13 +79,22 @@ def holders(study: Path) -> dict[str, tuple[str, Submission]]:
 
 
 def release(study: Path, keys: Collection[str]) -> None:
-    """Forget that tasks, which have ended, were given these cells: another command computes them now."""
-    for path in folder(study).glob("*.json"):
+    """Take cells away from the tasks that were given them, which have ended: another command computes the cells."""
+    for path, submission in _read(study):
+        kept = {task: [key for key in given if key not in keys] for task, given in submission.tasks.items()}
+        if kept != submission.tasks:
+            _write(path, replace(submission, tasks=kept))
+
+
+def _read(study: Path) -> list[tuple[Path, Submission]]:
+    found = []
+    for path in sorted(folder(study).glob("*.json")):
         try:
-            found = Submission(**json.loads(path.read_text()))
+            found.append((path, Submission(**json.loads(path.read_text()))))
         except (OSError, ValueError, TypeError):
             continue
-        kept = {task: [key for key in given if key not in keys] for task, given in found.tasks.items()}
-        if kept != found.tasks:
-            text = json.dumps(asdict(found) | {"tasks": kept}, indent=1)
-            write(path, (text + "\n").encode())
+    return found
+
+
+def _write(path: Path, submission: Submission) -> None:
+    write(path, (json.dumps(asdict(submission), indent=1) + "\n").encode())

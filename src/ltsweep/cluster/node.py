@@ -1,4 +1,4 @@
-"""What runs on a compute node: one task of a job array, which trains its cells and is requeued when it is stopped."""
+"""A task on a compute node: trains its cells, and is requeued when it is stopped."""
 
 import contextlib
 import os
@@ -14,29 +14,36 @@ from submitit.core.utils import DelayedSubmission, UncompletedJobError
 
 from ltsweep.errors import CannotWriteError, UserError
 from ltsweep.grid.cell import Cell
+from ltsweep.show.table import LiveTable
 from ltsweep.store.folder import CellFolder
-from ltsweep.store.hold import claim
+from ltsweep.store.hold import hold
 from ltsweep.store.provenance import changed
 
-# Seconds that a requeued task waits for the locks of its former self, which a lost node may keep for a while.
+# Seconds that a requeued task waits for its cells, whose locks a lost node may keep for a while.
 _LOCKS = 120.0
 
 
 class Stopped(BaseException):
-    """The task was told to end and is not requeued. No `except Exception` on the way may take it for a cell's error."""
+    """A task was told to end and is not requeued.
+
+    Not an Exception, or an `except Exception` on the way would take it for a cell's error.
+    """
 
 
 @dataclass(frozen=True)
 class Task:
-    """Computes a pack of cells; submitit pickles it by its name alone, so it runs the code it meets."""
+    """Compute a pack of cells. Submitit pickles the name of the class, not its code: a task runs the code it meets.
+
+    settings: fields of ltsweep.run.settings.Settings. versions: as `ltsweep.store.provenance` has them at submission.
+    """
 
     study: Path
-    settings: dict[str, Any]  # of ltsweep.run.study.Settings
+    settings: dict[str, Any]
     max_requeues: int
     versions: dict[str, str]
 
     def __call__(self, cells: Sequence[Cell]) -> dict[str, str]:
-        """Bring every cell to its end and return key -> status. Raises, with the cells marked, if that cannot be."""
+        """Bring every cell to its end and return key -> status; or mark the cells as failed and raise."""
         folders = [CellFolder(self.study, cell.key) for cell in cells]
         try:
             with _stopped_by_signal(self.max_requeues):
@@ -48,15 +55,13 @@ class Task:
             _fail(folders, str(error))
             raise
         except CannotWriteError:
-            raise  # nor could it be written down; who waits for the task notes that it is gone
+            raise  # marking would fail too; the command that waits sees that the task is gone
         except Exception as error:
-            for folder in folders:
-                folder.log(traceback.format_exc())
-            _fail(folders, f"{type(error).__name__}: {error}")
+            _fail(folders, f"{type(error).__name__}: {error}", traceback.format_exc())
             raise
 
     def checkpoint(self, cells: Sequence[Cell]) -> DelayedSubmission:
-        """Return what a requeued task does: the same, which goes on from what is on the disk."""
+        """Return the work of a requeued task: the same, which goes on from the records."""
         return DelayedSubmission(self, cells)
 
     def _run(self, cells: Sequence[Cell]) -> dict[str, str]:
@@ -67,23 +72,29 @@ class Task:
             raise UserError(
                 f"the code is not what the study was submitted with ({different}); the same command submits it anew"
             )
-        from ltsweep.run.study import Settings, run  # after all that can be refused without torch
+        from ltsweep.run.prepare import prepare  # after all that can be refused without torch
+        from ltsweep.run.settings import Settings
+        from ltsweep.run.study import run
 
         settings = dict(self.settings)
         if settings["workers"] == "auto" and settings["device"] == "cpu":
             settings["workers"] = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))  # not all cores are the task's
         settings["data_dir"] = Path(settings["data_dir"])
-        with claim(*(self.study / cell.key for cell in cells), wait=_LOCKS):
-            statuses = run(cells, Settings(self.study, **settings, claim=()))
+        with hold(*(self.study / cell.key for cell in cells), wait=_LOCKS):
+            statuses = run(prepare(cells, Settings(self.study, **settings)), LiveTable())
         return {key: str(status["status"]) for key, status in statuses.items()}
+
+
+# Pickles of queued tasks name the class by its module, so that name must outlive any move of this file.
+Task.__module__ = "ltsweep.task"
 
 
 @contextlib.contextmanager
 def _stopped_by_signal(max_requeues: int) -> Iterator[None]:
-    """Let submitit requeue the task on its signal, at most so many times; then, or if Slurm refuses, raise Stopped.
+    """Let submitit requeue the task on its signal, `max_requeues` times at most; then, or if refused, raise Stopped.
 
-    Submitit counts time limits alone, and with limits of ten minutes or less takes a preemption for one; Slurm's own
-    count of restarts is exact.
+    Slurm counts the restarts. Submitit's own count leaves out preemptions, but for those of tasks of ten minutes or
+    less, which it takes for time limits.
     """
     number = signal.SIGUSR2
     requeue = signal.getsignal(number)
@@ -113,8 +124,8 @@ def _restarts() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
-def _fail(folders: Sequence[CellFolder], reason: str) -> None:
-    """Mark the cells as failed, but for those that another process computes."""
+def _fail(folders: Sequence[CellFolder], reason: str, trace: str = "") -> None:
+    """Mark the cells as failed, except those that another process holds."""
     for folder in folders:
-        with contextlib.suppress(UserError), claim(folder.folder):
-            folder.fail(reason)
+        with contextlib.suppress(UserError), hold(folder.folder):
+            folder.fail(reason, trace)

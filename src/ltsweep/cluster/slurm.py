@@ -1,4 +1,4 @@
-"""What Slurm knows, asked of its own commands. None of them needs an accounting database."""
+"""Slurm's state, asked of its own commands. None of them needs an accounting database."""
 
 import re
 import shutil
@@ -10,11 +10,16 @@ from pathlib import Path
 
 from ltsweep.errors import UserError
 
-# States of a task that has not begun, or will begin again.
+# States of a task that waits to begin, or to begin again.
 _WAITS = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
+# States of a task that is on a node.
 _RUNS = ("CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
-# Seconds after which a command that hangs counts as no answer.
+# Seconds after which a command that hangs counts as no answer; a busy controller takes ten or more.
 _TIMEOUT = 60
+# Tasks that one scancel is given: their names fit into a command line.
+_AT_ONCE = 500
+# Bytes at the end of a task's log among which slurmstepd says why it ended the task.
+_TAIL = 10_000
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,12 @@ class TaskState:
 
     @property
     def waits(self) -> bool:
-        """Say whether the task is in the queue and not on a node."""
+        """Return whether the task is in the queue and not on a node."""
         return self.state in _WAITS
 
     @property
     def alive(self) -> bool:
-        """Say whether the task may still do something."""
+        """Return whether the task is in the queue or on a node."""
         return self.state in (*_WAITS, *_RUNS)
 
 
@@ -54,13 +59,13 @@ def cluster() -> str | None:
 
 
 def max_array_size() -> int:
-    """Return how many tasks one array may have."""
+    """Return the largest number of tasks in one array."""
     found = _config().get("MaxArraySize", "1001")
     return int(found) if found.isdecimal() and int(found) > 0 else 1
 
 
 def check_partition(names: str | None, minutes: int) -> None:
-    """Raise UserError unless the partitions (one, or several by comma) exist, are up and allow so long a task."""
+    """Raise UserError unless the partitions, one or several by comma, exist, are up and allow tasks of `minutes`."""
     known = {}
     for line in _ask("scontrol", "--oneliner", "show", "partition").splitlines():
         facts = _facts(line)
@@ -78,7 +83,7 @@ def check_partition(names: str | None, minutes: int) -> None:
 
 
 def check_script(script: str) -> None:
-    """Let sbatch try a script without submitting it. Raises UserError with what it refuses."""
+    """Raise UserError, with the reasons, if sbatch would refuse a script."""
     answer = _run("sbatch", "--test-only", given=script)
     if answer.returncode:
         said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in answer.stderr.splitlines() if line]
@@ -87,7 +92,7 @@ def check_script(script: str) -> None:
 
 
 def tasks(user: str) -> dict[str, TaskState] | None:
-    """Return task -> state for all of a user's jobs that Slurm still knows, ended ones too; None if it is silent."""
+    """Return task -> state of all jobs of a user that Slurm still knows, ended ones too; None if it does not answer."""
     answer = _run("squeue", "--noheader", "--array", "--states=all", f"--user={user}", "--format=%i|%T|%r")
     if answer.returncode:
         return None
@@ -96,7 +101,7 @@ def tasks(user: str) -> dict[str, TaskState] | None:
 
 
 def find(task: str, states: Mapping[str, TaskState]) -> TaskState:
-    """Return the state of a task among `states`, `GONE` where Slurm has forgotten it.
+    """Return the state of a task, `GONE` if it is not among `states`.
 
     Tasks that were cancelled in the queue one by one have no record of their own: their array's stands for them.
     """
@@ -105,25 +110,25 @@ def find(task: str, states: Mapping[str, TaskState]) -> TaskState:
 
 
 def why_ended(task: str, state: TaskState, log: Path) -> str:
-    """Return in words how a task ended, from what Slurm keeps of it for some minutes and what it wrote to its log."""
+    """Return in words how a task ended, from Slurm's record of it, which is kept for minutes, and from its log."""
     answer = _run("scontrol", "--oneliner", "show", "job", task)
     facts = _facts(answer.stdout) if answer.returncode == 0 else {}
     ended = facts.get("JobState", state.state)
-    if ended == "FAILED" and _took_too_much_memory(log):  # which the job's own state tells on some clusters alone
+    if ended == "FAILED" and _took_too_much_memory(log):  # not all clusters say so in the state
         ended = "OUT_OF_MEMORY"
     return _in_words(ended, facts.get("ExitCode", ""), facts.get("NodeList", ""))
 
 
 def cancel(names: Sequence[str]) -> None:
     """Cancel tasks; those that have ended are passed over."""
-    for i in range(0, len(names), 500):
-        _run("scancel", "--quiet", *names[i : i + 500])
+    for i in range(0, len(names), _AT_ONCE):
+        _run("scancel", "--quiet", *names[i : i + _AT_ONCE])
 
 
 def _in_words(state: str, exit_code: str, node: str) -> str:
     code, _, signalled = exit_code.partition(":")
     code_number, signal_number = (int(part) if part.isdecimal() else 0 for part in (code, signalled))
-    if code_number > 128:  # a shell's way to say that what it ran was killed by a signal
+    if code_number > 128:  # a shell adds the signal that killed its command to 128
         signal_number = code_number - 128
     where = f" on {node}" if node and node != "(null)" else ""
     if state == "CANCELLED":
@@ -148,9 +153,9 @@ def _in_words(state: str, exit_code: str, node: str) -> str:
 
 
 def _took_too_much_memory(log: Path) -> bool:
-    """Say whether slurmstepd wrote at the end of a task's log that it, or the kernel's cgroup, killed it for that."""
+    """Return whether slurmstepd wrote at the end of a task's log that the task was killed for its memory."""
     try:
-        said = log.read_bytes()[-10_000:].decode(errors="replace")
+        said = log.read_bytes()[-_TAIL:].decode(errors="replace")
     except OSError:
         return False
     return re.search(r"^slurmstepd.*(exceeded (job )?memory limit|oom.kill event)", said, re.M | re.I) is not None
@@ -169,7 +174,7 @@ def _config() -> dict[str, str]:
 
 
 def _facts(line: str) -> dict[str, str]:
-    """Return the NAME=value pairs of one line of scontrol; values with spaces are cut short, which no reader minds."""
+    """Return the NAME=value pairs of one line of scontrol; a value ends at its first space."""
     return dict(re.findall(r"(\w+)=(\S*)", line))
 
 
@@ -191,7 +196,7 @@ def _ask(*command: str) -> str:
 
 
 def _run(*command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run a command; one that is missing or hangs reads as failed."""
+    """Run a command; if it is missing or hangs, it counts as failed."""
     try:
         return subprocess.run(command, input=given, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

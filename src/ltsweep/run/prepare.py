@@ -15,7 +15,7 @@ from ltsweep.run.packing import count
 from ltsweep.run.resume import Statuses
 from ltsweep.run.settings import Settings
 from ltsweep.schema import FINISHED
-from ltsweep.store.folder import CellFolder
+from ltsweep.store.folder import NOT_BEGUN, CellFolder
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> P
     make_measurements(settings.measure)
     folders = {cell.key: CellFolder(settings.study, cell.key) for cell in cells}
     seen = {key: None if again else folder.seen() for key, folder in folders.items()}
-    statuses = {key: CellFolder.PENDING if again else folder.status() for key, folder in folders.items()}
+    statuses = {key: NOT_BEGUN if again else folder.status() for key, folder in folders.items()}
     plan = Plan(cells, settings, statuses, seen, devices, workers, stack_size, {})
     if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in plan.todo):
         raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")

@@ -107,11 +107,3 @@ def _not_measured(plan: Plan) -> list[str]:
 def _measured(status: Mapping[str, Any]) -> Sequence[str]:
     found = status.get("measured")
     return found if isinstance(found, list) else ()
-
-
-def forget(study: Path, cells: Sequence[Cell]) -> None:
-    """Remove what was computed of the cells, so that they are computed again. The caller holds them."""
-    for cell in cells:
-        folder = CellFolder(study, cell.key)
-        folder.check_folders()
-        folder.forget()

@@ -16,6 +16,8 @@ import torch
 import torch.multiprocessing
 from threadpoolctl import threadpool_limits
 
+from ltsweep.show.events import Died
+
 J = TypeVar("J")
 P = TypeVar("P")
 Work = Callable[[J, Any, P], Iterator[Any]]
@@ -36,8 +38,8 @@ def run_jobs(jobs: Sequence[J], work: Work[J, P], shared: Any, places: Sequence[
     """Yield (job, event) for all that `work(job, shared, place)` yields, over a process for each place at most.
 
     A process stays at its place, such as a GPU, and takes the next job when it has done one. One that dies (killed, out
-    of memory) yields (job, None) and is replaced. With one job, or one place, all is done in this process. Closing the
-    generator, as an exception in the caller does, ends the processes.
+    of memory) yields (job, Died()) and is replaced. With one job, or one place, all is done in this process. Closing
+    the generator, as an exception in the caller does, ends the processes.
     """
     places = places[: len(jobs)]
     if len(places) <= 1:
@@ -69,7 +71,7 @@ def run_jobs(jobs: Sequence[J], work: Work[J, P], shared: Any, places: Sequence[
                     event = worker.connection.recv()
                 except (EOFError, OSError):
                     worker.end()
-                    yield busy.pop(worker), None
+                    yield busy.pop(worker), Died()
                     if waiting:
                         start(_Worker(work, shared, worker.place))
                     continue

@@ -14,7 +14,7 @@ class Watcher(Protocol):
     def announce(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
         """Take the whole grid, and the plan.
 
-        totals: for each cell to compute, key -> (steps of all its networks, those done by earlier commands).
+        totals: for each cell to compute, key -> (optimizer steps of all its networks, those done by earlier commands).
         """
 
     def show(self, news: News) -> None:

@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
+from ltsweep.schema import BROKEN
 
-# What is noted of a file: its size, its time of change in nanoseconds, the SHA-256 of its bytes.
+# What status.json notes of a file: size in bytes, time of change in nanoseconds, SHA-256 of the content.
 Noted = Sequence[int | str]
-
-# Where files that were found broken are moved to, beside what is computed in their place.
-BROKEN = ".broken"
 
 
 def write(path: Path, content: bytes) -> Noted:
-    """Write a file beside `path`, move it there once it is on the disk, and return what to note of it.
+    """Write a file beside `path`, move it there once it is on the disk, and return its size, time and SHA-256.
 
-    Raises CannotWriteError, with the file that was there before as it was.
+    Raises CannotWriteError, and then leaves an older file at `path` as it was.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -41,7 +39,7 @@ def write(path: Path, content: bytes) -> Noted:
 
 
 def append(path: Path, text: str) -> None:
-    """Add to a text file that is no link. Raises CannotWriteError."""
+    """Add text to a file. Raises CannotWriteError, for a symbolic link too."""
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666), "a") as file:
             file.write(text)
@@ -55,25 +53,26 @@ def read(path: Path) -> bytes:
         # A pipe in a file's place must not hang its reader.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BrokenFileError("is no regular file")
+                raise BrokenFileError("is not a regular file")
             return file.read()
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise BrokenFileError(f"is no readable file ({error.strerror})") from error
+        raise BrokenFileError(f"is not a readable file ({error.strerror})") from error
 
 
 def check(path: Path, noted: Noted | None, *, thorough: bool) -> None:
-    """Raise BrokenFileError unless a file holds what was written; without a note (older records), unless it is a file.
+    """Raise BrokenFileError unless a file holds what was noted of it.
 
-    A file whose size and time of change are the noted ones is read again only where `thorough`.
+    Without a note, as in older records, it must be a regular file. A file whose size and time of change are the noted
+    ones is read only if `thorough`.
     """
     try:
         facts = path.lstat()
     except OSError as error:
         raise BrokenFileError("is missing") from error
     if not stat.S_ISREG(facts.st_mode):
-        raise BrokenFileError("is no regular file")
+        raise BrokenFileError("is not a regular file")
     if noted is None:
         return
     size, changed, digest = noted
@@ -86,8 +85,8 @@ def check(path: Path, noted: Noted | None, *, thorough: bool) -> None:
 
 
 def make(folder: Path) -> None:
-    """Make a folder in one that is there, or leave it as it is. Raises CannotWriteError."""
-    need_folders(folder)
+    """Make a folder, unless it is there. Its parent must be. Raises CannotWriteError."""
+    check_folders(folder)
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -95,7 +94,7 @@ def make(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; a link goes, and what it points at stays."""
+    """Remove a file, a link or a folder with its content, if it is there. Raises CannotWriteError."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -106,12 +105,12 @@ def remove(path: Path) -> None:
 
 
 def set_aside(path: Path, root: Path) -> Path | None:
-    """Move a broken file to `root`/.broken, over an older one of its name, and return where it is; None if it is gone.
+    """Move a broken file to `root`/.broken, over an older one of its name, and return its new path.
 
-    Raises CannotWriteError.
+    Returns None if the file is gone. Raises CannotWriteError.
     """
     folder = root / BROKEN
-    need_folders(folder)
+    check_folders(folder)
     target = folder / path.name
     try:
         folder.mkdir(exist_ok=True)
@@ -126,7 +125,7 @@ def set_aside(path: Path, root: Path) -> Path | None:
 
 
 def drop_leftovers(folder: Path) -> None:
-    """Remove what killed processes were writing in `folder`. Only for who holds it."""
+    """Remove the half-written files of killed processes from `folder`. The caller holds it."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -137,8 +136,8 @@ def drop_leftovers(folder: Path) -> None:
                 (folder / name).unlink()
 
 
-def need_folders(*folders: Path) -> None:
-    """Raise UserError where one of a study's folders, which need not be there yet, is a symbolic link or a file."""
+def check_folders(*folders: Path) -> None:
+    """Raise UserError if one of a study's folders is a symbolic link or a file; it need not exist."""
     for folder in folders:
         if folder.is_symlink():
             raise UserError(

@@ -1,7 +1,8 @@
-"""A cell's folder as all who follow a study see it, without torch: config, status, log."""
+"""A cell's folder as everything that follows a study sees it, without torch: config, status, log."""
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,96 +11,152 @@ import yaml
 
 from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import VERSION as SCHEMA
-from ltsweep.store.disk import Noted, append, need_folders, read, write
+from ltsweep.schema import CONFIG, ENDED, FAILED, FINISHED, LOG, PENDING, STATUS, TABLES, TICKETS, VERSION
+from ltsweep.store import disk
+from ltsweep.store.disk import Noted
 
-FINISHED = ("done", "diverged")
-
+# Fields of status.json that the program relies on, and their types; the first three are in every status.
 _TYPES = {"status": str, "level": int, "schema": int, "stack": str, "files": dict}
+_NEEDED = ("status", "level", "schema")
+
+
+# The status of a cell that has none on the disk.
+NOT_BEGUN: Mapping[str, Any] = {"status": PENDING, "level": -1}
 
 
 class CellFolder:
     """The folder of one cell. Reading never changes it; every write leaves it whole."""
 
     def __init__(self, study: Path, key: str) -> None:
-        """Look at `study`/`key`, which need not exist yet."""
+        """Name the folder `study`/`key`, which need not exist yet."""
         self.folder = study / key
 
     def status(self) -> dict[str, Any]:
-        """Return the cell's status; a missing, torn or foreign file reads as nothing done.
+        """Return the cell's status; a status.json that is missing, torn or foreign counts as nothing done.
 
-        Raises UserError where another version of this program wrote it, in a form that this one does not know.
+        Raises UserError if another version of ltsweep wrote it.
         """
         try:
             return self.read_status()
         except (FileNotFoundError, BrokenFileError):
-            return {"status": "pending", "level": -1}
+            return dict(NOT_BEGUN)
+
+    def seen(self) -> tuple[int, int] | None:
+        """Return time of change and size of status.json, which tell whether it was written again; None without it."""
+        try:
+            facts = (self.folder / STATUS).lstat()
+        except OSError:
+            return None
+        return facts.st_mtime_ns, facts.st_size
 
     def read_status(self) -> dict[str, Any]:
-        """Return what status.json holds. Raises FileNotFoundError, BrokenFileError, or UserError as `status` does."""
-        content = read(self.folder / "status.json")
+        """Return the fields of status.json.
+
+        Raises FileNotFoundError, BrokenFileError, or UserError if another version of ltsweep wrote it.
+        """
+        content = disk.read(self.folder / STATUS)
         try:
-            found = json.loads(content)
+            fields = json.loads(content)
         except ValueError as error:
             raise BrokenFileError("is not whole") from error
-        if not isinstance(found, dict):
-            raise BrokenFileError("is no status")
-        digest = found.pop("sha256", None)  # older records have none
-        if digest is not None and digest != _digest(found):
+        if not isinstance(fields, dict):
+            raise BrokenFileError("is not a status")
+        digest = fields.pop("sha256", None)  # older records have none
+        if digest is not None and digest != _digest(fields):
             raise BrokenFileError("does not hold what was written (its SHA-256 is another)")
-        self._check_version(found.get("schema"))
-        if not all(isinstance(found.get(name, kind()), kind) for name, kind in _TYPES.items()) or (
-            not {"status", "level", "schema"} <= found.keys()
-        ):
-            raise BrokenFileError("is no status")
-        return found
+        self._check_version(fields.get("schema"))
+        typed = all(isinstance(fields.get(name, kind()), kind) for name, kind in _TYPES.items())
+        if not typed or not fields.keys() >= set(_NEEDED):
+            raise BrokenFileError("is not a status")
+        return fields
 
     def plan(self, cell: Cell, **fields: Any) -> None:
         """Make the folder with config and status, so that a cell that never starts is seen as missing."""
-        need_folders(self.folder)
+        disk.check_folders(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        files = self.status().get("files", {}) | {"config.yaml": self.write_config(cell)}
-        self.set_status("pending", levels=cell.config["levels"], key=cell.key, error=None, files=files, **fields)
+        files = self.status().get("files", {}) | {CONFIG: self.write_config(cell)}
+        self.set_status(PENDING, levels=cell.config["levels"], key=cell.key, error=None, files=files, **fields)
 
     def write_config(self, cell: Cell) -> Noted:
-        """Write config.yaml, and return what to note of it."""
-        return write(self.folder / "config.yaml", yaml.safe_dump(dict(cell.config), sort_keys=False).encode())
+        """Write config.yaml and return its size, time of change and SHA-256."""
+        return disk.write(self.folder / CONFIG, yaml.safe_dump(dict(cell.config), sort_keys=False).encode())
 
     def set_status(self, status: str, **fields: Any) -> None:
-        """Move to `status`, keeping the fields not given."""
+        """Write `status` and `fields` into status.json, keeping all other fields."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        before = {"schema": SCHEMA, "level": -1, "error": None, "seconds": 0.0, "started": now} | self.status()
+        before = {"schema": VERSION, "level": -1, "error": None, "seconds": 0.0, "started": now} | self.status()
         after = before | {"updated": now} | fields | {"status": status}
-        write(self.folder / "status.json", (_text(after | {"sha256": _digest(after)}) + "\n").encode())
+        disk.write(self.folder / STATUS, (_text(after | {"sha256": _digest(after)}) + "\n").encode())
 
-    def fail(self, reason: str) -> None:
-        """Mark the cell as failed, in its log too, unless it has ended already."""
-        if self.status()["status"] not in (*FINISHED, "failed"):
-            self.log(reason)
-            self.set_status("failed", error=reason)
+    def fail(self, reason: str, trace: str = "") -> bool:
+        """Mark the cell as failed, unless it has ended already; return whether it was marked.
+
+        The log gets the traceback `trace` if there is one, else the reason.
+        """
+        if self.status()["status"] in ENDED:
+            return False
+        self.log(trace or reason)
+        self.set_status(FAILED, error=reason)
+        return True
 
     def log(self, text: str) -> None:
-        """Add to the cell's log."""
-        append(self.folder / "cell.log", f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
+        """Add a line, with the time, to the cell's log."""
+        disk.append(self.folder / LOG, f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
+
+    def check_folders(self) -> None:
+        """Raise UserError if the cell's folder, or that of its tickets, is a link or a file."""
+        disk.check_folders(self.folder, self.folder / TICKETS)
+
+    def drop_results(self) -> None:
+        """Remove the status, the tables and the tickets; the config and the log stay."""
+        for name in (STATUS, *TABLES, TICKETS):
+            disk.remove(self.folder / name)
+
+    def forget(self) -> None:
+        """Remove the results and the log, so that the cell is computed from nothing."""
+        self.drop_results()
+        (self.folder / LOG).unlink(missing_ok=True)
 
     def _check_version(self, schema: Any) -> None:
-        if not isinstance(schema, int) or schema == SCHEMA:
+        if not isinstance(schema, int) or schema == VERSION:
             return
-        path = self.folder / "status.json"
-        if schema > SCHEMA:
+        path = self.folder / STATUS
+        if schema > VERSION:
             raise UserError(
                 f"{path} was written by a newer ltsweep (its records are of version {schema}, this one knows "
-                f"{SCHEMA}); update ltsweep, or take another study=NAME"
+                f"{VERSION}); update ltsweep, or take another study=NAME"
             )
         raise UserError(
             f"{path} was written by an older ltsweep (its records are of version {schema}, this one's are "
-            f"{SCHEMA}); force=true computes it again, another study=NAME keeps it"
+            f"{VERSION}); force=true computes it again, another study=NAME keeps it"
         )
 
 
-def _text(status: dict[str, Any]) -> str:
+def statuses_of(cells: Iterable[Cell], study: Path) -> dict[str, dict[str, Any]]:
+    """Return key -> the fields of its status.json, for each of `cells`."""
+    return {cell.key: CellFolder(study, cell.key).status() for cell in cells}
+
+
+def forget(study: Path, cells: Iterable[Cell]) -> None:
+    """Remove what was computed of the cells, so that they are computed from nothing. The caller holds them.
+
+    Raises UserError, before anything is removed, where a folder is a link.
+    """
+    folders = [CellFolder(study, cell.key) for cell in cells]
+    for folder in folders:
+        folder.check_folders()
+    for folder in folders:
+        folder.forget()
+
+
+def unfinished(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
+    """Return the cells that have something left to compute, by key -> fields of status.json."""
+    return [cell for cell in cells if statuses[cell.key]["status"] not in FINISHED]
+
+
+def _text(status: Mapping[str, Any]) -> str:
     return json.dumps(status, indent=1)
 
 
-def _digest(status: dict[str, Any]) -> str:
+def _digest(status: Mapping[str, Any]) -> str:
     return hashlib.sha256(_text(status).encode()).hexdigest()

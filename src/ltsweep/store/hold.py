@@ -1,8 +1,8 @@
-"""The claim of one process on a study, or on cells of it: nobody else writes there until it ends or dies.
+"""One process holds a study, or cells of it: no other writes there until it lets go or dies.
 
-On one machine, and wherever a file system carries locks from machine to machine, a lock on the file .lock decides; it
-dies with its owner. Where locks do not reach the other machines, the file .owner does: its owner renews its time of
-change, and whoever finds it old may take the place.
+A lock on the file .lock decides on one machine, and wherever a file system carries locks between machines; the kernel
+frees it when its owner dies. Where locks do not reach other machines, the file .owner decides: its owner renews the
+file's time of change, and a process that finds it old may take over.
 """
 
 import contextlib
@@ -24,18 +24,25 @@ from filelock import FileLock, Timeout
 from ltsweep.errors import UserError
 from ltsweep.store import disk
 
-# Seconds between two renewals of a claim, and after which one that was not renewed ends on other machines.
+# Seconds between two renewals of .owner.
 _BEAT = 4.0
+# Seconds without a renewal after which another machine may take over: five renewals, since network disks are slow.
 _EXPIRES = 20.0
-# Seconds after which two machines that took the place of a dead one at the same time see which of them has it.
+# Seconds to wait after two machines may have taken over at once, until both see the same .owner.
 _SETTLE = 2.0
-# Seconds that who has just taken a lock gets to write its name.
+# Seconds to wait for a new lock holder to write its name.
 _NAMED = 2.0
+# Seconds between two looks at an .owner that is waited for.
+_LOOK = 0.5
 
 
 @dataclass(frozen=True)
 class Owner:
-    """What .owner says. `renewed`: the file, seen from its folder, whose time of change tells that the owner lives."""
+    """The content of .owner.
+
+    boot: the machine since its last start. token: tells the owner's holds from all others. renewed: the file whose
+    time of change the owner renews, relative to the folder that is held.
+    """
 
     name: str
     pid: int
@@ -45,10 +52,10 @@ class Owner:
 
 
 @contextlib.contextmanager
-def claim(*folders: Path, wait: float = 0.0) -> Iterator[None]:
-    """Hold folders (a study, or cells of it) for one process, after up to `wait` seconds.
+def hold(*folders: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold folders, a study or cells of it, while the block runs; wait up to `wait` seconds for them.
 
-    Raises UserError where a folder cannot be written, or another process holds it.
+    Raises UserError if a folder cannot be written, or another process holds it.
     """
     token, until = secrets.token_hex(8), time.monotonic() + wait
     with contextlib.ExitStack() as held:
@@ -65,8 +72,8 @@ def claim(*folders: Path, wait: float = 0.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(folder: Path, first: Path, token: str, until: float) -> Iterator[bool]:
-    """Hold one folder; yields whether another machine may be taking it at this moment."""
-    disk.need_folders(folder)
+    """Hold one folder; yield whether another machine may be taking it at the same moment."""
+    disk.check_folders(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=max(0.0, until - time.monotonic()))
@@ -95,9 +102,9 @@ def _held(folder: Path, first: Path, token: str, until: float) -> Iterator[bool]
 
 
 def _take(folder: Path, mine: Owner, until: float) -> bool:
-    """Put our name in .owner, waiting for one that lives on another machine; say whether others may do so too.
+    """Write our name into .owner, after waiting for an owner on another machine; return whether others may do so too.
 
-    Holds the folder's lock, so on this machine nobody does.
+    The caller holds the folder's lock, so no other process of this machine does.
     """
     text = json.dumps(mine.__dict__).encode()
     while True:
@@ -112,13 +119,13 @@ def _take(folder: Path, mine: Owner, until: float) -> bool:
         if time.monotonic() >= until:
             raise UserError(
                 f"{folder} is being computed by {other.name}, heard of {age:.0f} s ago; wait for it, or take another "
-                f"study=NAME (if it is dead, its claim ends {_EXPIRES:.0f} s after it was last heard of)"
+                f"study=NAME (if it is dead, its hold ends {_EXPIRES:.0f} s after it was last heard of)"
             )
-        time.sleep(0.5)
+        time.sleep(_LOOK)
 
 
 def _link(folder: Path, text: bytes) -> bool:
-    """Make .owner where there is none, as only one of several machines can; say whether it was this one."""
+    """Create .owner, which only one of several machines can; return whether it was this one."""
     aside = folder / f"..owner.{os.getpid()}"
     disk.write(aside, text)
     try:
@@ -132,14 +139,14 @@ def _link(folder: Path, text: bytes) -> bool:
 
 @contextlib.contextmanager
 def _renewed(folders: Sequence[Path], token: str) -> Iterator[None]:
-    """Renew the claim while the block runs; where it was lost, end this process before it writes any more."""
+    """Renew .owner while the block runs; if another process took over, end this one before it writes any more."""
     ended = threading.Event()
 
     def renew() -> None:
         last = time.time()
         while not ended.wait(_BEAT):
             now = time.time()
-            # Only who was not heard of for so long, asleep for instance, can have been taken for dead.
+            # Only a process that was silent for so long, asleep for instance, can have been taken for dead.
             for folder in folders if now - last >= _EXPIRES else folders[:1]:
                 other = _owner(folder)
                 if other is not None and other.token != token:
@@ -148,7 +155,7 @@ def _renewed(folders: Sequence[Path], token: str) -> Iterator[None]:
                 os.utime(folders[0] / ".owner")
                 last = now
 
-    thread = threading.Thread(target=renew, name="claim", daemon=True)
+    thread = threading.Thread(target=renew, name="hold", daemon=True)
     thread.start()
     try:
         yield
@@ -164,7 +171,7 @@ def _end(folder: Path, other: Owner) -> None:
 
 
 def _holder(folder: Path) -> str:
-    """Return the name of who holds a folder's lock, once it has written it over that of a dead one before it."""
+    """Return the name of the process that holds a folder's lock, once it has replaced the name of a dead one."""
     until = time.monotonic() + _NAMED
     while True:
         owner = _owner(folder)
@@ -191,7 +198,7 @@ def _is_owner(folder: Path, token: str) -> bool:
 
 
 def _owner(folder: Path) -> Owner | None:
-    """Return who a folder says it belongs to; None where nobody can be made out."""
+    """Return the owner that a folder's .owner names; None if the file is missing or cannot be read."""
     try:
         return Owner(**json.loads(disk.read(folder / ".owner")))
     except (FileNotFoundError, ValueError, TypeError):
@@ -199,7 +206,7 @@ def _owner(folder: Path) -> Owner | None:
 
 
 def _age(folder: Path, owner: Owner) -> float:
-    """Return the seconds since an owner was last heard of, by the clock of the file system."""
+    """Return the seconds since an owner's last renewal, by the clock of the file system."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             now = os.fstat(file.fileno()).st_mtime
@@ -209,7 +216,7 @@ def _age(folder: Path, owner: Owner) -> float:
 
 
 def _boot() -> str:
-    """Return what tells this machine, since it was started, from all others."""
+    """Return an identifier of this machine since its last start."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,27 +1,26 @@
-"""What a result was made with: code, packages, hardware."""
+"""The code and the packages that a result was made with."""
 
 import functools
 import hashlib
-import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ltsweep
 
-if TYPE_CHECKING:
-    import torch
-
-# The whole package's folder, not that of this file: a hash of one folder would let changed code pass for the same.
+# The whole package's folder: a hash of this file's folder alone would let changed code elsewhere pass for the same.
 PACKAGE = Path(ltsweep.__file__).resolve().parent
+# Packages whose versions can change a number or the form of a record.
 PACKAGES = ("ltsweep", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "pyarrow", "safetensors")
+# Seconds after which a git that hangs counts as none.
+_TIMEOUT = 10
 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Return the versions of Python, this code (its commit too, in a checkout) and the packages that matter."""
+    """Return name -> version of Python, of `PACKAGES` and of this code: its hash and, in a checkout, its commit."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -35,10 +34,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def changed(before: dict[str, str]) -> str:
-    """Return in words how the code and the packages of now differ from `before`; nothing if they are the same.
+def changed(before: Mapping[str, str]) -> str:
+    """Return in words how today's versions differ from `before`; an empty text if they do not.
 
-    The commit does not count: another one may hold the same code, and edited files have none.
+    The commit does not count: another commit may hold the same code, and edited files have none.
     """
     now = versions()
     different = [name for name in {**before, **now} if name != "commit" and before.get(name) != now.get(name)]
@@ -53,36 +52,13 @@ def _code() -> str:
     return hashed.hexdigest()[:16]
 
 
-def hardware(device: "torch.device") -> dict[str, str | int]:
-    """Return the host, the processor and, where one is used, the GPU; where none is, what makes the matrix products."""
-    found: dict[str, str | int] = {"host": platform.node(), "cpu": _cpu_name(), "cores": os.cpu_count() or 0}
-    if device.type == "cuda":
-        import torch  # slow, and who only asks for versions does without
-
-        return found | {"gpu": torch.cuda.get_device_name(device)}
-    from ltsweep.engine import gemm  # slow too
-
-    return found | {"products": gemm.backend()}
-
-
-@functools.cache
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
-
-
 def _git(*arguments: str) -> str:
-    """Return what git says of the checkout that the package lies in, or nothing: an installed wheel has none."""
+    """Return git's answer about the checkout that holds the package, or an empty text: an installed wheel has none."""
     if not (PACKAGE.parents[1] / ".git").exists():
         return ""
     try:
         answer = subprocess.run(
-            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=10, check=True
+            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=_TIMEOUT, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ""

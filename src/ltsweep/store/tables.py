@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ltsweep.errors import BrokenFileError
-from ltsweep.schema import TABLES
+from ltsweep.schema import READINGS_FILE, TABLES
 from ltsweep.store import disk
 
 Row = dict[str, Any]
@@ -43,3 +43,20 @@ def read(path: Path) -> pa.Table:
     if not table.schema.equals(SCHEMAS[path.name]):
         raise BrokenFileError("does not have the columns of this version")
     return table
+
+
+def rows_before(path: Path, level: int) -> list[Row]:
+    """Return the rows of the levels before `level`.
+
+    Raises BrokenFileError for a table that is missing, is not as it was written, or lacks one of these levels. Only of
+    readings may a level have none.
+    """
+    try:
+        table = read(path)
+    except FileNotFoundError as error:
+        raise BrokenFileError("is missing") from error
+    rows: list[Row] = table.to_pylist()
+    kept = [row for row in rows if row["level"] < level]
+    if path.name != READINGS_FILE and {row["level"] for row in kept} != set(range(level)):
+        raise BrokenFileError("lacks rows of a finished level")
+    return kept

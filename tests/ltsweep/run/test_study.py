@@ -6,7 +6,6 @@ import torch
 
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import from_config
-from ltsweep.lottery.loop import Checkpoint
 from ltsweep.run import stack_run
 from ltsweep.run import study as run_module
 from ltsweep.run.packing import stack_id
@@ -94,12 +93,12 @@ def saves(monkeypatch):
 
     noted, save = Saves(), CellRecords.save_level
 
-    def watched(self, done, status, error):
-        if (done.key, done.level) == noted.stop_at:
+    def watched(self, level, *how, **rows):
+        if (self.folder.name, level) == noted.stop_at:
             noted.stop_at = None
             raise KeyboardInterrupt
-        noted.append((done.key, done.level))
-        save(self, done, status, error)
+        noted.append((self.folder.name, level))
+        save(self, level, *how, **rows)
 
     monkeypatch.setattr(CellRecords, "save_level", watched)
     return noted
@@ -160,7 +159,8 @@ def test_a_cell_with_a_torn_file_starts_over_alone_and_ends_as_if_never_stopped(
 def test_a_checkpoint_that_does_not_fit_does_not_fail_the_cell_for_good(cells, settings):
     cell, study = cells[0], settings().study
     study.mkdir()
-    save_checkpoint(study, stack_id([cell]), Checkpoint(0, 2, 0.0, {cell.key: []}, {"params/other": torch.zeros(1)}))
+    facts = {"level": 0, "step": 2, "seconds": 0.0, "rows": {cell.key: []}}
+    save_checkpoint(study, stack_id([cell]), facts, {"params/other": torch.zeros(1)})
     run([cell], settings())
     assert run([cell], settings())[cell.key]["status"] == "done"
     assert len(rows(study, cell)) == 3

@@ -9,6 +9,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from ltsweep.run.workers import run_jobs
+from ltsweep.show.events import Died
 
 
 def threads():
@@ -104,18 +105,18 @@ def test_no_jobs_need_no_workers():
 def test_killed_processes_take_only_their_jobs_along():
     """Even when every process dies, the waiting jobs are done."""
     found = by_job(run_jobs([0, 1, 2], deadly, {0, 1}, PLACES[:2]))
-    assert found == {0: ["started", None], 1: ["started", None], 2: ["started", "ended"]}
+    assert found == {0: ["started", Died()], 1: ["started", Died()], 2: ["started", "ended"]}
 
 
 def test_a_process_that_ends_itself_takes_only_its_job_along():
-    assert by_job(run_jobs([0, 1], leaving, None, PLACES[:2])) == {0: ["started", "ended"], 1: ["started", None]}
+    assert by_job(run_jobs([0, 1], leaving, None, PLACES[:2])) == {0: ["started", "ended"], 1: ["started", Died()]}
 
 
 def test_a_process_killed_between_two_jobs_takes_no_job_along():
     """Memory runs out when it does, for instance while the driver writes the last event down."""
     done, killed = set(), None
     for job, event in run_jobs([0, 1, 2], squares, {"offset": 0}, PLACES[:2]):
-        if event is None:
+        if event == Died():
             continue
         step, _, (pid, _, _) = event
         if step == 2:

@@ -1,51 +1,70 @@
+import base64
 import math
 
 import pytest
 import torch
 
 from ltsweep.errors import BrokenFileError, UserError
-from ltsweep.lottery.loop import Checkpoint
 from ltsweep.store.checkpoints import load_checkpoint, save_checkpoint
 
 KEY = "0123456789abcdef"
-CHECKPOINT = Checkpoint(
-    level=2,
-    step=7,
-    seconds=0.1,
-    rows={"a": [{"arm": "ticket", "train_loss": 0.1, "val_loss": math.inf}], KEY: []},
-    tensors={"params/w": torch.rand(3, 4, 5).mT, "optimizer/0/step": torch.tensor(7.0), "buffers/n": torch.arange(3)},
+# The file of a checkpoint as it was written before the code was divided into folders: level 1, step 3, two weights.
+BEFORE = base64.b64decode(
+    "WAEAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJjaGVja3BvaW50Ijoie1wic2NoZW1hXCI6IDEsIFwiZmFjdHNcIjogXCJ7XFxcImxl"
+    "dmVsXFxcIjogMSwgXFxcInN0ZXBcXFwiOiAzLCBcXFwic2Vjb25kc1xcXCI6IDAuNSwgXFxcInJvd3NcXFwiOiB7XFxcIjAxMjM0"
+    "NTY3ODlhYmNkZWZcXFwiOiBbe1xcXCJhcm1cXFwiOiBcXFwidGlja2V0XFxcIn1dfX1cIiwgXCJzaGEyNTZcIjogXCJiNzY0ODIz"
+    "Nzk4NTFkZGM5ODUyNTgyNWE4YjJhOWI2NTgwZTVlNWVlMGYxZjUwZWJkMDJhYjA5Y2Q2NDg4MzFiXCJ9In0sInBhcmFtcy93Ijp7"
+    "ImR0eXBlIjoiRjMyIiwic2hhcGUiOlsxLDJdLCJkYXRhX29mZnNldHMiOlswLDhdfX0gIAAAgD8AAABA"
 )
+FACTS = {
+    "level": 2,
+    "step": 7,
+    "seconds": 0.1,
+    "rows": {"a": [{"arm": "ticket", "train_loss": 0.1, "val_loss": math.inf}], KEY: []},
+}
+TENSORS = {"params/w": torch.rand(3, 4, 5).mT, "optimizer/0/step": torch.tensor(7.0), "buffers/n": torch.arange(3)}
 
 
-def test_a_checkpoint_comes_back_as_it_was(tmp_path):
-    save_checkpoint(tmp_path, "stack", CHECKPOINT)
-    found = load_checkpoint(tmp_path, "stack")
-    assert (found.level, found.step, found.seconds, found.rows) == (2, 7, 0.1, CHECKPOINT.rows)
-    assert list(found.rows) == list(CHECKPOINT.rows)
-    assert set(found.tensors) == set(CHECKPOINT.tensors)
-    for name, tensor in CHECKPOINT.tensors.items():
-        assert torch.equal(found.tensors[name], tensor)
-        assert found.tensors[name].dtype == tensor.dtype
+@pytest.fixture
+def path(tmp_path):
+    """Write a checkpoint and return its path."""
+    save_checkpoint(tmp_path, "stack", FACTS, TENSORS)
+    return tmp_path / ".stacks/stack.safetensors"
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path, path):
+    facts, tensors = load_checkpoint(tmp_path, "stack")
+    assert facts == FACTS
+    assert list(facts["rows"]) == list(FACTS["rows"])
+    assert set(tensors) == set(TENSORS)
+    for name, tensor in TENSORS.items():
+        assert torch.equal(tensors[name], tensor)
+        assert tensors[name].dtype == tensor.dtype
     assert load_checkpoint(tmp_path, "other") is None
 
 
 def test_a_checkpoint_with_rows_that_are_nan_comes_back(tmp_path):
-    save_checkpoint(tmp_path, "stack", Checkpoint(0, 1, 0.0, {KEY: [{"val_loss": math.nan}]}, {"w": torch.ones(1)}))
-    assert math.isnan(load_checkpoint(tmp_path, "stack").rows[KEY][0]["val_loss"])
+    save_checkpoint(tmp_path, "stack", {"rows": {KEY: [{"val_loss": math.nan}]}}, {"w": torch.ones(1)})
+    facts, _ = load_checkpoint(tmp_path, "stack")
+    assert math.isnan(facts["rows"][KEY][0]["val_loss"])
+
+
+def test_a_checkpoint_of_the_version_before_is_gone_on_from(tmp_path):
+    (tmp_path / ".stacks").mkdir()
+    (tmp_path / ".stacks/stack.safetensors").write_bytes(BEFORE)
+    facts, tensors = load_checkpoint(tmp_path, "stack")
+    assert facts == {"level": 1, "step": 3, "seconds": 0.5, "rows": {KEY: [{"arm": "ticket"}]}}
+    assert tensors["params/w"].tolist() == [[1.0, 2.0]]
 
 
 @pytest.mark.parametrize("left", [0, 0.1, 0.5, 0.99, "other"])
-def test_a_torn_checkpoint_is_no_checkpoint(tmp_path, left):
-    save_checkpoint(tmp_path, "stack", CHECKPOINT)
-    path = tmp_path / ".stacks/stack.safetensors"
+def test_a_torn_checkpoint_is_no_checkpoint(tmp_path, path, left):
     path.write_bytes(b"\x00garbage" * 100 if left == "other" else path.read_bytes()[: int(left * path.stat().st_size)])
     with pytest.raises(BrokenFileError):
         load_checkpoint(tmp_path, "stack")
 
 
-def test_no_bit_of_a_checkpoint_changes_unnoticed(tmp_path):
-    save_checkpoint(tmp_path, "stack", CHECKPOINT)
-    path = tmp_path / ".stacks/stack.safetensors"
+def test_no_bit_of_a_checkpoint_changes_unnoticed(tmp_path, path):
     content, noticed = path.read_bytes(), 0
     bits = range(0, len(content) * 8, 11)
     for bit in bits:
@@ -53,19 +72,18 @@ def test_no_bit_of_a_checkpoint_changes_unnoticed(tmp_path):
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
         try:
-            found = load_checkpoint(tmp_path, "stack")
+            facts, tensors = load_checkpoint(tmp_path, "stack")
         except BrokenFileError:
             noticed += 1
         else:
-            assert (found.level, found.step, found.seconds, found.rows) == (2, 7, 0.1, CHECKPOINT.rows)
-            assert all(torch.equal(found.tensors[name], tensor) for name, tensor in CHECKPOINT.tensors.items())
+            assert facts == FACTS
+            assert all(torch.equal(tensors[name], tensor) for name, tensor in TENSORS.items())
     assert noticed > 0.9 * len(bits)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_checkpoint_that_is_a_link_is_not_followed(tmp_path, kind):
-    save_checkpoint(tmp_path, "stack", CHECKPOINT)
-    path = tmp_path / ".stacks/stack.safetensors" if kind == "file" else tmp_path / ".stacks"
+def test_a_checkpoint_that_is_a_link_is_not_followed(tmp_path, path, kind):
+    path = path if kind == "file" else path.parent
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BrokenFileError if kind == "file" else UserError):
@@ -73,8 +91,8 @@ def test_a_checkpoint_that_is_a_link_is_not_followed(tmp_path, kind):
 
 
 def test_a_checkpoint_of_another_version_is_no_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr("ltsweep.store.checkpoints.SCHEMA", 99)
-    save_checkpoint(tmp_path, "stack", CHECKPOINT)
+    monkeypatch.setattr("ltsweep.store.checkpoints.VERSION", 99)
+    save_checkpoint(tmp_path, "stack", FACTS, TENSORS)
     monkeypatch.undo()
     with pytest.raises(BrokenFileError, match="is of version 99"):
         load_checkpoint(tmp_path, "stack")

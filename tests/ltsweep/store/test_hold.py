@@ -13,13 +13,13 @@ import time
 import pytest
 
 from ltsweep.errors import UserError
-from ltsweep.store.hold import claim
+from ltsweep.store.hold import hold
 
 HOLDER = """
 import sys
 from pathlib import Path
-from ltsweep.store.hold import claim
-with claim(Path(sys.argv[1])):
+from ltsweep.store.hold import hold
+with hold(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -40,15 +40,15 @@ def test_a_study_held_by_another_process_is_refused_and_free_when_that_process_d
     for _ in range(2):
         with (
             pytest.raises(UserError, match=rf"{study} is being computed by process {holder.pid} on ") as caught,
-            claim(study),
+            hold(study),
         ):
             pass
         assert "\n" not in str(caught.value)
-    with claim(tmp_path / "other"):
+    with hold(tmp_path / "other"):
         pass
     holder.kill()
     holder.wait()
-    with claim(study):
+    with hold(study):
         assert f"process {os.getpid()}" in (study / ".owner").read_text()
 
 
@@ -63,30 +63,30 @@ def test_the_heir_of_a_dead_owner_is_named_even_before_it_has_written_its_name(t
     writes.start()
     with (
         pytest.raises(UserError, match=f"is being computed by process {holder.pid} on "),
-        claim(tmp_path / "study"),
+        hold(tmp_path / "study"),
     ):
         pass
     writes.join()
 
 
-def test_a_claim_ends_with_its_block_even_by_an_exception(tmp_path):
+def test_a_hold_ends_with_its_block_even_by_an_exception(tmp_path):
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="inside"), claim(tmp_path / "study"):
+        with pytest.raises(RuntimeError, match="inside"), hold(tmp_path / "study"):
             raise RuntimeError("inside")
-    with claim(tmp_path / "study"), pytest.raises(UserError, match="is being computed by"), claim(tmp_path / "study"):
+    with hold(tmp_path / "study"), pytest.raises(UserError, match="is being computed by"), hold(tmp_path / "study"):
         pass
 
 
-def test_a_refused_claim_does_not_take_the_holders_name_away(tmp_path):
-    with claim(tmp_path):
+def test_a_refused_hold_does_not_take_the_holders_name_away(tmp_path):
+    with hold(tmp_path):
         for _ in range(2):
-            with pytest.raises(UserError, match=f"process {os.getpid()}"), claim(tmp_path):
+            with pytest.raises(UserError, match=f"process {os.getpid()}"), hold(tmp_path):
                 pass
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be written .*study=NAME$"), claim(tmp_path / "file/study"):
+    with pytest.raises(UserError, match=r"cannot be written .*study=NAME$"), hold(tmp_path / "file/study"):
         pass
 
 
@@ -146,7 +146,7 @@ def test_a_study_held_on_another_machine_is_refused_and_free_some_time_after_its
     there = start()
     assert there.stdout.readline() == "held\n"
     text = rf"^{study} is being computed by process {there.pid} on elsewhere, heard of \d+ s ago"
-    with pytest.raises(UserError, match=text), claim(study):
+    with pytest.raises(UserError, match=text), hold(study):
         pass
     # Its owner renews it, however old it has become.
     old = make_old(study / ".owner")
@@ -155,10 +155,10 @@ def test_a_study_held_on_another_machine_is_refused_and_free_some_time_after_its
         time.sleep(0.05)
     there.kill()
     there.wait()
-    with pytest.raises(UserError, match=r"if it is dead, its claim ends 20 s after it was last heard of"), claim(study):
+    with pytest.raises(UserError, match=r"if it is dead, its hold ends 20 s after it was last heard of"), hold(study):
         pass
     make_old(study / ".owner")
-    with claim(study):
+    with hold(study):
         assert f"process {os.getpid()} on " in (study / ".owner").read_text()
         second = start()
         assert second.wait() != 0
@@ -173,7 +173,7 @@ def test_an_owner_that_slept_and_was_taken_for_dead_stops_when_it_wakes(elsewher
     assert there.stdout.readline() == "held\n"
     os.kill(there.pid, signal.SIGSTOP)
     make_old(study / ".owner")
-    with claim(study):
+    with hold(study):
         os.kill(there.pid, signal.SIGCONT)
         assert there.wait(timeout=60) == 1
         said = there.stderr.read()
@@ -195,7 +195,7 @@ def test_of_two_machines_that_find_a_dead_owner_at_the_same_time_one_has_the_stu
     both = [start(), start()]  # on one other machine, so that its lock decides between these
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(claim(study))
+            held.enter_context(hold(study))
             mine = True
         except UserError:
             mine = False
@@ -206,20 +206,20 @@ def test_of_two_machines_that_find_a_dead_owner_at_the_same_time_one_has_the_stu
 def test_many_folders_are_held_at_once_and_renewed_as_one(tmp_path):
     folders = [tmp_path / str(number) for number in range(5)]
     threads = threading.active_count()
-    with claim(*folders):
+    with hold(*folders):
         assert threading.active_count() == threads + 1
         owners = [json.loads((folder / ".owner").read_text()) for folder in folders]
         assert {os.path.normpath(f / o["renewed"]) for f, o in zip(folders, owners, strict=True)} == {
             str(tmp_path / "0/.owner")
         }
-        with pytest.raises(UserError, match=str(folders[3])), claim(tmp_path / "new", folders[3]):
+        with pytest.raises(UserError, match=str(folders[3])), hold(tmp_path / "new", folders[3]):
             pass
         assert not (tmp_path / "new/.owner").exists()
     assert threading.active_count() == threads
     assert not list(tmp_path.glob("*/.owner"))
 
 
-def test_a_claim_that_cannot_be_read_is_replaced(tmp_path):
+def test_a_hold_that_cannot_be_read_is_replaced(tmp_path):
     (tmp_path / ".owner").write_text("process 1 on somewhere")
-    with claim(tmp_path):
+    with hold(tmp_path):
         assert f"process {os.getpid()}" in (tmp_path / ".owner").read_text()

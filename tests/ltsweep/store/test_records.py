@@ -1,24 +1,24 @@
 import json
 import math
 import os
-import struct
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 from safetensors.torch import load_file
 
 from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
-from ltsweep.grid.cell import SCHEMA, Cell
+from ltsweep.grid.cell import Cell
 from ltsweep.lottery.loop import LevelDone
 from ltsweep.method.imp import IMP
+from ltsweep.schema import VERSION, ticket_file
 from ltsweep.store import disk
-from ltsweep.store.records import CellRecords, _rows_before, load_masks, save_masks
+from ltsweep.store.records import CellRecords
+from ltsweep.store.repair import repair
+from ltsweep.store.tables import rows_before
+from ltsweep.store.tickets import unpack
 
 KEY = "0123456789abcdef"
 CELL = Cell({"seed": 0, "levels": 2, "lr": {"name": "constant", "value": 0.1}}, KEY)
@@ -39,64 +39,18 @@ def finished(tmp_path, make_program, make_member, run):
     cell_records.plan(CELL)
     cell_records.save_initial(member.initial)
     for level in (0, 1):
-        cell_records.save_level(done[KEY, level], "running", None)
+        save(cell_records, done[KEY, level], "running")
     return tmp_path / KEY, member.initial, done
+
+
+def save(cell_records, done, status, **more):
+    """Save a level as a stack does."""
+    rows = {"evaluations": done.evaluations, "summaries": done.summaries, "next_masks": done.next_masks}
+    cell_records.save_level(done.level, status, None, **rows, **more)
 
 
 def files(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
-# -- masks
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(["fc1.weight", "conv1.weight", "output.weight", "a", "z"]),
-        npst.arrays("float32", npst.array_shapes(min_dims=1, max_dims=4, max_side=7), elements=st.sampled_from([0, 1])),
-        min_size=1,
-    )
-)
-def test_masks_come_back_as_they_were(tmp_path_factory, arrays):
-    path = tmp_path_factory.mktemp("masks") / "level_01.safetensors"
-    masks = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    save_masks(masks, path)
-    loaded = load_masks(path)
-    assert set(loaded) == set(masks)
-    for name, mask in masks.items():
-        assert loaded[name].dtype == torch.float32
-        assert torch.equal(loaded[name], mask)
-
-
-@pytest.mark.parametrize("shape", [(1,), (8,), (9,), (300, 784), (3, 5, 7)])
-def test_a_mask_takes_one_bit_a_weight(tmp_path, shape):
-    path = tmp_path / "mask.safetensors"
-    save_masks({"w": (torch.rand(shape) < 0.5).float()}, path)
-    content = path.read_bytes()
-    (header,) = struct.unpack("<Q", content[:8])
-    assert header < 300
-    assert len(content) - 8 - header == math.ceil(math.prod(shape) / 8)
-
-
-def test_the_first_weight_is_the_highest_bit(tmp_path):
-    path = tmp_path / "mask.safetensors"
-    save_masks({"w": torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]])}, path)
-    assert load_file(path)["w"].tolist() == [0b10000011, 0b10000000]
-
-
-def test_masks_are_those_of_any_layout_in_memory(tmp_path):
-    mask = (torch.rand(6, 5) < 0.5).float()
-    save_masks({"w": mask.T.contiguous().T}, tmp_path / "mask.safetensors")
-    assert torch.equal(load_masks(tmp_path / "mask.safetensors")["w"], mask)
-
-
-def test_loaded_masks_keep_the_order_of_the_layers(tmp_path):
-    """Ties in global pruning go by position over all layers, so a resumed cell must see them in the same order."""
-    for i in range(5):
-        names = [f"layer{(7 * i + 3 * j) % 10}.weight" for j in range(10)]
-        assert len(set(names)) == 10
-        save_masks({name: torch.ones(2) for name in names}, tmp_path / "masks.safetensors")
-        assert list(load_masks(tmp_path / "masks.safetensors")) == names
 
 
 # -- writing
@@ -133,8 +87,8 @@ def test_a_finished_level_is_on_the_disk_as_it_was(finished):
     assert set(saved) == set(initial)
     assert all(torch.equal(saved[name], value) for name, value in initial.items())
     for level in (1, 2):
-        masks = load_masks(folder / f"tickets/level_{level:02d}.safetensors")
-        assert all(torch.equal(masks[name], mask) for name, mask in done[KEY, level - 1].next_masks.items())
+        masks = unpack(folder / ticket_file(level))
+        assert all((masks[name] == mask.numpy()).all() for name, mask in done[KEY, level - 1].next_masks.items())
     status = json.loads((folder / "status.json").read_text())
     spent = [row["seconds"] for level in (0, 1) for row in done[KEY, level].summaries]  # each arm's own training
     assert (status["status"], status["level"], status["error"]) == ("running", 1, None)
@@ -157,7 +111,7 @@ def test_a_status_keeps_the_fields_not_given(tmp_path):
     status = cell_records.status()
     assert (status["status"], status["level"], status["error"], status["stack"]) == ("done", 0, "x", "abc")
     assert status["started"] == started
-    assert status["schema"] == SCHEMA
+    assert status["schema"] == VERSION
 
 
 def test_a_write_that_fails_leaves_what_was_there_whole_and_nothing_beside_it(finished, no_room):
@@ -169,9 +123,9 @@ def test_a_write_that_fails_leaves_what_was_there_whole_and_nothing_beside_it(fi
         no_room(1000),
         pytest.raises(CannotWriteError, match=rf"^{folder}/evaluations.parquet cannot be written: File too large$"),
     ):
-        cell_records.save_level(done[KEY, 2], "running", None)
+        save(cell_records, done[KEY, 2], "running")
     assert {name: (folder / name).read_bytes() for name in files(folder)} == before
-    cell_records.save_level(done[KEY, 2], "done", None)
+    save(cell_records, done[KEY, 2], "done")
     assert cell_records.status()["level"] == 2
 
 
@@ -181,7 +135,7 @@ def test_the_status_that_makes_a_level_count_is_written_last(finished, monkeypat
     monkeypatch.setattr(Path, "replace", lambda self, target: (written.append(target.name), replace(self, target))[1])
     cell_records = CellRecords(folder.parent, KEY)
     cell_records.resume(1)
-    cell_records.save_level(done[KEY, 1], "running", None)
+    save(cell_records, done[KEY, 1], "running")
     assert sorted(written) == ["evaluations.parquet", "level_02.safetensors", "levels.parquet", "status.json"]
     assert written[-1] == "status.json"
 
@@ -214,7 +168,7 @@ def test_a_cell_goes_on_from_the_ticket_of_a_level(finished):
     assert set(weights) == set(initial)
     assert all(torch.equal(weights[name], value) for name, value in initial.items())
     assert all(torch.equal(masks[name], mask) for name, mask in done[KEY, 1].next_masks.items())
-    cell_records.save_level(done[KEY, 2], "running", None)
+    save(cell_records, done[KEY, 2], "running")
     rows = pq.read_table(folder / "evaluations.parquet").to_pylist()
     assert rows == [row for n in range(3) for row in done[KEY, n].evaluations]
     assert len(pq.read_table(folder / "levels.parquet")) == 1 + 2 + 2
@@ -227,7 +181,7 @@ def test_rows_from_the_level_on_are_dropped(finished):
     cell_records = CellRecords(folder.parent, KEY)
     _, masks = cell_records.resume(1)
     assert all(torch.equal(masks[name], mask) for name, mask in done[KEY, 0].next_masks.items())
-    cell_records.save_level(done[KEY, 1], "running", None)
+    save(cell_records, done[KEY, 1], "running")
     for name, kind in (("evaluations", "evaluations"), ("levels", "summaries")):
         rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
         assert rows == [row for n in (0, 1) for row in getattr(done[KEY, n], kind)]
@@ -252,7 +206,7 @@ def test_a_torn_file_cannot_be_gone_on_from_and_the_log_says_so(finished, name, 
     cell_records = CellRecords(folder.parent, KEY)
     assert cell_records.resume(2) is None
     assert "level 2 cannot be gone on from" in (folder / "cell.log").read_text()
-    cell_records.save_level(done[KEY, 0], "running", None)  # from the start: no row of before is kept
+    save(cell_records, done[KEY, 0], "running")  # from the start: no row of before is kept
     assert pq.read_table(folder / "evaluations.parquet").to_pylist() == done[KEY, 0].evaluations
 
 
@@ -285,7 +239,7 @@ def test_a_level_whose_loss_is_nan_can_be_read_back(tmp_path, finished):
     bad = LevelDone(KEY, 0, [dict(level.evaluations[0], train_loss=math.nan)], level.summaries, level.next_masks, False)
     cell_records = CellRecords(tmp_path, "other")
     cell_records.plan(Cell(CELL.config, "other"))
-    cell_records.save_level(bad, "running", None)
+    save(cell_records, bad, "running")
     (row,) = pq.read_table(tmp_path / "other/evaluations.parquet").to_pylist()
     assert math.isnan(row["train_loss"])
     assert row["test_loss"] == level.evaluations[0]["test_loss"]
@@ -322,7 +276,7 @@ def flips(content, count=300):
 
 
 def repaired(folder):
-    return CellRecords(folder.parent, KEY).repair(CELL)
+    return repair(folder.parent, CELL)
 
 
 def test_nothing_is_found_where_nothing_is_wrong(finished):
@@ -331,7 +285,7 @@ def test_nothing_is_found_where_nothing_is_wrong(finished):
     assert repaired(folder) == []
     cell_records = CellRecords(folder.parent, KEY)
     cell_records.resume(2)
-    cell_records.save_level(done[KEY, 2], "done", None)
+    save(cell_records, done[KEY, 2], "done")
     assert repaired(folder) == []
     assert set(cell_records.status()["files"]) == {*files(folder)} - {"status.json"}
     assert before["config.yaml"] == (folder / "config.yaml").read_bytes()
@@ -395,12 +349,12 @@ def test_no_bit_of_a_ticket_changes_unnoticed(finished, name, status):
 def test_no_bit_of_a_table_that_is_gone_on_from_changes_a_number(finished, name):
     """A table may be newer than the status that counts its level, so it must be checked by itself."""
     folder, _, _ = finished
-    content, rows = (folder / name).read_bytes(), _rows_before(folder / name, 2)
+    content, rows = (folder / name).read_bytes(), rows_before(folder / name, 2)
     noticed = 0
     for flipped in flips(content, 600):
         (folder / name).write_bytes(flipped)
         try:
-            assert _rows_before(folder / name, 2) == rows
+            assert rows_before(folder / name, 2) == rows
         except BrokenFileError:
             noticed += 1
     assert noticed > 200
@@ -423,13 +377,13 @@ def test_records_without_checksums_are_read_as_older_ones(finished):
     assert repaired(folder) == []
     cell_records = CellRecords(folder.parent, KEY)
     assert cell_records.resume(2) is not None
-    cell_records.save_level(done[KEY, 2], "done", None)
+    save(cell_records, done[KEY, 2], "done")
     assert repaired(folder) == []
     assert pq.read_table(folder / "levels.parquet").num_rows == 5
 
 
 @pytest.mark.parametrize(
-    ("schema", "text"), [(SCHEMA + 1, "newer ltsweep .*update"), (SCHEMA - 1, "older .*force=true")]
+    ("schema", "text"), [(VERSION + 1, "newer ltsweep .*update"), (VERSION - 1, "older .*force=true")]
 )
 def test_records_of_another_version_are_refused_with_what_to_do(finished, schema, text):
     folder, _, _ = finished
@@ -457,7 +411,7 @@ def test_folders_that_are_links_are_refused(finished, tmp_path, name):
     (folder / name).rename(tmp_path / "elsewhere")
     (folder / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match=rf"^{str(folder / name).rstrip('/')} is a symbolic link"):
-        CellRecords(folder.parent, KEY).need_folders()
+        CellRecords(folder.parent, KEY).check_folders()
     with pytest.raises(UserError, match=r"is a symbolic link"):
         CellRecords(folder.parent, KEY).save_initial({}) if name else CellRecords(folder.parent, KEY).plan(CELL)
 
@@ -476,7 +430,7 @@ def test_what_is_no_file_is_set_aside(finished, tmp_path, name, kind):
     else:
         os.mkfifo(folder / name)
     (line,) = repaired(folder)
-    assert "is no re" in line  # gular file, adable file
+    assert "is not a re" in line  # gular file, adable file
     assert elsewhere.read_bytes() == content
     assert os.path.lexists(folder / ".broken" / name.split("/")[-1])
 

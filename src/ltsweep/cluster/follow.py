@@ -1,0 +1,123 @@
+"""A study in Slurm's queue: shown until its cells have ended, cancelled, or taken over by another command."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ltsweep.cluster import ledger, slurm
+from ltsweep.cluster.watch import Standing, Watch
+from ltsweep.errors import UserError
+from ltsweep.grid.cell import Cell
+from ltsweep.schema import LEVELS_FILE, PENDING, RUNNING, TICKET
+from ltsweep.show.events import News
+from ltsweep.show.table import LiveTable
+from ltsweep.store.folder import CellFolder
+from ltsweep.store.hold import hold
+
+# Seconds that cancelled tasks get to end: Slurm kills a task 30 s (KillWait) after it asked it to stop.
+_END = 90.0
+# Seconds between two looks at cancelled tasks.
+_LOOK = 1.0
+# Tasks that a message names.
+_NAMED = 4
+
+
+class ClusterDisplay(LiveTable):
+    """The live table of a study, with a line on its tasks. Work is counted in levels, all that records tell of it."""
+
+    line = ""
+
+    def say_tasks(self, standings: Iterable[Standing]) -> None:
+        """Show how many tasks run and wait, and why they wait."""
+        states = {one.task: one.state for one in standings if one.task and one.state and one.queued}
+        counts = Counter("waiting" if state.waits else "running" for state in states.values())
+        why = slurm.waiting_reasons(states.values())
+        line = f"tasks: {counts['running']} running, {counts['waiting']} waiting" + (f" ({why})" if why else "")
+        if line != self.line:
+            self.line = line
+            self.say(line)
+
+    def render(self) -> RenderableType:
+        """Return the table as it stands, with the line on the tasks."""
+        return Group(super().render(), Text(self.line, style="dim"))
+
+    def _print_plan(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
+        """Print nothing: the plan, which knows the tasks too, was printed before they were submitted."""
+
+
+def follow(watch: Watch, keys: Sequence[str], display: ClusterDisplay, seconds: float) -> None:
+    """Look at the cells every `seconds` and show them, until each has ended."""
+    shown: dict[str, Standing] = {}
+    while True:
+        standings = watch.look(keys)
+        for key, one in standings.items():
+            before = shown.get(key)
+            if before and (before.status, before.level) == (one.status, one.level):
+                continue
+            shown[key] = one
+            if one.status == PENDING:
+                display.latest.pop(key, None)
+            elif one.status == RUNNING or not before or not before.ended:
+                display.show(_news(watch.study, key, one))
+        display.say_tasks(standings.values())
+        if all(one.ended for one in standings.values()):
+            return
+        time.sleep(seconds)
+
+
+def plan_totals(cells: Sequence[Cell], study: Path) -> dict[str, tuple[int, int]]:
+    """Return key -> (levels in all, levels done before), in which the display counts work."""
+    return {cell.key: (cell.config["levels"] + 1, CellFolder(study, cell.key).status()["level"] + 1) for cell in cells}
+
+
+def cancel(watch: Watch, keys: Sequence[str]) -> dict[str, Standing]:
+    """Cancel the tasks of these cells; return key -> standing, once the tasks have ended and the cells are marked."""
+    standings = watch.look(keys)
+    slurm.cancel(sorted({one.task for one in standings.values() if one.queued and one.task}))
+    until = time.monotonic() + _END
+    while any(not one.ended for one in standings.values() if one.task) and time.monotonic() < until:
+        time.sleep(_LOOK)
+        standings = watch.look(keys)
+    return standings
+
+
+def take_over(study: Path, keys: Sequence[str]) -> None:
+    """Take these cells from the tasks that were given them, for a command that holds the study.
+
+    Raises UserError if a task will still compute one: two writers would spoil its records.
+    """
+    if not ledger.folder(study).is_dir():
+        return
+    watch = Watch(study)
+    standings = watch.settle(keys)
+    if watch.unreachable:
+        for key in keys:
+            if standings[key].task:
+                with hold(study / key):
+                    pass  # raises if its task runs; a task that waits cannot be seen from here
+    queued = sorted({one.task for one in standings.values() if one.queued and one.task})
+    if queued:
+        raise UserError(
+            f"{study} is being computed by Slurm, task{'s' * (len(queued) > 1)} {', '.join(queued[:_NAMED])}"
+            f"{' and more' * (len(queued) > _NAMED)}; wait, or: python -m ltsweep.status {study} --cancel"
+        )
+    ledger.release(study, set(keys))
+
+
+def _news(study: Path, key: str, one: Standing) -> News:
+    """Return a cell's progress: the level it works on, and the scores of its ticket at the last finished level."""
+    import pyarrow.parquet as pq  # slow, and a status needs no tables
+
+    level = max(0, one.level + (one.status == RUNNING))
+    columns = ["weights_remaining", "weights_total", "final_test_accuracy"]
+    try:
+        table = pq.read_table(study / key / LEVELS_FILE, columns=columns, filters=[("arm", "=", TICKET)])
+        row = table.to_pylist()[-1]
+    except (OSError, ValueError, IndexError):
+        return News(key, one.status, level, one.level + 1)
+    remaining = row["weights_remaining"] / row["weights_total"]
+    return News(key, one.status, level, one.level + 1, row["final_test_accuracy"], remaining)

@@ -1,0 +1,175 @@
+"""A study on the terminal: a live table, or a few plain lines where there is no terminal; and a closing table."""
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ltsweep.grid.cell import Cell
+from ltsweep.schema import DONE, FAILED, RUNNING
+from ltsweep.show.events import News
+from ltsweep.show.labels import count_cells, duration, labels, last_line
+
+# Rows of a table; then it says how many more cells there are. A terminal has 24 lines.
+_ROWS = 16
+# Seconds between plain lines on a study that is running: rare enough for a log.
+_EVERY = 20.0
+# Seconds of news before the time left is extrapolated from them.
+_ENOUGH = 2.0
+# Columns of a page that is not a terminal: a log has no edge to wrap at.
+_WIDE = 400
+
+
+class LiveTable:
+    """A `Watcher` that keeps a table of the running cells, the share of steps done and the time left."""
+
+    def __init__(self, again: bool = False) -> None:
+        """Write to standard output; `again`: the plan says that cells are computed again."""
+        self.console = terminal()
+        self.again = again
+        self.latest: dict[str, News] = {}
+        self.done: dict[str, int] = {}  # key -> optimizer steps of all its networks
+        self._total = 0
+        self._labels: dict[str, str] = {}
+        self._levels: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+        self._spoke = time.monotonic()
+        self._first: tuple[float, int] | None = None  # time of the first news, and the steps done by then
+        self._live: Live | None = None
+
+    def announce(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
+        """Print the plan; start the live table if there is a terminal, and something to compute."""
+        self._labels = labels(cells)
+        self._levels = {cell.key: cell.config["levels"] for cell in cells}
+        self._total = sum(total for total, _ in totals.values())
+        self.done = {key: before for key, (_, before) in totals.items()}
+        self._print_plan(study, cells, totals)
+        if self._total and self.console.is_terminal:
+            self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4, transient=True)
+            self._live.start()
+
+    def show(self, news: News) -> None:
+        """Take one cell's progress."""
+        before = self.latest.get(news.key)
+        if news.status == FAILED and before:  # such news say no more than that
+            news = dataclasses.replace(before, status=FAILED)
+        self.latest[news.key] = news
+        self.done[news.key] = max(news.done, self.done[news.key])
+        if self._first is None:
+            self._first = time.monotonic(), sum(self.done.values())
+        label = self._labels[news.key]
+        if news.status == RUNNING:
+            self.say(f"{self._summary()}; {label} level {news.level}{_scores(news)}")
+        else:
+            self._counts[news.status] += 1
+            self.say(f"{news.status:8}  {label}{_scores(news)}", always=len(self.done) <= 2 * _ROWS)
+
+    def note(self, text: str) -> None:
+        """Print a line at once, above the live table."""
+        self.console.print(text)
+
+    def close(self) -> None:
+        """Take the live table away."""
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, line: str, always: bool = False) -> None:
+        """Print a line where there is no terminal; unless `always`, only some time after the last one."""
+        if self.console.is_terminal or (not always and time.monotonic() - self._spoke < _EVERY):
+            return
+        self._spoke = time.monotonic()
+        self.console.print(line)
+
+    def render(self) -> RenderableType:
+        """Return the table as it stands: counts, the bar, the running cells."""
+        table = _table(("level", "right"), ("remaining", "right"), ("test accuracy", "right"))
+        latest = [self.latest[key] for key in self._labels if key in self.latest]  # in the order of the grid
+        running = [news for news in latest if news.status == RUNNING]
+        for news in running[:_ROWS]:
+            remaining = "" if news.remaining is None else f"{news.remaining:.1%}"
+            accuracy = "" if news.accuracy is None else f"{news.accuracy:.4f}"
+            table.add_row(self._labels[news.key], f"{news.level} / {self._levels[news.key]}", remaining, accuracy)
+        if len(running) > _ROWS:
+            table.add_row(f"and {len(running) - _ROWS} more", "", "", "")
+        bar = ProgressBar(total=max(1, self._total), completed=sum(self.done.values()), width=40)
+        ended = ", ".join(f"{count} {status}" for status, count in self._counts.items())
+        waiting = len(self.done) - len(running) - sum(self._counts.values())
+        parts = (ended, f"{len(running)} running", f"{waiting} waiting" if waiting else "", self._left())
+        return Group(Text(", ".join(part for part in parts if part)), Padding(bar, (0, 0, 1, 0)), table)
+
+    def _print_plan(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
+        """Print how many cells there are, and how many of them are to be computed."""
+        ready = len(cells) - len(totals)
+        resumed = sum(before > 0 for _, before in totals.values())
+        kept = f", {ready} already finished" if ready else ""
+        going_on = f", {resumed} of them from where they stopped" if resumed else ""
+        again = " again" if self.again else ""
+        plan = f"{len(totals)} to compute{again}{going_on}" if totals else "nothing to compute"
+        self.console.print(f"{study}: {count_cells(len(cells))}{kept}, {plan}")
+
+    def _summary(self) -> str:
+        return f"{sum(self._counts.values())} of {count_cells(len(self.done))} ended, {self._left()}"
+
+    def _left(self) -> str:
+        """Return the time left, extrapolated from the first news on, since starting the processes is not work."""
+        done, now = sum(self.done.values()), time.monotonic()
+        if self._first is None:
+            return "starting"
+        began, before = self._first
+        if done == before or now - began < _ENOUGH:
+            return "time left not known yet"
+        return f"{duration((now - began) * (self._total - done) / (done - before))} left"
+
+
+def closing_table(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]], study: Path) -> None:
+    """Print how each cell ended, why a failed one failed, and where to look next."""
+    console = terminal(_WIDE)
+    names = labels(cells)
+    counts = Counter(status["status"] for status in statuses.values())
+    bad = {key: status for key, status in statuses.items() if status["status"] != DONE}
+    rows = list(statuses.items()) if len(statuses) <= _ROWS else list(bad.items())[:_ROWS]
+    if rows:
+        table = _table(("status", "left"), ("level", "left"), ("key", "left"))
+        table.add_column("", overflow="fold")
+        for key, status in rows:
+            reason = last_line(status.get("error"))
+            table.add_row(names[key], status["status"], str(status["level"]), key, reason)
+        console.print(table)
+    if len(bad) > len(rows):
+        console.print(f"and {len(bad) - len(rows)} more that are not done")
+    console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    if bad:
+        console.print(f"logs     {study}/<key>/cell.log")
+    console.print(f"figures  python -m multirun_analysis {study}")
+
+
+def terminal(wide: int | None = None) -> Console:
+    """Return a console that prints text as it is; `wide`: columns where standard output is not a terminal."""
+    # Labels and errors hold square brackets and colons, which rich would take for its own markup.
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    if wide is not None and not console.is_terminal:
+        console.width = wide
+    return console
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    """Return a table whose first column is the cell, and the others as given: heading, side."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading, side in (("cell", "left"), *columns):
+        table.add_column(heading, justify=side, header_style="dim", no_wrap=True)  # type: ignore[arg-type]
+    return table
+
+
+def _scores(news: News) -> str:
+    remaining = "" if news.remaining is None else f", {news.remaining:.1%} remaining"
+    accuracy = "" if news.accuracy is None else f", test accuracy {news.accuracy:.4f}"
+    return remaining + accuracy
