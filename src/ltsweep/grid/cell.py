@@ -11,13 +11,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ltsweep.errors import UserError
+from ltsweep.errors import UserError, did_you_mean
+from ltsweep.schema import SETTINGS
 
 # Enters every key. Raise it when the same config would give other records than before.
 SCHEMA = 1
-
-# Where and how the work is done: decides no number, so stays out of the key.
-SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "hydra")
 
 # What cells of one stack may differ in, by dotted name; everything else splits stacks.
 WITHIN_STACK = ("seed", "init", "prune_rate", "lr.value", "optimizer.weight_decay")
@@ -169,10 +167,10 @@ _ABSENT = object()
 
 def check(plain: Mapping[str, Any]) -> None:
     """Raise UserError for the first value out of range, or for a group that is not one of its choices."""
-    unknown = [name for name in plain if name not in (*GROUPS, *VALUES)]
+    unknown, names = [name for name in plain if name not in (*GROUPS, *VALUES)], (*VALUES, *SETTINGS[:-1], *GROUPS)
     if unknown:
         raise UserError(
-            f"{unknown[0]} is not a name of the config; there are {', '.join((*VALUES, *SETTINGS[:-1], *GROUPS))}"
+            f"{unknown[0]} is not a name of the config; {did_you_mean(unknown[0], names)}there are {', '.join(names)}"
         )
     missing = [name for name in VALUES if name not in plain]
     if missing:
