@@ -3,38 +3,65 @@
 Exit codes: 0 every cell is finished, 1 some failed or could not be written, 2 a mistake to mend, 130 interrupted.
 """
 
+import functools
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ltsweep.errors import CannotWriteError, UserError
-from ltsweep.grid import cell, compose
+from ltsweep.errors import CannotWriteError, CellFailedError, UserError
+from ltsweep.grid import cell
+from ltsweep.grid.hints import hint
+from ltsweep.grid.objective import check_objective
 from ltsweep.grid.overrides import rewrite
+from ltsweep.grid.sweep import check_launcher, check_sweep
+
+# Folders of this program: an error from inside them is a fault of it.
+_OURS = (Path(__file__).parent, Path(__file__).parents[1] / "hydra_plugins" / "ltsweep_launcher")
+
+# Functions that give Hydra what a user wrote: what Hydra then raises is the user's to mend.
+_COMPOSING = ("main", "_make_sweeper", "sweep", "compose_cells", "_compose")
 
 
 @hydra.main(config_path="pkg://ltsweep.conf", config_name="config", version_base="1.3")
-def task(config: DictConfig) -> dict[str, Any]:
-    """Run one cell: what Hydra's stock launchers call, each in a process of its own. Returns its status."""
-    from ltsweep.run.study import run, settings_from  # torch takes seconds to import, so only where it is needed
+def task(config: DictConfig) -> float:
+    """Run one cell: what Hydra's stock launchers call, each in a process of its own. Returns its objective."""
+    # torch takes seconds to import, so only where it is needed
+    from ltsweep.run.objective import outcome
+    from ltsweep.run.prepare import prepare
+    from ltsweep.run.settings import settings_from
+    from ltsweep.run.study import run
+    from ltsweep.show.table import LiveTable
+    from ltsweep.store.folder import forget
+    from ltsweep.store.hold import hold
 
     one = cell.from_config(config)
+    check_objective(config.objective, HydraConfig.get().sweeper._target_, [one.config["validation"]])
     study = Path(HydraConfig.get().runtime.output_dir).parent
-    # The other cells of the study run beside this one, so only its own folder is held.
-    status = run([one], settings_from(config, study, claim=[study / one.key]))[one.key]
-    if status["status"] == "failed":
-        raise RuntimeError(f"{status['error']}; the traceback is in {study / one.key / 'cell.log'}")
-    return status
+    plan = prepare([one], settings_from(config, study), again=config.force)
+    with hold(study / one.key):  # alone: the other cells of the study run beside this one
+        if config.force:
+            forget(study, [one])
+        statuses = run(plan, LiveTable(again=config.force))
+    end = outcome(study, one.key, statuses[one.key], config.objective)
+    if isinstance(end, Exception):
+        raise end
+    return end
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"ltsweep: {error}; what was finished is kept, and the same command goes on from it", file=sys.stderr)
         sys.exit(1)
+    except CellFailedError as error:
+        print(f"ltsweep: {error}", file=sys.stderr)
+        sys.exit(1)
     except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         if wants_traceback:
             raise
@@ -64,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if wants_traceback or _is_ours(error):
             raise
-        print(f"ltsweep: the config cannot be composed: {one_line(error)}", file=sys.stderr)
+        print(f"ltsweep: {_plugin(error) or 'the config cannot be composed'}: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -76,25 +106,36 @@ def _check_flags(arguments: Sequence[str]) -> None:
         raise UserError(f"{message}; --hydra-help lists the flags")
 
     parser.error = refuse  # type: ignore[method-assign]
+    if "--version" in arguments:
+        print(f"ltsweep {version('ltsweep')}, Hydra {hydra.__version__}")
+        sys.exit(0)
     parser.parse_args(list(arguments))
+    for argument in arguments:
+        group, _, choice = argument.partition("=")
+        if group == "hydra/launcher":
+            check_launcher(choice)
 
 
 def _is_ours(error: Exception) -> bool:
-    """Say whether an error was raised in this package's own work, and not while Hydra read what it was given."""
+    """Say whether an error was raised in this program's own work, and not while Hydra read what it was given."""
     codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    # Composing is Hydra's work on what it was given, whoever calls it.
-    composing = (__file__, "main"), (compose.__file__, "compose_cells")
-    return any(
-        Path(code.co_filename).is_relative_to(Path(__file__).parent)
-        and (code.co_filename, code.co_name) not in composing
-        for code in codes
-    )
+    ours = [code for code in codes if any(Path(code.co_filename).is_relative_to(folder) for folder in _OURS)]
+    # The last of ours either gave Hydra something to compose, or did its own work.
+    return bool(ours) and (ours[-1] is codes[-1] or ours[-1].co_name not in _COMPOSING)
+
+
+def _plugin(error: Exception) -> str:
+    """Return the name of the plugin, of another's making, in which an error was raised; nothing where it was not."""
+    paths = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((path.parent.name for path in paths if path.parent.parent.name == "hydra_plugins"), "")
 
 
 def one_line(error: Exception) -> str:
     """Return what an exception says, without line breaks and without Hydra's listing of its search path."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if line := hint(error):
+        return line
     text = f"{error.override}: {error}" if isinstance(error, OverrideParseException) else str(error)
     if isinstance(error.__cause__, OmegaConfBaseException):
         text += f" {error.__cause__}"
@@ -111,11 +152,27 @@ def one_line(error: Exception) -> str:
 
 
 def _register_plugins() -> None:
-    """Make our launcher and sweeper known: an editable install is not where Hydra looks for plugins."""
+    """Make our launchers and sweeper known, and look at every sweep before Hydra makes anything of it."""
     known = Plugins.instance()  # first: its scan loads Hydra's own sweeper anew, which ours must be a subclass of
     from hydra_plugins.ltsweep_launcher.grid import GridSweeper
     from hydra_plugins.ltsweep_launcher.local import LocalLauncher
     from hydra_plugins.ltsweep_launcher.slurm import SlurmLauncher
 
+    # An editable install is not where Hydra looks for plugins.
     for plugin in (GridSweeper, LocalLauncher, SlurmLauncher):
         known.register(plugin)
+    known.instantiate_sweeper = functools.partial(_make_sweeper, known)  # type: ignore[method-assign]
+    # Hydra copies its store of configs, which is only read, at each look into a group: half of the time of --help.
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
+
+
+def _make_sweeper(
+    known: Plugins, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+) -> Sweeper:
+    check_sweep(config, hydra_context.config_loader)
+    sweeper = Plugins.instantiate_sweeper(
+        known, hydra_context=hydra_context, task_function=task_function, config=config
+    )
+    # Once imported, optuna greets on stderr with the name of its study in memory.
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    return sweeper

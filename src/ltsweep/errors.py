@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake its user can mend. The text says what is wrong, where, and what is allowed, on one line."""
 
 
+class CellFailedError(RuntimeError):
+    """A cell failed. The text says why and where its log is, on one line."""
+
+
 class CannotWriteError(OSError):
     """The disk does not take a record: full, over quota, read-only. The text says which file and why, on one line.
 
@@ -19,7 +23,7 @@ class BrokenFileError(ValueError):
     """A file is not what was written: torn, truncated, empty, foreign, or changed by a single bit."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `did you mean NAME? ` for the known name nearest to a mistaken one; nothing where none is near."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}? " if close else ""
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """Return `did you mean NAME? ` for up to `most` known names near a mistaken one; nothing where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=most)
+    return f"did you mean {' or '.join(close)}? " if close else ""

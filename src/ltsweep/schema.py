@@ -87,7 +87,18 @@ TABLES = {"evaluations.parquet": EVALUATIONS, "levels.parquet": LEVELS, "reading
 EVALUATIONS_FILE, LEVELS_FILE, READINGS_FILE = TABLES
 
 # Names of the config that say where and how the work is done: they decide no number, so they stay out of the key.
-SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "measure", "hydra")
+SETTINGS = (
+    "study",
+    "data_dir",
+    "device",
+    "workers",
+    "stack_size",
+    "checkpoint_every",
+    "force",
+    "objective",
+    "measure",
+    "hydra",
+)
 
 # Groups that are known by a number: `lr=0.1` means `lr.value=0.1`.
 NUMBERED = ("lr", "prune_rate")

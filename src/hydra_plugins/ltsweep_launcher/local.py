@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from ltsweep.grid.compose import compose_cells
+from ltsweep.grid.jobs import Jobs, exit_if_grid
+from ltsweep.grid.objective import check_cells
 
 
 class LocalLauncher(Launcher):
@@ -19,21 +21,30 @@ class LocalLauncher(Launcher):
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the grid. Exits with 1 after the closing table if a cell failed; raises UserError before any work."""
+        """Run the grid and return its objectives; raises UserError before any work.
+
+        Where a cell failed, a search gets its error; a grid ends with exit code 1 after the closing table.
+        """
         setup_globals()
         cells = compose_cells(self.context, self.config, job_overrides)
+        check_cells(cells, self.config)
 
-        from ltsweep.run.study import run, settings_from  # after all that can be refused without torch
+        from ltsweep.cluster.local import compute  # after all that can be refused without torch
+        from ltsweep.run.objective import outcome
+        from ltsweep.run.settings import settings_from
         from ltsweep.show.table import closing_table
 
         study = Path(self.config.hydra.sweep.dir)
-        statuses = run(cells, settings_from(self.config, study))
+        settings, force = settings_from(self.config, study), self.config.force
+        jobs = Jobs(self.context, self.config, job_overrides, initial_job_idx)
+        jobs.start(self.task)
+        try:
+            statuses = compute(cells, settings, force)
+        except Exception as error:
+            jobs.end([error] * len(cells))
+            raise
         closing_table(cells, statuses, study)
-        if any(status["status"] == "failed" for status in statuses.values()):
-            raise SystemExit(1)
-        results = []
-        for overrides, one in zip(job_overrides, cells, strict=True):
-            result = JobReturn(overrides=list(overrides), working_dir=str(study / one.key), status=JobStatus.COMPLETED)
-            result.return_value = statuses[one.key]
-            results.append(result)
-        return results
+        objective = self.config.objective if jobs.are_read else None
+        returns = jobs.end([outcome(study, cell.key, statuses[cell.key], objective) for cell in cells])
+        exit_if_grid(returns, self.config)
+        return returns

@@ -27,8 +27,8 @@ _NAMED = 3
 def launch(cells: Sequence[Cell], settings: Settings, options: Options, force: bool) -> int:
     """Submit the unfinished cells and, with wait=true, follow them to their end; return the command's exit code.
 
-    force: forget what was computed, so that every cell is unfinished. The code is 0, or 1 if a cell failed, or 130 if the command was interrupted. Raises UserError before anything is
-    submitted.
+    The code is 0, or 1 if a cell failed, or 130 if the command was interrupted. force: forget what was computed, so
+    that every cell is unfinished. Raises UserError before anything is submitted.
     """
     study = settings.study
     for_tasks = settings_for(settings, options)

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
-import ltsweep.conf
-from ltsweep.errors import UserError
+from ltsweep.errors import UserError, did_you_mean
 from ltsweep.grid.rules import Rule, flag, number, one_of, rule_from, whole
 from ltsweep.schema import SETTINGS
 
@@ -15,11 +14,7 @@ _NOT_OF_A_CELL = ("experiment", "hydra", "measure", "__pycache__")
 
 # The groups of a cell: the folders of conf/.
 GROUPS = tuple(
-    sorted(
-        path.name
-        for path in Path(ltsweep.conf.__file__).parent.iterdir()
-        if path.is_dir() and path.name not in _NOT_OF_A_CELL
-    )
+    sorted(path.name for path in files("ltsweep.conf").iterdir() if path.is_dir() and path.name not in _NOT_OF_A_CELL)
 )
 
 VALUES = ("seed", "levels", "epochs", "iterations", "batch_size", "validation", "evaluate_every", "precision")
@@ -60,10 +55,10 @@ def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> N
 
     rules: those that the chosen YAMLs bring, dotted name -> `rules.rule_from`'s description of a rule.
     """
-    unknown = [name for name in plain if name not in (*GROUPS, *VALUES)]
+    unknown, names = [name for name in plain if name not in (*GROUPS, *VALUES)], (*VALUES, *SETTINGS[:-1], *GROUPS)
     if unknown:
         raise UserError(
-            f"{unknown[0]} is not a name of the config; there are {', '.join((*VALUES, *SETTINGS[:-1], *GROUPS))}"
+            f"{unknown[0]} is not a name of the config; {did_you_mean(unknown[0], names)}there are {', '.join(names)}"
         )
     missing = [name for name in VALUES if name not in plain]
     if missing:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ltsweep.grid import cell
 from ltsweep.grid.cell import Cell
+from ltsweep.grid.overrides import numbered
 
 
 def compose_cells(context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]]) -> list[Cell]:
@@ -26,13 +27,14 @@ def compose_cells(context: HydraContext, config: DictConfig, job_overrides: Sequ
     parser = OverridesParser.create(config_loader=loader)
     composed: dict[tuple[object, ...], DictConfig] = {}
     cells = []
-    for overrides in job_overrides:
-        parsed = parser.parse_overrides(list(overrides))
+    for given in job_overrides:
+        overrides = [numbered(override) for override in given]
+        parsed = parser.parse_overrides(overrides)
         values = [override for override in parsed if _is_value(override, is_group)]
         choices = tuple(str(override.input_line) for override in parsed if override not in values)
         which = (*choices, *(override.get_key_element() for override in values))
         if which not in composed:
-            full = loader.load_sweep_config(config, list(overrides))
+            full = loader.load_sweep_config(config, overrides)
             HydraConfig.instance().set_config(full)
             composed[which] = OmegaConf.masked_copy(full, [str(name) for name in full if name != "hydra"])
         ConfigLoaderImpl._apply_overrides_to_config(values, composed[which])

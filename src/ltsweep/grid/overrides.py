@@ -3,7 +3,8 @@
 Hydra refuses a number for a config group, so the command rewrites it before Hydra sees it, by Hydra's own parser.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
@@ -27,6 +28,22 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
     others = [argument for argument in arguments if argument not in multirun]
     return multirun[:1] + [_rewrite(argument, parser) for argument in others]
+
+
+def rewrite_params(params: Mapping[str, object]) -> dict[str, object]:
+    """Return a sweep's parameters, name -> values as Hydra writes them, with `lr: NUMBERS` as `lr.value: NUMBERS`."""
+    parser = OverridesParser.create()
+    return {_rewrite(f"{name}={value}", parser).partition("=")[0]: value for name, value in params.items()}
+
+
+def numbered(override: str) -> str:
+    """Return `lr=NUMBER` as `lr.value=NUMBER`: a search of one's own may suggest it so. All else as it was."""
+    name, _, value = override.partition("=")
+    if name in NUMBERED:
+        with contextlib.suppress(ValueError):
+            float(value)
+            return f"{name}.value={value}"
+    return override
 
 
 def _rewrite(argument: str, parser: OverridesParser) -> str:

@@ -51,7 +51,7 @@ def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str
     assert key({name: value for name, value in again.items() if name not in _SETTINGS}) == key(own)
 
 
-_SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force")
+_SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "objective")
 
 
 def test_only_what_differs_from_the_defaults_is_said(write_cell: Callable[..., str], tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""A whole study on this machine, once no task of a cluster computes it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ltsweep.cluster.follow import take_over
+from ltsweep.grid.cell import Cell
+from ltsweep.run.prepare import prepare
+from ltsweep.run.settings import Settings
+from ltsweep.run.study import run
+from ltsweep.show.table import LiveTable
+from ltsweep.store.checkpoints import drop_leftovers
+from ltsweep.store.folder import forget
+from ltsweep.store.hold import hold
+
+
+def compute(cells: Sequence[Cell], settings: Settings, force: bool) -> dict[str, Mapping[str, Any]]:
+    """Bring every cell to its end and return key -> the fields of its status.json.
+
+    force: forget what was computed, and compute it again. Raises UserError before any work; and CannotWriteError, at
+    any time, when the disk takes no more.
+    """
+    study, plan = settings.study, prepare(cells, settings, again=force)
+    with hold(study):
+        take_over(study, [cell.key for cell in plan.todo])
+        drop_leftovers(study)
+        if force:
+            forget(study, cells)
+        statuses = run(plan, LiveTable(again=force))
+        drop_leftovers(study)  # and their folder, now that it is empty
+    return statuses

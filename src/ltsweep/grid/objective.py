@@ -1,0 +1,46 @@
+"""The objective: the one number of a cell that a search compares. Never a score on test data."""
+
+from collections.abc import Iterable, Sequence
+
+from omegaconf import DictConfig
+
+from ltsweep.errors import UserError, did_you_mean
+from ltsweep.grid.cell import Cell
+from ltsweep.schema import LEVELS, LEVELS_FILE
+
+# Columns of levels.parquet that a search may compare: numbers, and none that test data decide.
+OBJECTIVES = tuple(
+    name
+    for name, kind in LEVELS.items()
+    if kind in ("float64", "int64") and name not in ("draw", "level") and "test" not in name
+)
+
+# Columns that are null without validation data.
+NEED_VALIDATION = tuple(name for name in OBJECTIVES if "val" in name or name.startswith(("best_", "early_stop_")))
+
+# Sweepers that do not read what a job returns.
+GRIDS = (
+    "hydra_plugins.ltsweep_launcher.grid.GridSweeper",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+)
+
+
+def check_objective(name: object, sweeper: str, validations: Iterable[int]) -> None:
+    """Raise UserError unless `name` is an objective, and one that the cells have if the sweeper reads it.
+
+    sweeper: the dotted path of its class. validations: the numbers of validation examples of the cells.
+    """
+    allowed = f"objective is one of {', '.join(OBJECTIVES)}"
+    if "test" in str(name):
+        raise UserError(f"objective={name} would choose by test data, which then measure nothing; {allowed}")
+    if name not in OBJECTIVES:
+        raise UserError(
+            f"objective={name} is not a column of {LEVELS_FILE}; {did_you_mean(str(name), OBJECTIVES)}{allowed}"
+        )
+    if sweeper not in GRIDS and name in NEED_VALIDATION and 0 in validations:
+        raise UserError(f"objective={name} is null with validation=0; take validation=N, or another objective")
+
+
+def check_cells(cells: Sequence[Cell], config: DictConfig) -> None:
+    """Raise UserError where a sweep's objective is not one that all its cells have."""
+    check_objective(config.objective, config.hydra.sweeper._target_, [cell.config["validation"] for cell in cells])

@@ -1,0 +1,73 @@
+"""A sweep before anything is made of it: its study, launcher, sweeper, objective and parameters."""
+
+import re
+from collections.abc import Iterator
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, open_dict, read_write
+
+from ltsweep.errors import UserError
+from ltsweep.grid.objective import check_objective
+from ltsweep.grid.overrides import rewrite_params
+from ltsweep.schema import SETTINGS
+
+# hydra-submitit-launcher: a job, a silent process and a queue's place for each cell, where ours trains them as stacks.
+# Its folder .submitit is also that of our own tasks.
+SUBMITIT = "submitit_"
+
+
+def check_sweep(config: DictConfig, loader: ConfigLoader) -> None:
+    """Raise UserError for what Hydra would let through, and write numbers in `hydra.sweeper.params` in full.
+
+    config: the sweep's own, before its sweeper and its launcher are made. `lr: interval(1e-4,1e-1)` among the params
+    becomes `lr.value: interval(1e-4,1e-1)`, as it does on the command line.
+    """
+    study = config.study
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(study)):
+        raise UserError(f"study={study} is no name for a folder: letters, digits, '_', '-' and '.' are")
+    for kind in ("launcher", "sweeper"):
+        _check_plugin(config, kind, loader)
+    swept = {override.key_or_group for override in _swept(config)}
+    # A dataset has its own validation; what is swept is looked at cell by cell.
+    validations = [] if swept & {"validation", "dataset", "dataset.validation"} else [config.validation]
+    check_objective(config.objective, config.hydra.sweeper._target_, validations)
+
+
+def check_launcher(choice: object) -> None:
+    """Raise UserError for a launcher that this program does not work under, installed or not."""
+    if str(choice).startswith(SUBMITIT):
+        raise UserError(
+            f"hydra/launcher={choice} would give each cell a silent job of its own; "
+            "take hydra/launcher=slurm on a cluster, hydra/launcher=local on this machine"
+        )
+
+
+def _check_plugin(config: DictConfig, kind: str, loader: ConfigLoader) -> None:
+    choice, node = config.hydra.runtime.choices.get(f"hydra/{kind}"), config.hydra[kind]
+    if kind == "launcher":
+        check_launcher(choice)
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    if target not in Plugins.instance().class_name_to_class:
+        choices = ", ".join(sorted(loader.get_group_options(f"hydra/{kind}")))
+        raise UserError(f"hydra/{kind}={choice} ({target}) is not a {kind} that is installed; there are {choices}")
+
+
+def _swept(config: DictConfig) -> Iterator[Override]:
+    """Yield the overrides that have several values, of the params and of the command line.
+
+    Raises UserError for a setting among them, and for an experiment.
+    """
+    lines = list(config.hydra.overrides.task)
+    if isinstance(params := config.hydra.sweeper.get("params"), DictConfig):
+        named = rewrite_params({str(name): value for name, value in params.items()})
+        with read_write(config), open_dict(config):
+            config.hydra.sweeper.params = named
+        lines = [*(f"{name}={value}" for name, value in named.items()), *lines]
+    for override in OverridesParser.create().parse_overrides(lines):
+        if override.is_sweep_override():
+            if override.key_or_group in (*SETTINGS, "experiment"):
+                raise UserError(f"{override.input_line}: a study has one {override.key_or_group}; give it one value")
+            yield override
