@@ -25,7 +25,7 @@ from hydra.utils import get_class
 
 from ltsweep.errors import UserError
 from ltsweep.grid import cell
-from ltsweep.run.study import check_configs, load_data
+from ltsweep.run.build import check_configs, load_data
 
 CONF = Path(next(iter(ltsweep.conf.__path__)))
 REPOSITORY = Path(__file__).parents[2]

@@ -4,12 +4,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ltsweep.cluster.local import compute
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import from_config
+from ltsweep.run import prepare as prepare_module
 from ltsweep.run import stack_run
 from ltsweep.run import study as run_module
 from ltsweep.run.packing import stack_id
-from ltsweep.run.study import Settings, run, settings_from
+from ltsweep.run.settings import Settings, settings_from
+from ltsweep.show.table import LiveTable
 from ltsweep.store.checkpoints import save_checkpoint
 from ltsweep.store.records import CellRecords
 
@@ -26,6 +29,10 @@ def settings(tmp_path):
     """Return a function that makes settings for one study: one process, on the CPU."""
     common = {"study": tmp_path / "study", "data_dir": tmp_path, "device": "cpu", "workers": 1}
     return lambda **changes: Settings(**common | changes)
+
+
+def run(cells, settings, force=False):
+    return compute(cells, settings, force)
 
 
 def contents(study):
@@ -45,7 +52,7 @@ def test_the_same_cells_again_compute_nothing_and_more_cells_only_what_is_new(ce
     before, started = contents(study), []
     original = run_module.run_stack
     monkeypatch.setattr(
-        run_module, "run_stack", lambda job, *where: (started.extend(job.cells), original(job, *where))[1]
+        run_module, "run_stack", lambda job, *where: (started.extend(job.stack.cells), original(job, *where))[1]
     )
     assert run(cells[:2], settings()) == statuses
     assert contents(study) == before
@@ -62,7 +69,7 @@ def test_force_computes_again_from_nothing(cells, settings):
     before, first = contents(study), rows(study, cells[0])
     times = pq.read_table(study / cells[0].key / "evaluations.parquet").column("seconds").to_pylist()
     CellRecords(study, cells[0].key).log("an old line")
-    statuses = run(cells[:1], settings(force=True))
+    statuses = run(cells[:1], settings(), force=True)
     assert statuses[cells[0].key]["status"] == "done"
     assert rows(study, cells[0]) == first
     assert pq.read_table(study / cells[0].key / "evaluations.parquet").column("seconds").to_pylist() != times
@@ -253,7 +260,7 @@ def test_each_stack_says_how_a_gpu_may_round(compose, settings, monkeypatch):
     before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic)
     try:
         for precision, allowed in (("float32", False), ("tf32", True), ("bf16", False)):
-            stack_run._set_precision(precision)
+            stack_run.set_precision(precision)
             assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic) == (allowed, allowed, True)
         matmul.allow_tf32 = cudnn.allow_tf32 = True
         cudnn.deterministic = False
@@ -266,7 +273,7 @@ def test_each_stack_says_how_a_gpu_may_round(compose, settings, monkeypatch):
 def test_workers_share_the_devices_out_among_them(compose, cells, settings, monkeypatch):
     seen = []
     monkeypatch.setattr(run_module, "run_jobs", lambda jobs, work, data, places: seen.append((len(jobs), places)) or ())
-    monkeypatch.setattr(run_module, "find_devices", lambda name: [torch.device("cpu", i) for i in range(2)])
+    monkeypatch.setattr(prepare_module, "find_devices", lambda name: [torch.device("cpu", i) for i in range(2)])
     run(cells, settings(workers=99, stack_size=1))
     assert seen == [(3, ["cpu:0", "cpu:1", "cpu:0"])]
 
@@ -296,5 +303,54 @@ def test_a_setting_out_of_range_is_one_line(compose, tmp_path, override, text):
 
 def test_settings_are_those_of_the_config(compose, tmp_path):
     config = compose(*SMALL, "device=cpu", "workers=3", "stack_size=5", "checkpoint_every=0", "data_dir=/somewhere")
-    expected = Settings(tmp_path, Path("/somewhere"), "cpu", 3, 5, 0, False, None)
+    expected = Settings(tmp_path, Path("/somewhere"), "cpu", 3, 5, 0, {})
     assert settings_from(config, tmp_path) == expected
+
+
+def test_a_measurement_is_written_and_one_that_came_too_late_is_named(compose, cells, settings, capsys):
+    config = compose(*SMALL, "measure=[weights]")
+    measured = settings(measure=settings_from(config, settings().study).measure)
+    statuses = run(cells[:1], measured)
+    assert statuses[cells[0].key]["measured"] == ["weights"]
+    table = pq.read_table(settings().study / cells[0].key / "readings.parquet").to_pylist()
+    assert {(row["level"], row["name"], row["place"]) for row in table} == {
+        (level, name, f"{place}.weight")
+        for level in range(3)
+        for name in ("norm", "distance", "sign_changes")
+        for place in ("fc1", "fc2", "output")
+    }
+    assert "without it" not in capsys.readouterr().out
+    run(cells[1:2], settings())
+    assert not (settings().study / cells[1].key / "readings.parquet").exists()
+    run(cells[:2], measured)
+    assert "measure=weights: 1 cell had finished levels without it; force=true computes them again" in (
+        capsys.readouterr().out
+    )
+
+
+def test_readings_of_an_interrupted_cell_are_those_of_an_undisturbed_one(compose, cells, settings, tmp_path, saves):
+    choice = settings_from(compose(*SMALL, "measure=[weights]"), tmp_path).measure
+    whole = settings(study=tmp_path / "whole", measure=choice)
+    run(cells[:2], whole)
+    saves.stop_at = (cells[1].key, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run(cells[:2], settings(measure=choice))
+    run(cells[:2], settings(measure=choice))
+    for cell in cells[:2]:
+        one, other = (pq.read_table(study / cell.key / "readings.parquet") for study in (whole.study, settings().study))
+        assert len(one) == 3 * 3 * 3
+        assert one.equals(other)
+
+
+def test_what_another_command_finished_meanwhile_is_not_computed_again(cells, settings):
+    """A plan is made before the study is held; what changed until then is seen."""
+    plan = prepare_module.prepare(cells[:2], settings())
+    assert plan.todo == cells[:2]
+    run(cells[:1], settings())
+    before = contents(settings().study)
+    held = prepare_module.brought_up_to_date(plan)
+    assert held.todo == cells[1:2]
+    statuses = run_module.run(plan, LiveTable())
+    assert {status["status"] for status in statuses.values()} == {"done"}
+    after = contents(settings().study)
+    assert {path: after[path] for path in before} == before
