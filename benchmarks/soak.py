@@ -2,8 +2,8 @@
 
     python benchmarks/soak.py --out benchmarks/results      2,000 cells, some minutes; writes soak-<processor>.md
 
-Each round is one command's work, from composed cells to records on the disk, through `ltsweep.run.study.run`. Exits
-with 1 if something grows.
+Each round is one command's work, from composed cells to records on the disk, through `ltsweep.cluster.local.compute`.
+Exits with 1 if something grows.
 """
 
 import argparse
@@ -23,9 +23,10 @@ import torch
 from hydra import compose, initialize_config_module
 from scipy.stats import theilslopes
 
+from ltsweep.cluster.local import compute
 from ltsweep.grid.cell import Cell, from_config
 from ltsweep.run.hardware import hardware
-from ltsweep.run.study import Settings, run
+from ltsweep.run.settings import Settings
 
 SMALL = ("dataset=digits", "levels=1", "iterations=4", "evaluate_every=2", "method.controls=[reinit]")
 # What may be left after a round's noise: megabytes a thousand cells.
@@ -74,7 +75,7 @@ def main() -> None:
             study = Path(folder) / f"round_{number}"
             cells = cells_of(number * options.cells, options.cells)
             with contextlib.redirect_stdout(io.StringIO()):
-                statuses = run(cells, Settings(study, Path(folder), device="cpu", workers=1))
+                statuses = compute(cells, Settings(study, Path(folder), device="cpu", workers=1), force=False)
             assert {status["status"] for status in statuses.values()} == {"done"}
             samples.append(sample())
             print(f"{len(samples) * options.cells:6,} cells  {samples[-1][0]:7.1f} MB  "

@@ -25,15 +25,17 @@ from torch.nn.functional import cross_entropy
 
 from ltsweep.data import Dataset
 from ltsweep.engine import train as train_module
+from ltsweep.engine.problem import Draws
 from ltsweep.engine.stack import Network
-from ltsweep.engine.train import Group, batches, train
+from ltsweep.engine.train import Group, train
+from ltsweep.engine.trained import MaskedWeights
 from ltsweep.grid.cell import Cell, from_config, register_resolver
 from ltsweep.init import draw, xavier_normal
 from ltsweep.optim import constant
 from ltsweep.run.build import make
-from ltsweep.run.hardware import hardware
+from ltsweep.run.hardware import find_devices, hardware
 from ltsweep.run.memory import network_bytes
-from ltsweep.run.packing import find_devices, largest_stack
+from ltsweep.run.packing import largest_stack
 from ltsweep.run.workers import prepare_process
 
 BATCH, EXAMPLES = 60, 6_000
@@ -64,10 +66,10 @@ def stack(cell: Cell, data: Dataset, networks: int, steps: int) -> Iterator[None
     weights = [draw(model, xavier_normal, seed, "init") for seed in range(networks)]
     masks = [{name: torch.ones_like(value) for name, value in w.items() if value.dim() > 1} for w in weights]
     state = network.stack(weights, masks, device)
-    streams = [torch.Generator().manual_seed(c) for c in range(networks)]
-    order = batches([torch.arange(EXAMPLES)] * networks, streams, 1, BATCH, device)
+    order = data.batches([Draws(seed, 0, 0, 1) for seed in range(networks)], BATCH)
     groups = [Group(slice(0, networks), partial(constant, value=1.2e-3), {"weight_decay": 0.0})]
-    for _ in train(network, state, data, order, partial(torch.optim.Adam, fused=True), groups, steps):
+    make_optimizer = partial(torch.optim.Adam, fused=True)
+    for _ in train(network, MaskedWeights(network), state, data, order, make_optimizer, groups, steps):
         yield
 
 

@@ -34,13 +34,16 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from ltsweep.data import Dataset, torchvision_mnist
 from ltsweep.engine import gemm
 from ltsweep.engine import train as train_module
+from ltsweep.engine.problem import Draws
 from ltsweep.engine.stack import Network
-from ltsweep.engine.train import Group, batches, evaluate, train
+from ltsweep.engine.train import Group, train
+from ltsweep.engine.train import scored as scored_networks
+from ltsweep.engine.trained import MaskedWeights
 from ltsweep.init import draw, xavier_normal
 from ltsweep.models import lenet_300_100
 from ltsweep.optim import constant
-from ltsweep.run.hardware import hardware
-from ltsweep.run.workers import cores, prepare_process
+from ltsweep.run.hardware import cores, hardware
+from ltsweep.run.workers import prepare_process
 
 BATCH, EXAMPLES, RATE = 60, 55_000, 1.2e-3
 STEPS_AN_EPOCH = -(-EXAMPLES // BATCH)
@@ -146,28 +149,28 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, 
     weights = [draw(model, xavier_normal, seed, "init") for seed in range(networks)]
     masks = [{name: torch.ones_like(value) for name, value in w.items() if value.dim() > 1} for w in weights]
     state = network.stack(weights, masks, torch.device("cpu"))
-    order = batches(
-        [torch.arange(EXAMPLES)] * networks, [torch.Generator().manual_seed(c) for c in range(networks)], 1, BATCH
-    )
+    trained = MaskedWeights(network)
+    part = Dataset(data.train_x[:EXAMPLES], data.train_y[:EXAMPLES], data.test_x[:1], data.test_y[:1])
+    order = part.batches([Draws(seed, 0, 0, 1) for seed in range(networks)], BATCH)
     size = networks // groups
     rates = [
         Group(slice(g * size, (g + 1) * size), partial(constant, value=RATE * (1 + g)), {"weight_decay": 0.0})
         for g in range(groups)
     ]
-    loop = train(network, state, data, order, partial(torch.optim.Adam, fused=True), rates, steps + 10)
+    loop = train(network, trained, state, part, order, partial(torch.optim.Adam, fused=True), rates, steps + 10)
     for _ in range(10):
         next(loop)
     began = time.perf_counter()
     for _ in loop:
         pass
-    trained = (time.perf_counter() - began) / steps * STEPS_AN_EPOCH
+    took = (time.perf_counter() - began) / steps * STEPS_AN_EPOCH
     if scored == "nothing":
-        return trained / networks
+        return took / networks
     part = data if scored == "all" else Dataset(data.train_x[:1], data.train_y[:1], data.test_x, data.test_y)
-    held_out = torch.zeros(networks, len(part.train_y), dtype=torch.bool)
+    cells = [Draws(seed, 0, 0, 1) for seed in range(networks)]
     began = time.perf_counter()
-    evaluate(network, state, part, held_out)
-    return (trained + time.perf_counter() - began) / networks
+    part.evaluate(scored_networks(network, trained, state), {}, cells)
+    return (took + time.perf_counter() - began) / networks
 
 
 def floor(networks: int, repeats: int) -> Floor:
