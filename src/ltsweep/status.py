@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         watch, keys = Watch(given.study), [cell.key for cell in cells]
         standings = watch.settle(keys)
         if given.cancel:
-            slurm.require()
+            slurm.check_commands()
             standings = cancel(watch, keys)
         if given.resubmit_failed:
             from ltsweep.cluster.study import resubmit  # loads torch, which a look does without

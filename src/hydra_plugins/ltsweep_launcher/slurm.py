@@ -30,7 +30,7 @@ class SlurmLauncher(Launcher):
 
         Raises UserError before anything is submitted. Returns nothing: the results are in the cells' folders.
         """
-        slurm.require()
+        slurm.check_commands()
         from ltsweep.cluster.submit import check_options  # submitit is slow to import
 
         given = {name: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for name, v in self.given.items()}

@@ -40,7 +40,7 @@ class TaskState:
         return self.state in (*_WAITS, *_RUNS)
 
 
-def require() -> None:
+def check_commands() -> None:
     """Raise UserError unless this machine can submit to Slurm."""
     for command in ("sbatch", "squeue", "scontrol", "scancel", "srun"):
         if shutil.which(command) is None:
@@ -107,6 +107,11 @@ def find(task: str, states: Mapping[str, TaskState]) -> TaskState:
     """
     array = states.get(task.partition("_")[0])
     return states.get(task) or (array if array and not array.alive else TaskState("GONE", ""))
+
+
+def waiting_reasons(states: Iterable[TaskState]) -> str:
+    """Return why tasks wait, such as `Resources, Priority`."""
+    return ", ".join(sorted({state.reason for state in states if state.waits and state.reason not in ("None", "")}))
 
 
 def why_ended(task: str, state: TaskState, log: Path) -> str:
@@ -201,8 +206,3 @@ def _run(*command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
         return subprocess.run(command, input=given, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))
-
-
-def waiting_reasons(states: Iterable[TaskState]) -> str:
-    """Return why tasks wait, such as `Resources, Priority`."""
-    return ", ".join(sorted({state.reason for state in states if state.waits and state.reason not in ("None", "")}))

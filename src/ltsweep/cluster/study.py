@@ -121,7 +121,7 @@ def resubmit(study: Path, failed: Sequence[Cell], cells: Sequence[Cell]) -> None
     Raises UserError if one of them was never submitted to Slurm.
     """
     by_key = {cell.key: cell for cell in cells}
-    slurm.require()
+    slurm.check_commands()
     with hold(study):
         holders = ledger.holders(study)
         strangers = [cell.key for cell in failed if cell.key not in holders]

@@ -26,7 +26,7 @@ Pack = tuple[Cell, ...]
 
 def check_options(options: Options, study: Path) -> None:
     """Raise UserError unless Slurm is here and would take a task with these options."""
-    slurm.require()
+    slurm.check_commands()
     slurm.check_partition(options.partition, options.timeout_min)
     slurm.check_script(script(study, options, 1))
 

@@ -15,6 +15,7 @@ from ltsweep.lottery.loop import LevelDone
 from ltsweep.method.imp import IMP
 from ltsweep.schema import VERSION, ticket_file
 from ltsweep.store import disk
+from ltsweep.store.folder import CellFolder, statuses_of, unfinished
 from ltsweep.store.records import CellRecords
 from ltsweep.store.repair import repair
 from ltsweep.store.tables import rows_before
@@ -441,3 +442,93 @@ def test_a_log_that_is_a_link_is_not_written_through(finished, tmp_path):
     with pytest.raises(CannotWriteError, match=r"cell.log cannot be written"):
         CellRecords(folder.parent, KEY).log("text")
     assert not (tmp_path / "elsewhere").exists()
+
+
+# -- readings
+
+
+def reading(level, value=0.5):
+    return {"arm": "ticket", "draw": 0, "level": level, "iteration": 7, "name": "norm", "place": "fc", "at": None} | {
+        "value": value
+    }
+
+
+@pytest.fixture
+def measured(finished):
+    """Add readings to level 1 alone of the cell of three levels."""
+    folder, _, done = finished
+    cell_records = CellRecords(folder.parent, KEY)
+    cell_records.resume(1)
+    save(cell_records, done[KEY, 1], "running", readings=[reading(1)], measured=["norms"])
+    return folder, done
+
+
+def test_readings_are_a_table_only_where_there_are_any(finished, measured):
+    folder, _ = measured
+    assert pq.read_table(folder / "readings.parquet").to_pylist() == [reading(1)]
+    status = CellRecords(folder.parent, KEY).status()
+    assert status["measured"] == ["norms"]
+    assert "readings.parquet" in status["files"]
+
+
+def test_readings_of_earlier_levels_are_kept(measured):
+    folder, done = measured
+    cell_records = CellRecords(folder.parent, KEY)
+    assert cell_records.resume(2) is not None
+    save(cell_records, done[KEY, 2], "done", readings=[reading(2, math.nan)], measured=["norms"])
+    first, last = pq.read_table(folder / "readings.parquet").to_pylist()
+    assert first == reading(1)
+    assert math.isnan(last["value"])
+    assert repaired(folder) == []
+
+
+def test_readings_from_the_level_on_are_dropped(measured):
+    folder, done = measured
+    cell_records = CellRecords(folder.parent, KEY)
+    cell_records.resume(1)
+    assert cell_records.readings == []
+    cell_records.save_initial({"w": torch.ones(1)})
+    assert not (folder / "readings.parquet").exists()
+    save(cell_records, done[KEY, 0], "running")
+    assert "readings.parquet" not in files(folder)
+
+
+@pytest.mark.parametrize("status", ["running", "done"])
+@pytest.mark.parametrize("left", [0, 0.5, "missing", "other"])
+def test_broken_readings_are_treated_as_the_other_tables(measured, left, status):
+    folder, _ = measured
+    CellRecords(folder.parent, KEY).set_status(status)
+    spoil(folder / "readings.parquet", left)
+    if status == "running":
+        assert CellRecords(folder.parent, KEY).resume(2) is None
+    (line,) = repaired(folder)
+    assert line.startswith(f"{folder / 'readings.parquet'} ")
+    assert line.endswith("its cell is computed again")
+    assert repaired(folder) == []
+
+
+# -- folders
+
+
+def test_a_cell_fails_once_and_never_after_it_has_ended(tmp_path, folder):
+    cell_records = CellRecords(tmp_path, KEY)
+    cell_records.plan(CELL)
+    assert cell_records.fail("the reason", "Traceback\nOSError: the reason")
+    assert not cell_records.fail("another")
+    status = cell_records.status()
+    assert (status["status"], status["error"]) == ("failed", "the reason")
+    assert "OSError: the reason" in (folder / "cell.log").read_text()
+    assert "another" not in (folder / "cell.log").read_text()
+    for ended in ("done", "diverged"):
+        cell_records.set_status(ended)
+        assert not cell_records.fail("another")
+
+
+def test_unfinished_cells_are_those_with_something_left_to_compute(tmp_path):
+    cells = [Cell(CELL.config, f"{i:016x}") for i in range(6)]
+    for cell, status in zip(cells, ("done", "diverged", "failed", "running", "pending"), strict=False):
+        (tmp_path / cell.key).mkdir()
+        CellFolder(tmp_path, cell.key).set_status(status)
+    statuses = statuses_of(cells, tmp_path)
+    assert unfinished(cells, statuses) == cells[2:]
+    assert statuses[cells[5].key] == {"status": "pending", "level": -1}
