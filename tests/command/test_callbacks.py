@@ -11,8 +11,15 @@ MODULE = """
 import json
 from pathlib import Path
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+
+
+def broken(shape, rng):
+    if shape[0] == 300:
+        raise ArithmeticError("no luck")
+    return torch.zeros(*shape)
 
 
 class Diary(Callback):
@@ -52,7 +59,7 @@ def diary(command, monkeypatch):
     (command.folder / "my_callback.py").write_text(textwrap.dedent(MODULE))
     (command.folder / "own/init").mkdir(parents=True)
     (command.folder / "own/init/broken.yaml").write_text(
-        "name: broken\n_target_: my_callback.json.loads\n_partial_: true\n"
+        "name: broken\n_target_: my_callback.broken\n_partial_: true\n"
     )
     monkeypatch.syspath_prepend(command.folder)
     path = command.folder / "diary.jsonl"
@@ -68,7 +75,7 @@ def test_every_cell_starts_and_ends_in_order(diary, small):
     lines = diary.diary()
     assert [(line["what"], line["num"]) for line in lines] == [(w, n) for w in ("start", "end") for n in range(3)]
     assert [line["seed"] for line in lines] == [3, 1, 2] * 2
-    assert all(line["id"] == line["num"] == line["current"] and line["absolute"] for line in lines)
+    assert all(line["id"] == str(line["num"]) and line["num"] == line["current"] and line["absolute"] for line in lines)
     starts, ends = lines[:3], lines[3:]
     for line, folder in ((line, diary.study().cell(seed=line["seed"])) for line in lines):
         assert line["key"] == folder.path.name
@@ -91,10 +98,11 @@ def test_callbacks_are_told_what_hydras_basic_launcher_tells_them(diary, small):
     ours = diary.diary()
     diary.inside(*arguments, "hydra/launcher=basic")
     basic = diary.diary()[len(ours) :]
-    told = lambda lines: sorted(
-        ({k: v for k, v in line.items() if k != "status"} for line in lines),
-        key=lambda line: (line["what"], line["num"]),
-    )
+
+    def told(lines):
+        facts = [{name: fact for name, fact in line.items() if name != "status"} for line in lines]
+        return sorted(facts, key=lambda fact: (fact["what"], fact["num"]))
+
     assert told(ours) == told(basic)
 
 

@@ -9,6 +9,17 @@ import yaml
 from ltsweep.run.objective import OBJECTIVES, outcome
 from ltsweep.schema import LEVELS
 
+# An initialization that is well on the small network which every choice is tried on, and fails on the real one.
+BAD = """
+import torch
+
+
+def draw(shape, rng):
+    if shape[0] == 300:
+        raise ArithmeticError("no luck")
+    return torch.zeros(*shape)
+"""
+
 # Optuna 2 imports SQLAlchemy by a name of before version 2: noise of that package, and silent outside pytest.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``declarative_base:DeprecationWarning")
 
@@ -67,11 +78,10 @@ def test_parameters_of_a_yaml_may_be_numbers_for_a_group(command, quick):
     folder.mkdir(parents=True)
     (folder / "search.yaml").write_text(
         "# @package _global_\n"
-        "defaults:\n  - override /hydra/sweeper: optuna\n"
         "hydra:\n  sweeper:\n    direction: maximize\n    n_trials: 2\n"
         "    params:\n      lr: tag(log,interval(1e-4,1e-1))\n      prune_rate: choice(0.1,0.2)\n"
     )
-    arguments = ("--config-dir=own", "+experiment=search", *quick)
+    arguments = ("--config-dir=own", "+experiment=search", "hydra/sweeper=optuna", *quick)
     command.inside(*arguments)
     assert set(results(command.study())["best_params"]) == {"lr.value", "prune_rate.value"}
     command.inside(*arguments, "hydra/launcher=basic", "study=basic")
@@ -119,6 +129,11 @@ def test_a_search_has_one_of_each_setting(command, settings):
     assert settings.split("=")[0] in said
 
 
+@pytest.mark.parametrize("setting", ["hydra.launcher.wait=false", "hydra.launcher.dry_run=true"])
+def test_a_search_waits_for_its_scores(command, quick, setting):
+    assert "hydra.launcher.wait=true" in refused(command, *SEARCH, *quick, "hydra/launcher=slurm", setting)
+
+
 def test_an_interval_that_is_none(command, quick):
     assert "optuna" in refused(command, *SEARCH, *quick, "lr=interval(0.1,0.01)")
     assert "optuna" in refused(command, *quick, "lr=interval(0.01,0.1)")
@@ -134,7 +149,7 @@ def test_a_diverged_trial_is_the_worst(command, quick):
 
 def test_a_failed_trial_ends_the_search(command, quick, monkeypatch):
     (command.folder / "own/init").mkdir(parents=True)
-    (command.folder / "bad_init.py").write_text("def draw(shape, rng):\n    raise ArithmeticError('no luck')\n")
+    (command.folder / "bad_init.py").write_text(BAD)
     (command.folder / "own/init/bad.yaml").write_text("name: bad\n_target_: bad_init.draw\n_partial_: true\n")
     monkeypatch.syspath_prepend(command.folder)
     arguments = ("--config-dir=own", *SEARCH, *quick, "hydra.sweeper.n_trials=1", "init=bad", "lr=choice(0.1,0.01)")

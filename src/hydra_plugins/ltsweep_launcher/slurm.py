@@ -14,6 +14,8 @@ from ltsweep.cluster import slurm
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.compose import compose_cells
+from ltsweep.grid.jobs import result
+from ltsweep.run.objective import check_cells, outcome
 from ltsweep.store.folder import FINISHED, CellFolder
 from ltsweep.store.hold import claim
 
@@ -35,7 +37,7 @@ class SlurmLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit the grid and, with wait=true, follow it. Exits with 1 if a cell failed, with 130 if interrupted.
 
-        Raises UserError before anything is submitted. Returns nothing: the results are in the cells' folders.
+        Raises UserError before anything is submitted. Returns the objectives; nothing where it does not wait.
         """
         slurm.require()
         from ltsweep.cluster.submit import check_options, options_from
@@ -46,6 +48,7 @@ class SlurmLauncher(Launcher):
         check_options(options, study)
         setup_globals()
         composed = compose_cells(self.context, self.config, job_overrides)
+        check_cells(composed, self.config)
         cells = list({cell.key: cell for cell in composed}.values())
 
         from ltsweep.cluster.submit import settings_for
@@ -62,7 +65,10 @@ class SlurmLauncher(Launcher):
         load_data(_unfinished(cells, study, force), Path(settings["data_dir"]))
         with claim(study):
             _submit_and_follow(cells, study, settings, options, force)
-        return []
+        if not options.wait:
+            return []
+        ends = [outcome(study, cell.key, self.config.objective) for cell in composed]
+        return [result(overrides, end) for overrides, end in zip(job_overrides, ends, strict=True)]
 
 
 def _plan(
