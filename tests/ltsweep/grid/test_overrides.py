@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltsweep.errors import UserError
-from ltsweep.grid.overrides import NAME_GROUPS, NUMBER_GROUPS, rewrite
+from ltsweep.grid.overrides import NAME_GROUPS, rewrite
+from ltsweep.schema import NUMBERED
 
 
 @pytest.mark.parametrize("group", ["lr", "prune_rate"])
@@ -174,7 +175,7 @@ def test_any_names_stay_as_they_are(names, group):
 
 @given(st.lists(st.text(max_size=20) | st.sampled_from(["-m", "--multirun"]), max_size=4))
 def test_any_other_text_stays_as_it_is_behind_the_flag_of_a_grid(arguments):
-    groups = (*NUMBER_GROUPS, *NAME_GROUPS)
+    groups = (*NUMBERED, *NAME_GROUPS)
     arguments = [text for text in arguments if text.partition("=")[0].lstrip("+") not in groups]
     flags = [text for text in arguments if text in ("-m", "--multirun")]
     assert rewrite(arguments) == flags[:1] + [text for text in arguments if text not in flags]
