@@ -20,7 +20,7 @@ def help_(command_in, tmp_path_factory):
 def test_help_needs_no_torch(help_):
     modules = imported(help_.err)
     assert "hydra.main" in modules  # so the list is one
-    assert not modules & {"torch", "torchvision", "pandas", "sklearn", "numpy", "pyarrow"}
+    assert not modules & {"torch", "torchvision", "pandas", "sklearn", "numpy", "pyarrow", "optuna"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from ltsweep.cluster import slurm
 from ltsweep.cluster.options import options_from
 from ltsweep.grid.compose import compose_cells
+from ltsweep.grid.jobs import result
+from ltsweep.grid.objective import GRIDS, check_cells
 
 
 class SlurmLauncher(Launcher):
@@ -28,7 +30,7 @@ class SlurmLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit the grid and, with wait=true, follow it. Exits with 1 if a cell failed, with 130 if interrupted.
 
-        Raises UserError before anything is submitted. Returns nothing: the results are in the cells' folders.
+        Raises UserError before anything is submitted. Returns the objectives, or nothing where it does not wait.
         """
         slurm.check_commands()
         from ltsweep.cluster.submit import check_options  # submitit is slow to import
@@ -39,12 +41,20 @@ class SlurmLauncher(Launcher):
         check_options(options, study)
         setup_globals()
         composed = compose_cells(self.context, self.config, job_overrides)
+        check_cells(composed, self.config)
 
         from ltsweep.cluster.study import launch  # after all that can be refused without torch
+        from ltsweep.run.objective import outcome
         from ltsweep.run.settings import settings_from
+        from ltsweep.store.folder import statuses_of
 
         cells = list({cell.key: cell for cell in composed}.values())
         code = launch(cells, settings_from(self.config, study), options, self.config.force)
         if code:
             raise SystemExit(code)
-        return []
+        if options.dry_run or not options.wait:
+            return []
+        objective = None if self.config.hydra.sweeper._target_ in GRIDS else self.config.objective
+        statuses = statuses_of(cells, study)
+        ends = [outcome(study, cell.key, statuses[cell.key], objective) for cell in composed]
+        return [result(overrides, end) for overrides, end in zip(job_overrides, ends, strict=True)]

@@ -39,9 +39,7 @@ class Jobs:
         """Tell the callbacks how every job ended, by its objective or its error, and return that for a sweeper."""
         returns = []
         for number, (overrides, end) in enumerate(zip(self.overrides, ends, strict=True)):
-            one = JobReturn(overrides=overrides, working_dir=os.getcwd(), task_name=JobRuntime.instance().get("name"))
-            one.return_value = end
-            one.status = JobStatus.FAILED if isinstance(end, Exception) else JobStatus.COMPLETED
+            one = result(overrides, end)
             returns.append(one)
             if self.configs:
                 config = self.configs[number]
@@ -49,6 +47,14 @@ class Jobs:
                 with _current(config):
                     self.context.callbacks.on_job_end(config=config, job_return=one)
         return returns
+
+
+def result(overrides: Sequence[str], end: float | Exception) -> JobReturn:
+    """Return how a job ended, as a sweeper reads it: with its objective or its error."""
+    one = JobReturn(list(overrides), working_dir=os.getcwd(), task_name=JobRuntime.instance().get("name"))
+    one.return_value = end
+    one.status = JobStatus.FAILED if isinstance(end, Exception) else JobStatus.COMPLETED
+    return one
 
 
 def exit_if_grid(returns: Sequence[JobReturn], config: DictConfig) -> None:

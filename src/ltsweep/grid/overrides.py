@@ -5,6 +5,7 @@ Hydra refuses a number for a config group, so the command rewrites it before Hyd
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
@@ -55,9 +56,9 @@ def _rewrite(argument: str, parser: OverridesParser) -> str:
         override = parser.parse_override(argument)
     except HydraException:
         return argument  # Hydra says it better, with the place
-    elements = _elements(override)
-    numbers = [_is_number(element) for element in elements]
-    names = [isinstance(element, str | list | QuotedString | Glob) for element in elements]
+    members = elements(override)
+    numbers = [_is_number(element) for element in members]
+    names = [isinstance(element, str | list | QuotedString | Glob) for element in members]
     if all(names):
         return argument
     if group in NAME_GROUPS:
@@ -71,7 +72,7 @@ def _rewrite(argument: str, parser: OverridesParser) -> str:
     return f"{name}.value={value}"
 
 
-def _elements(override: Override) -> list[object]:
+def elements(override: Override) -> list[Any]:
     """Return what the override may set its key to: the members of a choice, the ends of a range, or the value alone."""
     value = override.value()
     if isinstance(value, ChoiceSweep):

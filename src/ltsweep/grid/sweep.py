@@ -10,8 +10,8 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, open_dict, read_write
 
 from ltsweep.errors import UserError
-from ltsweep.grid.objective import check_objective
-from ltsweep.grid.overrides import rewrite_params
+from ltsweep.grid.objective import GRIDS, check_objective
+from ltsweep.grid.overrides import elements, rewrite_params
 from ltsweep.schema import SETTINGS
 
 # hydra-submitit-launcher: a job, a silent process and a queue's place for each cell, where ours trains them as stacks.
@@ -30,10 +30,16 @@ def check_sweep(config: DictConfig, loader: ConfigLoader) -> None:
         raise UserError(f"study={study} is no name for a folder: letters, digits, '_', '-' and '.' are")
     for kind in ("launcher", "sweeper"):
         _check_plugin(config, kind, loader)
-    swept = {override.key_or_group for override in _swept(config)}
-    # A dataset has its own validation; what is swept is looked at cell by cell.
-    validations = [] if swept & {"validation", "dataset", "dataset.validation"} else [config.validation]
-    check_objective(config.objective, config.hydra.sweeper._target_, validations)
+    launcher, sweeper = config.hydra.launcher, config.hydra.sweeper._target_
+    if sweeper not in GRIDS and (launcher.get("dry_run") or launcher.get("wait") is False):
+        raise UserError(
+            "a search reads every score before it goes on; take hydra.launcher.wait=true hydra.launcher.dry_run=false"
+        )
+    swept = {override.key_or_group: elements(override) for override in _swept(config)}
+    # A dataset has its own validation; its cells are looked at one by one.
+    default = [] if swept.keys() & {"dataset", "dataset.validation"} else [config.validation]
+    validations = swept.get("validation", default)
+    check_objective(config.objective, sweeper, validations)
 
 
 def check_launcher(choice: object) -> None:
