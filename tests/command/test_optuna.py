@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from ltsweep.run.objective import OBJECTIVES, outcome
+from ltsweep.grid.objective import OBJECTIVES
+from ltsweep.run.objective import outcome
 from ltsweep.schema import LEVELS
 
 # An initialization that is well on the small network which every choice is tried on, and fails on the real one.
@@ -144,7 +145,8 @@ def test_a_diverged_trial_is_the_worst(command, quick):
     (key, *_) = command.study().cells()
     assert set(command.study().statuses().values()) == {"diverged"}
     assert results(command.study())["best_value"] == 0
-    assert outcome(command.study().path, key, "final_val_loss") == math.inf
+    status = command.study().cells()[key].status
+    assert outcome(command.study().path, key, status, "final_val_loss") == math.inf
 
 
 def test_a_failed_trial_ends_the_search(command, quick, monkeypatch):
@@ -163,7 +165,7 @@ def test_objectives_are_columns_without_nulls(command, quick):
     command.inside(*quick)
     (folder,) = command.study().cells().values()
     for name in OBJECTIVES:
-        value = outcome(command.study().path, folder.path.name, name)
+        value = outcome(command.study().path, folder.path.name, folder.status, name)
         assert isinstance(value, float)
         assert not math.isnan(value)
         assert pd.isna(value) == pd.isna(last(folder, name))
