@@ -26,6 +26,7 @@ from scipy.stats import theilslopes
 from ltsweep.cluster.local import compute
 from ltsweep.grid.cell import Cell, from_config
 from ltsweep.run.hardware import hardware
+from ltsweep.run.prepare import prepare
 from ltsweep.run.settings import Settings
 
 SMALL = ("dataset=digits", "levels=1", "iterations=4", "evaluate_every=2", "method.controls=[reinit]")
@@ -75,7 +76,7 @@ def main() -> None:
             study = Path(folder) / f"round_{number}"
             cells = cells_of(number * options.cells, options.cells)
             with contextlib.redirect_stdout(io.StringIO()):
-                statuses = compute(cells, Settings(study, Path(folder), device="cpu", workers=1), force=False)
+                statuses = compute(prepare(cells, Settings(study, Path(folder), device="cpu", workers=1)))
             assert {status["status"] for status in statuses.values()} == {"done"}
             samples.append(sample())
             print(f"{len(samples) * options.cells:6,} cells  {samples[-1][0]:7.1f} MB  "

@@ -12,6 +12,7 @@ from ltsweep.grid.cell import from_config
 from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import Checkpoint, LevelDone
 from ltsweep.run.build import load_data, member_of, program_of
+from ltsweep.run.prepare import prepare
 from ltsweep.run.settings import Settings
 from ltsweep.store.records import CellRecords
 
@@ -81,7 +82,7 @@ def test_the_same_stacks_give_the_same_bits_on_a_gpu(compose, tmp_path, model):
     shared = ("dataset=digits", f"model={model}", "iterations=60", "levels=2")
     cells = [from_config(compose(*shared, f"seed={seed}")) for seed in range(8)]
     for study in "ab":
-        compute(cells, Settings(tmp_path / study, tmp_path, "cuda:0"))
+        compute(prepare(cells, Settings(tmp_path / study, tmp_path, "cuda:0")))
     for cell in cells:
         one, again = (pq.read_table(tmp_path / study / cell.key / "evaluations.parquet") for study in "ab")
         assert one.drop_columns("seconds").equals(again.drop_columns("seconds"))
@@ -99,7 +100,7 @@ def test_other_stacks_have_the_same_draws_and_first_masks_and_weights_within_1e_
 
 def test_the_record_says_which_stack_device_and_versions_gave_its_numbers(cells, tmp_path):
     settings = {"study": tmp_path, "data_dir": tmp_path, "device": "cpu", "workers": 1}
-    compute(cells[:4], Settings(**settings, stack_size=3))
+    compute(prepare(cells[:4], Settings(**settings, stack_size=3)))
     found = [CellRecords(tmp_path, cell.key).status() for cell in cells[:4]]
     assert [status["stack_cells"] for status in found] == [2] * 4
     assert len({status["stack"] for status in found}) == 2

@@ -31,15 +31,17 @@ class LocalLauncher(Launcher):
 
         from ltsweep.cluster.local import compute  # after all that can be refused without torch
         from ltsweep.run.objective import outcome
+        from ltsweep.run.prepare import prepare
         from ltsweep.run.settings import settings_from
         from ltsweep.show.table import closing_table
 
         study = Path(self.config.hydra.sweep.dir)
-        settings, force = settings_from(self.config, study), self.config.force
+        force: bool = self.config.force
+        plan = prepare(cells, settings_from(self.config, study), again=force)
         jobs = Jobs(self.context, self.config, job_overrides, initial_job_idx)
         jobs.start(self.task)
         try:
-            statuses = compute(cells, settings, force)
+            statuses = compute(plan, force)
         except Exception as error:
             jobs.end([error] * len(cells))
             raise

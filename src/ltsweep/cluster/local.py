@@ -1,12 +1,10 @@
 """A whole study on this machine, once no task of a cluster computes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ltsweep.cluster.follow import take_over
-from ltsweep.grid.cell import Cell
-from ltsweep.run.prepare import prepare
-from ltsweep.run.settings import Settings
+from ltsweep.run.prepare import Plan
 from ltsweep.run.study import run
 from ltsweep.show.table import LiveTable
 from ltsweep.store.checkpoints import drop_leftovers
@@ -14,18 +12,18 @@ from ltsweep.store.folder import forget
 from ltsweep.store.hold import hold
 
 
-def compute(cells: Sequence[Cell], settings: Settings, force: bool) -> dict[str, Mapping[str, Any]]:
-    """Bring every cell to its end and return key -> the fields of its status.json.
+def compute(plan: Plan, force: bool = False) -> dict[str, Mapping[str, Any]]:
+    """Bring every cell of a plan to its end and return key -> the fields of its status.json.
 
-    force: forget what was computed, and compute it again. Raises UserError before any work; and CannotWriteError, at
-    any time, when the disk takes no more.
+    force: forget what was computed; the plan was made with `again`. Raises UserError, before any work, where another
+    command computes the study; and CannotWriteError, at any time, when the disk takes no more.
     """
-    study, plan = settings.study, prepare(cells, settings, again=force)
+    study = plan.settings.study
     with hold(study):
         take_over(study, [cell.key for cell in plan.todo])
         drop_leftovers(study)
         if force:
-            forget(study, cells)
+            forget(study, plan.cells)
         statuses = run(plan, LiveTable(again=force))
         drop_leftovers(study)  # and their folder, now that it is empty
     return statuses

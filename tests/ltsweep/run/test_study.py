@@ -32,7 +32,7 @@ def settings(tmp_path):
 
 
 def run(cells, settings, force=False):
-    return compute(cells, settings, force)
+    return compute(prepare_module.prepare(cells, settings, again=force), force)
 
 
 def contents(study):

@@ -237,7 +237,9 @@ def test_a_status_of_something_else_reads_as_nothing_done(tmp_path, folder, cont
 def test_a_level_whose_loss_is_nan_can_be_read_back(tmp_path, finished):
     _, _, done = finished
     level = done[KEY, 0]
-    bad = LevelDone(KEY, 0, [dict(level.evaluations[0], train_loss=math.nan)], [], level.summaries, level.next_masks, False)
+    bad = LevelDone(
+        KEY, 0, [dict(level.evaluations[0], train_loss=math.nan)], [], level.summaries, level.next_masks, False
+    )
     cell_records = CellRecords(tmp_path, "other")
     cell_records.plan(Cell(CELL.config, "other"))
     save(cell_records, bad, "running")

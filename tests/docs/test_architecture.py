@@ -1,0 +1,67 @@
+"""The examples of docs/architecture.md, as a stranger would use them: a module and YAMLs beside the command."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with mine.py and my_conf/ as the page has them."""
+    page = PAGE.read_text()
+    (module,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.py").write_text(module)
+    for block in re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        for name, text in re.findall(r"^# (my_conf/\S+)\n(.*?)(?=^# my_conf|\Z)", block, re.MULTILINE | re.DOTALL):
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    return tmp_path
+
+
+def run(folder, *arguments):
+    command = [sys.executable, "-m", "ltsweep", "--config-dir", "my_conf", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_every_example_is_a_choice_that_trains(folder):
+    """One cell that is made of nothing but choices from outside; each costs one function and one YAML."""
+    files = sorted(str(path.relative_to(folder / "my_conf")) for path in (folder / "my_conf").rglob("*.yaml"))
+    assert files == [
+        "dataset/rings.yaml", "init/two_points.yaml", "lr/halves.yaml", "measure/largest.yaml", "method/grown.yaml",
+        "model/tall.yaml", "prune_rate/first_layer.yaml",
+    ]  # fmt: skip
+    choices = [path.removesuffix(".yaml").replace("/", "=") for path in files if not path.startswith("measure")]
+    ended = run(folder, *choices, "measure=[largest]", "levels=2", "epochs=2", "device=cpu")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (cell,) = [path for path in (folder / "multirun/default").iterdir() if path.name[0] != "."]
+    config = yaml.safe_load((cell / "config.yaml").read_text())
+    assert {group: config[group]["name"] for group in ("model", "init", "lr", "prune_rate", "dataset", "method")} == {
+        choice.partition("=")[0]: choice.partition("=")[2] for choice in choices
+    }
+    levels = pd.read_parquet(cell / "levels.parquet")
+    assert set(levels["arm"]) == {"ticket", "reinit", "mirrored"}
+    remaining = levels[levels["arm"] == "ticket"]["layer_remaining"].map(list).tolist()
+    assert remaining == [[4, 4, 4, 4], [2, 4, 4, 4], [1, 4, 4, 4]]  # half of the first layer a level
+    rows = pd.read_parquet(cell / "evaluations.parquet")
+    tickets = rows[rows["arm"] == "ticket"]
+    assert list(tickets["lr"]) == [0.001, 0.0005] * 3  # after the first half of a level, and after the second
+    readings = pd.read_parquet(cell / "readings.parquet")
+    assert set(readings["name"]) == {"largest"}
+    assert len(readings) == (1 + 3 + 3) * 4
+
+
+def test_rules_how_and_prunable_of_a_yaml_hold(folder):
+    small = ("model=tall", "dataset=digits", "levels=0", "iterations=1", "device=cpu")
+    ended = run(folder, *small, "model.depth=51")
+    assert ended.returncode == 2
+    assert "model.depth=51 is out of range: model.depth is a whole number from 1 to 50" in ended.stderr
+    assert run(folder, *small, "model.depth=1").returncode == 0
+    assert "1 already finished" in run(folder, *small, "model.depth=1", "model.largest_stack={cpu: 1}").stdout
