@@ -51,10 +51,6 @@ class Cell:
         return _digest(shared)
 
 
-# Pickles of queued Slurm tasks name the class by its module, so that name must outlive any move of this file.
-Cell.__module__ = "ltsweep.cell"
-
-
 def from_config(config: DictConfig) -> Cell:
     """Return the cell of a composed config, with or without Hydra's own node. Raises UserError for a bad value."""
     plain = resolved(config)
