@@ -1,4 +1,4 @@
-"""The name under which pickles of queued Slurm tasks know a cell, wherever the class is written."""
+"""The name under which Slurm tasks that earlier versions queued know a cell."""
 
 from ltsweep.grid.cell import Cell
 

@@ -1,4 +1,4 @@
-"""The name under which pickles of queued Slurm tasks know their class, wherever it is written."""
+"""The name under which Slurm tasks that earlier versions queued know their class."""
 
 from ltsweep.cluster.node import Task
 

@@ -85,10 +85,6 @@ class Task:
         return {key: str(status["status"]) for key, status in statuses.items()}
 
 
-# Pickles of queued tasks name the class by its module, so that name must outlive any move of this file.
-Task.__module__ = "ltsweep.task"
-
-
 @contextlib.contextmanager
 def _stopped_by_signal(max_requeues: int) -> Iterator[None]:
     """Let submitit requeue the task on its signal, `max_requeues` times at most; then, or if refused, raise Stopped.

@@ -59,10 +59,6 @@ class Cell:
         return found
 
 
-# Pickles of queued Slurm tasks name the class by its module, so that name must outlive any move of this file.
-Cell.__module__ = "ltsweep.cell"
-
-
 def from_config(config: DictConfig) -> Cell:
     """Return the cell of a composed config, with or without Hydra's own node. Raises UserError for a bad value."""
     plain, rules, how = _taken_apart(config)
