@@ -18,10 +18,10 @@ BOOKS = {"grid", "store", "show"}
 
 # Wing -> the wings that it may import.
 MAY: dict[str, set[str]] = {
-    **{name: set() for name in GROUND},
+    **{name: set() for name in sorted(GROUND)},
     # the science tower
     "engine": {"rng", "errors"},
-    **{name: {"engine"} | GROUND for name in CHOICES},
+    **{name: {"engine"} | GROUND for name in sorted(CHOICES)},
     "method": {"prune", "init", "engine"} | GROUND,
     "measure": {"method", "prune", "init", "engine"} | GROUND,
     "lottery": {"measure", "method", "prune", "init", "engine"} | GROUND,
