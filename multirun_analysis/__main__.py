@@ -87,11 +87,21 @@ def _request(asked: argparse.Namespace) -> Request:
     if asked.claims and not page:
         raise AnalysisError("--claims are for the report; add --report")
     return Request(
-        report=page, claims=tuple(claims.published(asked.claims)) if page else (),
-        figures=wanted, styles=known(asked.style, list(style.SUFFIX), "style"), where=asked.where,
-        formats=known(asked.export, list(export.FORMATS), "format"), hue=asked.hue, col=asked.col, row=asked.row,
-        metric=asked.metric, band=asked.band, bars=asked.bars, remaining=asked.remaining, axes=asked.axes,
-    )  # fmt: skip
+        report=page,
+        claims=tuple(claims.published(asked.claims)) if page else (),
+        figures=wanted,
+        styles=known(asked.style, list(style.SUFFIX), "style"),
+        where=asked.where,
+        formats=known(asked.export, list(export.FORMATS), "format"),
+        hue=asked.hue,
+        col=asked.col,
+        row=asked.row,
+        metric=asked.metric,
+        band=asked.band,
+        bars=asked.bars,
+        remaining=asked.remaining,
+        axes=asked.axes,
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,9 +130,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="a study folder, multirun/<study>")
     which = parser.add_argument_group("which")
     which.add_argument(
-        "--figures", type=_names, default=(), metavar="FIGURE[,FIGURE]",
+        "--figures",
+        type=_names,
+        default=(),
+        metavar="FIGURE[,FIGURE]",
         help=f"which figures: none, or some of {', '.join(figures.names())} (default: all)",
-    )  # fmt: skip
+    )
     which.add_argument(
         "--where", default="", metavar="EXPRESSION", help="only cells whose config values fulfil this, as seed < 3"
     )
@@ -131,21 +144,27 @@ def _parser() -> argparse.ArgumentParser:
         "--export", type=_names, default=(), metavar="csv[,parquet]", help="also write the levels and the evaluations"
     )
     which.add_argument(
-        "--report", action=argparse.BooleanOptionalAction,
+        "--report",
+        action=argparse.BooleanOptionalAction,
         help="write report.html, one page with answers, interactive curves and all cells (default: unless --figures"
         " chooses)",
-    )  # fmt: skip
+    )
     which.add_argument(
-        "--claims", type=Path, action="append", default=[], metavar="FILE",
+        "--claims",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
         help="claims of one's own for the report, a YAML file or a folder of them; may be given several times",
-    )  # fmt: skip
+    )
     which.add_argument(
         "--watch", action="store_true", help="make everything anew as cells finish, until all have ended"
     )
     which.add_argument(
-        "--out", type=Path,
+        "--out",
+        type=Path,
         help="folder for what is written (default: <study>/figures; with several studies, OUT/<study>)",
-    )  # fmt: skip
+    )
     how = parser.add_argument_group("how")
     for place, says in (
         ("--hue", "a line, such as init or model.activation (default: all that varies and has no place yet)"),
@@ -156,29 +175,41 @@ def _parser() -> argparse.ArgumentParser:
             place, type=_names, default=(), metavar="COLUMN[,COLUMN]", help=f"config columns that name {says}"
         )
     how.add_argument(
-        "--axes", type=_names, default=(), metavar="COLUMN,COLUMN",
+        "--axes",
+        type=_names,
+        default=(),
+        metavar="COLUMN,COLUMN",
         help="the two axes of heat_map (default: the two config columns with the most values)",
-    )  # fmt: skip
+    )
     how.add_argument(
-        "--metric", default="test_accuracy",
+        "--metric",
+        default="test_accuracy",
         help="what accuracy_vs_remaining, heat_map and lr_panels draw: a score at the end of a level, as test_accuracy"
         " (the default) or val_loss, or another column of levels.parquet, as best_test_accuracy",
-    )  # fmt: skip
+    )
     how.add_argument(
-        "--remaining", type=_numbers, default=(), metavar="FRACTION[,FRACTION]",
+        "--remaining",
+        type=_numbers,
+        default=(),
+        metavar="FRACTION[,FRACTION]",
         help="weights remaining at the levels that training_curves, heat_map and surviving_weights show"
         " (default: each its own choice)",
-    )  # fmt: skip
+    )
     how.add_argument(
-        "--band", choices=curves.BANDS, default="minmax",
+        "--band",
+        choices=curves.BANDS,
+        default="minmax",
         help="the band over seeds: from the least to the greatest (the default, and the papers'), one standard error,"
         " or the 95 %% confidence interval of the mean",
-    )  # fmt: skip
+    )
     how.add_argument("--bars", action="store_true", help="draw the band as a bar at each level, as in the papers")
     how.add_argument(
-        "--style", type=_names, default=("screen", "paper"), metavar="screen[,paper]",
+        "--style",
+        type=_names,
+        default=("screen", "paper"),
+        metavar="screen[,paper]",
         help="screen: PNG; paper: PDF as wide as a column or a page, fonts embedded (default: both)",
-    )  # fmt: skip
+    )
     return parser
 
 

@@ -23,9 +23,10 @@ def table(cells: pd.DataFrame) -> str:
     """Write the counts of cells by status, and a line for each cell with a reason (the first twenty)."""
     counts = cells["status"].value_counts()
     shown = troubled(cells)
-    lines = [f"{len(cells)} cell{'s' if len(cells) > 1 else ''}: " + ", ".join(
-        f"{counts[status]} {status}" for status in STATUSES if counts[status]
-    )]  # fmt: skip
+    lines = [
+        f"{len(cells)} cell{'s' if len(cells) > 1 else ''}: "
+        + ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    ]
     if len(shown):
         key_width = max(16, *(len(key) for key in shown["key"].head(_ROWS)))
         width = max(4, *(len(cell) for cell in shown["cell"].head(_ROWS)))

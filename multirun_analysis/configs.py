@@ -6,11 +6,11 @@ import pandas as pd
 
 from multirun_analysis.schema import RECORD_COLUMNS
 
+# Groups known by their number; what kind they are stands in `<group>.name`.
 NUMBERED = ("lr", "prune_rate")
-"""Groups known by their number; what kind they are stands in `<group>.name`."""
 
+# Where and how a cell was run, not what was run: the same cell may have several of these.
 _NOT_COLUMNS = frozenset({"study", "device", "data_dir", "force"})
-"""Where and how a cell was run, not what was run: the same cell may have several of these."""
 
 
 def values(config: Mapping[str, object]) -> dict[str, object]:

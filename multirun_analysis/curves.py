@@ -11,12 +11,12 @@ from multirun_analysis.levels import levels_at
 from multirun_analysis.schema import COUNTED, STOPPED
 from multirun_analysis.view import View, label, labelled
 
+# Kinds of band over seeds, in words: the first is Frankle & Carbin's (2019, section 2), the last by Student's t.
 BANDS = {
     "minmax": "from the least to the greatest",
     "se": "of one standard error",
     "ci": "of the 95 % confidence interval of the mean",
 }
-"""Kinds of band over seeds, in words: the first is Frankle & Carbin's (2019, section 2), the last by Student's t."""
 
 
 def final(levels: pd.DataFrame) -> pd.DataFrame:

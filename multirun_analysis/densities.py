@@ -97,9 +97,11 @@ def _survivors(cells: Sequence[Path], levels: Sequence[int], order: Sequence[str
     for layer, level in [(layer, level) for layer in ends for level in levels if (layer, level) in pooled]:
         weights = np.concatenate(pooled[layer, level])
         fewest = min(sum(map(len, parts)) for (name, _), parts in pooled.items() if name == layer)
-        found.append(_histogram(weights, _edges(ends[layer], fewest, 61)).assign(
-            layer=layer, level=level, cells=len(pooled[layer, level]), remaining=len(weights) / total[layer, level]
-        ))  # fmt: skip
+        found.append(
+            _histogram(weights, _edges(ends[layer], fewest, 61)).assign(
+                layer=layer, level=level, cells=len(pooled[layer, level]), remaining=len(weights) / total[layer, level]
+            )
+        )
     return pd.concat(found)
 
 

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 
 from multirun_analysis.load import Study
 
+# The files, by name, and what each holds: all columns of the tidy table, config values included.
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {
     "levels": lambda study: study.levels,
     "evaluations": lambda study: study.evaluations,
 }
-"""The files, by name, and what each holds: all columns of the tidy table, config values included."""
 
 
 def csv(df: pd.DataFrame) -> bytes:
@@ -36,8 +36,8 @@ def parquet(df: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+# How each kind of file is written; the kind is also the file's ending.
 FORMATS: dict[str, Callable[[pd.DataFrame], bytes]] = {"csv": csv, "parquet": parquet}
-"""How each kind of file is written; the kind is also the file's ending."""
 
 
 def _arrow(df: pd.DataFrame) -> pa.Table:
@@ -45,7 +45,7 @@ def _arrow(df: pd.DataFrame) -> pa.Table:
     plain = [
         field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
         for field in table.schema
-    ]  # fmt: skip
+    ]
     return table.cast(pa.schema(plain))
 
 
@@ -55,6 +55,9 @@ def _one_column_a_layer(df: pd.DataFrame) -> pd.DataFrame:
     counts = df[["layers", "layer_remaining", "layer_total"]].explode(["layers", "layer_remaining", "layer_total"])
     wide = counts.dropna().pivot(columns="layers")  # noqa: PD010  # no aggregation: a row has a layer once
     wide.columns = wide.columns.map(".".join)
-    order = [f"{count}.{layer}" for count in ("layer_remaining", "layer_total")
-             for layer in counts["layers"].dropna().unique()]  # fmt: skip
+    order = [
+        f"{count}.{layer}"
+        for count in ("layer_remaining", "layer_total")
+        for layer in counts["layers"].dropna().unique()
+    ]
     return df.drop(columns=["layers", "layer_remaining", "layer_total"]).join(wide[order].astype("Int64"))

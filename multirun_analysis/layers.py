@@ -6,8 +6,8 @@ from multirun_analysis import curves
 from multirun_analysis.schema import COUNTED
 from multirun_analysis.view import View, label
 
+# Stands for the whole network among the layers.
 WHOLE = "all"
-"""Stands for the whole network among the layers."""
 
 _Values = dict[tuple[str, int], tuple[float, ...]]
 
@@ -74,5 +74,5 @@ def _named(alike: list[str], shares: pd.DataFrame) -> str:
         f"{name} = {label(those, (name,)).iloc[0]}"
         for name in shares.columns.drop("choice")
         if len(those[[name]].drop_duplicates()) == 1 and len(shares[[name]].drop_duplicates()) > 1
-    ]  # fmt: skip
+    ]
     return ", ".join(same) or f"{alike[0]} and {len(alike) - 1} more"

@@ -13,8 +13,8 @@ from multirun_analysis import curves, panels, style
 from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View
 
+# So many dense scores are drawn as a line each in a panel; of more there is one line, at their median.
 _FEW = 4
-"""So many dense scores are drawn as a line each in a panel; of more there is one line, at their median."""
 
 
 def table(study: Study, view: View, metrics: Sequence[str]) -> pd.DataFrame:
@@ -26,10 +26,12 @@ def table(study: Study, view: View, metrics: Sequence[str]) -> pd.DataFrame:
     for metric in metrics:
         curves.need_metric(study.levels, metric)
     return pd.concat(
-        [curves.accuracy_vs_remaining(study.levels, dataclasses.replace(view, metric=metric)).assign(metric=metric)
-         for metric in metrics],
+        [
+            curves.accuracy_vs_remaining(study.levels, dataclasses.replace(view, metric=metric)).assign(metric=metric)
+            for metric in metrics
+        ],
         ignore_index=True,
-    )  # fmt: skip
+    )
 
 
 def draw(df: pd.DataFrame, view: View) -> Figure:
@@ -64,13 +66,13 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
     return figure
 
 
+# How a metric is named on an axis, where its own name would not do.
 NAMES = {
     "generalization_gap": "train − test accuracy",
     "early_stop_iteration": "early-stop iteration",
     "best_test_accuracy": "test accuracy of the best\nmodel by validation",
     "final_test_accuracy": "test accuracy",
 }
-"""How a metric is named on an axis, where its own name would not do."""
 
 
 class _Look:
@@ -96,15 +98,29 @@ class _Look:
 
     def legend(self) -> list[tuple[str, Sequence[Artist]]]:
         lines = [
-            (self.title, [
-                Line2D([], [], color=self.color[hue], marker=self.marker[hue], label=hue) for hue in self.hues
-            ] if not self.by_arm else []),
-            ("arm", [
-                Line2D([], [], color=self.color.get(arm, "0.3"), marker=self.marker.get(arm, ""),
-                       linestyle=self.dash[arm], label=arm.replace("_", " "))
-                for arm in self.arms
-            ] if len(self.arms) > 1 else []),
-        ]  # fmt: skip
+            (
+                self.title,
+                [Line2D([], [], color=self.color[hue], marker=self.marker[hue], label=hue) for hue in self.hues]
+                if not self.by_arm
+                else [],
+            ),
+            (
+                "arm",
+                [
+                    Line2D(
+                        [],
+                        [],
+                        color=self.color.get(arm, "0.3"),
+                        marker=self.marker.get(arm, ""),
+                        linestyle=self.dash[arm],
+                        label=arm.replace("_", " "),
+                    )
+                    for arm in self.arms
+                ]
+                if len(self.arms) > 1
+                else [],
+            ),
+        ]
         return [*lines, ("", [Line2D([], [], color="0.5", linestyle=":", linewidth=1, label=self.dense)])]
 
 
@@ -120,15 +136,25 @@ def _panel(ax: Axes, here: pd.DataFrame, look: _Look) -> list[Line2D]:
         if (line["n"] > 1).any():
             _spread(ax, line, color, f"_{hue}|{arm}", look)
         drawn += ax.plot(
-            line["remaining"], line["mean"], color=color, linestyle=look.dash[arm], marker=look.marker[name],
-            markeredgecolor="white", markeredgewidth=0.4, label=f"{hue}|{arm}",
-        )  # fmt: skip
+            line["remaining"],
+            line["mean"],
+            color=color,
+            linestyle=look.dash[arm],
+            marker=look.marker[name],
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            label=f"{hue}|{arm}",
+        )
         fewer = line[line["n"] < line["cells"]]
         if len(fewer):
             ax.plot(
-                fewer["remaining"], fewer["mean"], look.marker[name] or "o", color=color,
-                markerfacecolor="white", label="_fewer",
-            )  # fmt: skip
+                fewer["remaining"],
+                fewer["mean"],
+                look.marker[name] or "o",
+                color=color,
+                markerfacecolor="white",
+                label="_fewer",
+            )
     for triple, line in here[here["cell"].ne("")].groupby(["cell", "hue", "arm"], observed=True):
         _, hue, arm = map(str, triple)
         drawn += _stopped(ax, line, look.color[look.name(hue, arm)], look.dash[arm])

@@ -51,10 +51,8 @@ def load(*studies: Path) -> Study:
     """
     path, names = _named(studies)
     cells = [
-        _read(folder).of(name)
-        for study, name in zip(studies, names, strict=True)
-        for folder in cell_folders(study)
-    ]  # fmt: skip
+        _read(folder).of(name) for study, name in zip(studies, names, strict=True) for folder in cell_folders(study)
+    ]
     frame = _cells(cells)
     levels = _tidy(frame, [cell.levels for cell in cells], LEVELS)
     evaluations = _tidy(frame, [cell.evaluations for cell in cells], EVALUATIONS)

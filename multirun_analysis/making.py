@@ -49,9 +49,14 @@ class Request:
         controls = study.levels["arm"].nunique() > 1
         chosen = view.choose(study.cells, controls=controls, hue=self.hue, col=self.col, row=self.row)
         return dataclasses.replace(
-            chosen, metric=self.metric, band=self.band, bars=self.bars, remaining=self.remaining, axes=self.axes,
+            chosen,
+            metric=self.metric,
+            band=self.band,
+            bars=self.bars,
+            remaining=self.remaining,
+            axes=self.axes,
             note=" ".join(filter(None, [self.only, closing.note(study.cells)])),
-        )  # fmt: skip
+        )
 
 
 def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
@@ -61,8 +66,12 @@ def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
     """
     # Taken before the records are read: what is written meanwhile makes the files out of date, not wrong.
     cells = _hash(stamp.fingerprint(studies), asked.where)
-    drawn = _hash(cells, *(getattr(asked, name) for name in ("hue", "col", "row", "metric", "band", "bars")),
-                  asked.remaining, asked.axes)  # fmt: skip
+    drawn = _hash(
+        cells,
+        *(getattr(asked, name) for name in ("hue", "col", "row", "metric", "band", "bars")),
+        asked.remaining,
+        asked.axes,
+    )
     wanted = {f"{name}{style.SUFFIX[each]}": drawn for name in asked.figures for each in asked.styles} | {
         f"{table}.{kind}": cells for table in export.TABLES for kind in asked.formats
     }
@@ -110,10 +119,11 @@ def _make(study: Study, out: Path, stale: Sequence[str], asked: Request) -> dict
 
 def _listed(out: Path, files: Sequence[str], stale: Sequence[str], had: Mapping[str, Mapping[str, str]]) -> list[str]:
     lines = [
-        f"  {'nothing':10}  {Path(file).stem}: {had[file]['says']}" if had[file]["says"] else
-        f"  {'written' if file in stale else 'up to date':10}  {out / file}"
+        f"  {'nothing':10}  {Path(file).stem}: {had[file]['says']}"
+        if had[file]["says"]
+        else f"  {'written' if file in stale else 'up to date':10}  {out / file}"
         for file in files
-    ]  # fmt: skip
+    ]
     return list(dict.fromkeys(lines))  # a figure with nothing to show has nothing in every style
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 from multirun_analysis import curves, view
 from multirun_analysis.schema import COUNTED
 
+# Two levels hold as many weights if their fractions differ by less than this part: pruning rates may differ.
 SAME = 0.02
-"""Two levels hold as many weights if their fractions differ by less than this part: pruning rates may differ."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,10 @@ def _settings(found: pd.DataFrame, one: pd.DataFrame, two: pd.DataFrame, named: 
     cells = found.drop(columns="value").drop_duplicates("key")
     sides = [cells[cells["key"].isin(side["key"])] for side in (one, two)]
     own = [
-        name for name in view.config_columns(cells)
+        name
+        for name in view.config_columns(cells)
         if name.partition(".")[0] in groups and all(_constant(side[name]) for side in sides)
-    ]  # fmt: skip
+    ]
     texts = [
         view.label(cells, (name,)).astype("str").radd(f"{name}=") for name in view.varying(cells.drop(columns=own))
     ]

@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 from multirun_analysis.levels import percent
 
+# Inches of a panel on the screen.
 WIDTH, HEIGHT = 3.5, 2.7
-"""Inches of a panel on the screen."""
 
+# Inches of a column and of a page of a paper; one column of panels is as wide as the former, more as the latter.
 COLUMN, PAGE = 3.35, 6.9
-"""Inches of a column and of a page of a paper; one column of panels is as wide as the former, more as the latter."""
 
 _WRAP = 3
+# Values are far from the rest beyond an empty stretch of axis so many times as long as the rest ...
 _STRETCH = 3.0
-"""Values are far from the rest beyond an empty stretch of axis so many times as long as the rest ..."""
 
+# ... and at least this part of their median: where all else is alike, a small step is shown.
 _LEAST = 0.1
-"""... and at least this part of their median: where all else is alike, a small step is shown."""
 
 
 class Limits(NamedTuple):
@@ -117,9 +117,15 @@ def clip(ax: Axes, lines: Iterable[Line2D], ends: Limits) -> int:
             if outside.any():
                 beyond += int(outside.sum())
                 ax.plot(
-                    x[outside], np.full(outside.sum(), edge), marker, color=line.get_color(), markersize=5,
-                    clip_on=False, zorder=5, label="_beyond",
-                )  # fmt: skip
+                    x[outside],
+                    np.full(outside.sum(), edge),
+                    marker,
+                    color=line.get_color(),
+                    markersize=5,
+                    clip_on=False,
+                    zorder=5,
+                    label="_beyond",
+                )
     return beyond
 
 
@@ -146,8 +152,14 @@ def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Artist]]], loo
         handles = [entry for _, entries in sections for entry in entries]
         columns = min(_fitting(names, figure.get_figwidth()), len(names))
         heading = sections[0][0] if sections and len(sections[0][1]) > len(names) / 2 else ""
-        figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=heading or None,
-                      handlelength=2.0, columnspacing=1.0)  # fmt: skip
+        figure.legend(
+            handles=handles,
+            loc="outside upper center",
+            ncols=columns,
+            title=heading or None,
+            handlelength=2.0,
+            columnspacing=1.0,
+        )
         return
     handles = []
     for heading, entries in sections:

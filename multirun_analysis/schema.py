@@ -5,23 +5,24 @@ The names here are the contract with the engine that writes the records (docs/ar
 
 import pyarrow as pa
 
+# Version of the record format that this analysis reads.
 SCHEMA = 1
-"""Version of the record format that this analysis reads."""
 
+# A cell's folder is named by its key; every other name in a study folder is something else.
 KEY = r"[0-9a-f]{16}"
-"""A cell's folder is named by its key; every other name in a study folder is something else."""
 
+# States whose finished levels are averaged over: their numbers are sound, as far as they go.
 COUNTED = ("done", "running")
-"""States whose finished levels are averaged over: their numbers are sound, as far as they go."""
 
+# States whose numbers are shown one cell at a time and never averaged over.
 STOPPED = ("failed", "diverged")
-"""States whose numbers are shown one cell at a time and never averaged over."""
 
+# The engine writes the first five; `unreadable` is given here to a cell whose records cannot be read.
 STATUSES = ("done", "running", "pending", "failed", "diverged", "unreadable")
-"""The engine writes the first five; `unreadable` is given here to a cell whose records cannot be read."""
 
 _SCORES = [f"{split}_{what}" for split in ("train", "val", "test") for what in ("loss", "accuracy")]
 
+# `evaluations.parquet`: one row for each (arm, draw, level, evaluation).
 EVALUATIONS = pa.schema(
     [
         ("arm", pa.string()),
@@ -36,8 +37,8 @@ EVALUATIONS = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
-"""`evaluations.parquet`: one row for each (arm, draw, level, evaluation)."""
 
+# `levels.parquet`: one row for each (arm, draw, level). Iterations that may be null are read as floats.
 LEVELS = pa.schema(
     [
         ("arm", pa.string()),
@@ -59,15 +60,14 @@ LEVELS = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
-"""`levels.parquet`: one row for each (arm, draw, level). Iterations that may be null are read as floats."""
 
+# Record columns that a config value of the same name would hide: the measured ones take another name.
 RENAMED = {"lr": "lr_now", "iterations": "iterations_trained"}
-"""Record columns that a config value of the same name would hide: the measured ones take another name."""
 
+# Columns of the cells table that are not config values.
 CELL_COLUMNS = ("key", "status", "reason", "level", "seconds")
-"""Columns of the cells table that are not config values."""
 
+# Every column of a tidy table that is not a config value.
 RECORD_COLUMNS = frozenset(
     {RENAMED.get(name, name) for name in (*EVALUATIONS.names, *LEVELS.names)} | {*CELL_COLUMNS, "remaining", *_SCORES}
 )
-"""Every column of a tidy table that is not a config value."""

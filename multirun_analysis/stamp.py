@@ -9,8 +9,8 @@ from pathlib import Path
 from multirun_analysis import disk
 from multirun_analysis.load import cell_folders
 
+# Entry of the stamp that holds the closing table of the study's cells, beside one entry a file.
 CELLS = "cells"
-"""Entry of the stamp that holds the closing table of the study's cells, beside one entry a file."""
 
 _NAME = ".figures.json"
 _RECORDS = ("config.yaml", "status.json", "evaluations.parquet", "levels.parquet", "tickets/init.safetensors")

@@ -22,8 +22,8 @@ _RESAMPLES = 4999
 _BATCH = 500
 _MOST_NUMBERS = 20_000_000
 _SEED = 0
+# Differences that part by no more than this are alike: fractions of whole counts differ in their last bits.
 _ALIKE = 1e-12
-"""Differences that part by no more than this are alike: fractions of whole counts differ in their last bits."""
 
 _MOST_SEEDS = 1_000_000
 
@@ -131,12 +131,15 @@ def matching(pairs: pd.DataFrame, margin: float, *, confidence: float = CONFIDEN
         passed = bounds > -margin
         until = int(np.argmin(passed)) if not passed.all() else len(passed)
         known = np.isfinite(bounds).any()
-        rows.append({
-            "setting": setting, "n": max(map(len, samples)),
-            "remaining": (remaining[until - 1] if until else 1.0) if known else np.nan,
-            "deepest": (remaining[passed].min() if passed.any() else 1.0) if known else np.nan,
-            "lowest": remaining.min(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "setting": setting,
+                "n": max(map(len, samples)),
+                "remaining": (remaining[until - 1] if until else 1.0) if known else np.nan,
+                "deepest": (remaining[passed].min() if passed.any() else 1.0) if known else np.nan,
+                "lowest": remaining.min(),
+            }
+        )
     return pd.DataFrame(rows, columns=["setting", "n", "remaining", "deepest", "lowest"])
 
 
@@ -184,9 +187,16 @@ def _bootstrap(data: Floats, confidence: float) -> Floats:
                 warnings.simplefilter("ignore", stats.DegenerateDataWarning)
                 warnings.simplefilter("ignore", RuntimeWarning)
                 ends = stats.bootstrap(
-                    (data[rest],), _mean, axis=1, vectorized=True, confidence_level=confidence, method=method,
-                    n_resamples=_RESAMPLES, batch=_BATCH, rng=np.random.default_rng(_SEED),
-                ).confidence_interval  # fmt: skip
+                    (data[rest],),
+                    _mean,
+                    axis=1,
+                    vectorized=True,
+                    confidence_level=confidence,
+                    method=method,
+                    n_resamples=_RESAMPLES,
+                    batch=_BATCH,
+                    rng=np.random.default_rng(_SEED),
+                ).confidence_interval
             found[rest] = np.column_stack([ends.low, ends.high])
     return found
 
@@ -194,9 +204,15 @@ def _bootstrap(data: Floats, confidence: float) -> Floats:
 def _sign_flips(data: Floats) -> Floats:
     """Test each row of (rows, seeds) for a mean of 0, two-sided, by flipping signs: all ways, or a draw of them."""
     test = stats.permutation_test(
-        (data,), _mean, axis=1, vectorized=True, permutation_type="samples",
-        n_resamples=_RESAMPLES, batch=_BATCH, rng=np.random.default_rng(_SEED),
-    )  # fmt: skip
+        (data,),
+        _mean,
+        axis=1,
+        vectorized=True,
+        permutation_type="samples",
+        n_resamples=_RESAMPLES,
+        batch=_BATCH,
+        rng=np.random.default_rng(_SEED),
+    )
     return np.asarray(test.pvalue, dtype="float64")
 
 

@@ -31,6 +31,7 @@ _RC = {
     "savefig.dpi": 200,
 }
 
+# What paper has otherwise than the screen: the small type of a column.
 _PAPER = {
     "font.size": 7.0,
     **dict.fromkeys(("axes.labelsize", "axes.titlesize", "figure.labelsize", "figure.titlesize"), 7.0),
@@ -44,19 +45,18 @@ _PAPER = {
     "lines.linewidth": 0.9,
     "lines.markersize": 2.8,
 }
-"""What paper has otherwise than the screen: the small type of a column."""
 
 _DASHES = {"ticket": "-", "reinit": (0, (4, 1.5)), "random_mask": (0, (1.2, 1.2))}
 _OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = "os^DvPX*"
 _DISTINCT = len(_MARKERS)
 
+# The styles, and the ending of their files.
 SUFFIX = {"paper": ".pdf", "screen": ".png"}
-"""The styles, and the ending of their files."""
 
 Color = tuple[float, float, float]
+# A colour is red, green and blue; dashes are what matplotlib takes: a string, or an offset and lengths.
 Dash = Any
-"""A colour is red, green and blue; dashes are what matplotlib takes: a string, or an offset and lengths."""
 
 
 def rc(style: str = "screen") -> AbstractContextManager[None]:

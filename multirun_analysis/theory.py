@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+# The cumulative distribution function of weights of standard deviation 1.
 Distribution = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""The cumulative distribution function of weights of standard deviation 1."""
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "relu": math.sqrt(2), "tanh": 5 / 3}
 

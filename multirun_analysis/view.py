@@ -9,11 +9,11 @@ import pandas as pd
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.schema import RECORD_COLUMNS
 
+# Where two columns vary together, the earlier of these stands for both.
 _FIRST = ("dataset", "model", "method", "init", "optimizer", "lr", "prune_rate")
-"""Where two columns vary together, the earlier of these stands for both."""
 
+# More lines of different colours than this in one panel cannot be told apart.
 _MANY = 8
-"""More lines of different colours than this in one panel cannot be told apart."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from multirun_analysis import load
 
+# Seconds between two looks at a study.
 EVERY = 5.0
-"""Seconds between two looks at a study."""
 
 
 def watch(studies: Sequence[Path], make: Callable[[], None], *, wait: Callable[[float], None] = time.sleep) -> None:

@@ -12,15 +12,19 @@ from multirun_analysis import view
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study
 
+# What a config value may be compared with; null, true and false are also known by their names in YAML.
 Value = str | int | float | bool | None
-"""What a config value may be compared with; null, true and false are also known by their names in YAML."""
 
 _NAMED: dict[str, Value] = {"null": None, "true": True, "false": False}
 _ALSO = ("key", "status")
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.Gt: operator.gt, ast.GtE: operator.ge,
-}  # fmt: skip
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
 _SHOWN = 8
 
 
@@ -111,8 +115,12 @@ class _Question:
             case False, True:
                 return self._against(self._column(left), compare, self._value(right))
             case True, False:
-                swapped = {operator.lt: operator.gt, operator.le: operator.ge,
-                           operator.gt: operator.lt, operator.ge: operator.le}  # fmt: skip
+                swapped = {
+                    operator.lt: operator.gt,
+                    operator.le: operator.ge,
+                    operator.gt: operator.lt,
+                    operator.ge: operator.le,
+                }
                 return self._against(self._column(right), swapped.get(compare, compare), self._value(left))
         raise self.error(f"{ast.unparse(left)} is compared with {ast.unparse(right)}, and no config column with either")
 
@@ -196,6 +204,8 @@ def _plain(column: pd.Series) -> pd.Series:
 
 def _listed(column: pd.Series) -> str:
     found = column.drop_duplicates().sort_values()
-    names = ["null" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value)
-             for value in found.astype(object)]  # fmt: skip
+    names = [
+        "null" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value)
+        for value in found.astype(object)
+    ]
     return ", ".join(names[:_SHOWN]) + (", ..." if names[_SHOWN:] else "")

@@ -200,8 +200,11 @@ _FIELDS: dict[str, tuple[Callable[[object], Any], str]] = {
     "source": (_text, "a text: who claims it"),
     "text": (_text, "a text: the claim in a sentence"),
     "where": (_config, "a mapping of config columns to a value or a list of values, such as {model: lenet_300_100}"),
-    "compare": (_compare, "left and right, or a list of such pairs; a side is {init: xavier_u}, {arm: reinit} or both,"
-                " {} for all cells; right may be the word dense"),
+    "compare": (
+        _compare,
+        "left and right, or a list of such pairs; a side is {init: xavier_u}, {arm: reinit} or both,"
+        " {} for all cells; right may be the word dense",
+    ),
     "metric": (_one_of(*METRICS), f"one of {', '.join(METRICS)}"),
     "remaining": (_remaining, "a fraction above 0 and up to 1, {from: high, to: low} or area"),
     "direction": (_one_of(*DIRECTIONS), f"one of {', '.join(DIRECTIONS)}"),
@@ -209,5 +212,5 @@ _FIELDS: dict[str, tuple[Callable[[object], Any], str]] = {
     "margin": (_above_0, "a number above 0"),
     "relative": (_flag, "true or false: whether differences are parts of the right side"),
     "tolerance": (_above_0, "a number above 0: how far off, as a part, the nearest level may be (default 0.12)"),
-}  # fmt: skip
+}
 _REQUIRED = ("name", "source", "text", "compare", "remaining", "direction")

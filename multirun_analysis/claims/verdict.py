@@ -12,11 +12,9 @@ from multirun_analysis.pairing import Side
 
 VERDICTS = ("supported", "contradicted", "undecided", "not tested")
 
-_COLUMNS = [
-    "claim", "setting", "verdict", "effect", "low", "high", "n", "left", "right", "remaining", "why"
-]  # fmt: skip
+_COLUMNS = ["claim", "setting", "verdict", "effect", "low", "high", "n", "left", "right", "remaining", "why"]
+# A range takes in its own ends, which a file gives in rounded decimals.
 _ROUNDING = 1e-9
-"""A range takes in its own ends, which a file gives in rounded decimals."""
 
 
 def judge(levels: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
@@ -45,10 +43,12 @@ def _bounds(claim: Claim) -> tuple[float, float]:
     """Between these the effect has to be for the claim to hold."""
     below, above = claim.value - claim.margin, claim.value + claim.margin
     return {
-        "greater": (above, math.inf), "not_less": (below, math.inf),
-        "less": (-math.inf, below), "not_greater": (-math.inf, above),
+        "greater": (above, math.inf),
+        "not_less": (below, math.inf),
+        "less": (-math.inf, below),
+        "not_greater": (-math.inf, above),
         "equal": (below, above),
-    }[claim.direction]  # fmt: skip
+    }[claim.direction]
 
 
 def _verdicts(levels: pd.DataFrame, claim: Claim) -> list[dict[str, object]]:
@@ -116,10 +116,18 @@ def _decided(claim: Claim, setting: str, found: pd.DataFrame) -> dict[str, objec
     table = statistics.compare(found, ["setting"]).iloc[0]
     verdict = decide(claim, table["low"], table["high"])
     return _row(
-        claim, setting=setting, verdict=verdict, effect=table["difference"], low=table["low"], high=table["high"],
-        n=table["n"], left=table["left"], right=table["right"], remaining=found["remaining"].min(),
+        claim,
+        setting=setting,
+        verdict=verdict,
+        effect=table["difference"],
+        low=table["low"],
+        high=table["high"],
+        n=table["n"],
+        left=table["left"],
+        right=table["right"],
+        remaining=found["remaining"].min(),
         why=_why(claim, table) if verdict == "undecided" else "",
-    )  # fmt: skip
+    )
 
 
 def _why(claim: Claim, table: pd.Series) -> str:

@@ -14,11 +14,11 @@ from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View, first, label
 
+# Where the winning tickets of most studies are.
 _WANTED = (0.2,)
-"""Where the winning tickets of most studies are."""
 
+# So many columns of panels are drawn.
 _MOST = 6
-"""So many columns of panels are drawn."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
@@ -91,10 +91,17 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
                 square = means.unstack().reindex(index=down, columns=across)  # noqa: PD010  # no aggregation
                 numbers = [[_number(value, percent) for value in line] for line in square.to_numpy(dtype=float)]
                 sns.heatmap(
-                    square, ax=grid[i, j], yticklabels="auto" if j == 0 else False, cmap="cividis", cbar=False,
-                    norm=Normalize(*ends), linewidths=0.5, annot=np.array(numbers), annot_kws={"fontsize": "small"},
+                    square,
+                    ax=grid[i, j],
+                    yticklabels="auto" if j == 0 else False,
+                    cmap="cividis",
+                    cbar=False,
+                    norm=Normalize(*ends),
+                    linewidths=0.5,
+                    annot=np.array(numbers),
+                    annot_kws={"fontsize": "small"},
                     fmt="",
-                )  # fmt: skip
+                )
                 remaining = f"{_range(here['remaining'])} % remaining"
                 grid[i, j].set_title(panels.title([remaining, other], [(), ()]), fontsize="medium")
                 grid[i, j].set_xlabel(df["across_is"].iloc[0])

@@ -11,8 +11,8 @@ from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study
 from multirun_analysis.view import View
 
+# A density higher than so many times the median peak of its layer (a constant init) is cut, and marked.
 _PEAK = 4.0
-"""A density higher than so many times the median peak of its layer (a constant init) is cut, and marked."""
 
 
 _THEORY = "drawn from"

@@ -10,8 +10,8 @@ from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View, first
 
+# So many rows of panels are drawn.
 _MOST = 12
-"""So many rows of panels are drawn."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:

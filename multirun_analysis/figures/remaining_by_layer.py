@@ -12,8 +12,8 @@ from multirun_analysis import curves, layers, levels, panels, style
 from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View, first
 
+# So many panels are drawn.
 _MOST = 12
-"""So many panels are drawn."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
@@ -38,11 +38,26 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
         for ax, choice in zip(axes.flat, choices, strict=True):
             for layer, line in df[df["choice"].eq(choice)].groupby("layer", observed=True):
                 name = str(layer)
-                ax.plot(line["level"], line["mean"], color=color[name], marker=marker[name], linestyle=dash[name],
-                        markeredgecolor="white", markeredgewidth=0.4, label=name)  # fmt: skip
+                ax.plot(
+                    line["level"],
+                    line["mean"],
+                    color=color[name],
+                    marker=marker[name],
+                    linestyle=dash[name],
+                    markeredgecolor="white",
+                    markeredgewidth=0.4,
+                    label=name,
+                )
                 if (line["high"] > line["low"]).any():
-                    ax.fill_between(line["level"], line["low"], line["high"], color=color[name], alpha=0.15,
-                                    linewidth=0, label=f"_{name}")  # fmt: skip
+                    ax.fill_between(
+                        line["level"],
+                        line["low"],
+                        line["high"],
+                        color=color[name],
+                        alpha=0.15,
+                        linewidth=0,
+                        label=f"_{name}",
+                    )
             _axes(ax)
             ax.set_title(choice)
         handles = [

@@ -10,8 +10,8 @@ from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View, first
 
+# So many rows and columns of panels are drawn.
 _CHOICES, _LAYERS = 6, 6
-"""So many rows and columns of panels are drawn."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:

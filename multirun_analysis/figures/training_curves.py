@@ -10,14 +10,14 @@ from multirun_analysis import curves, levels, panels, style
 from multirun_analysis.load import Study, need_levels
 from multirun_analysis.view import View
 
+# What stands on the y-axis of each row of panels: scores and their dashes.
 _SCORES: dict[str, dict[str, style.Dash]] = {
     "test accuracy": {"test_accuracy": "-"},
     "loss": {"train_loss": "-", "val_loss": (0, (4, 1.5))},
 }
-"""What stands on the y-axis of each row of panels: scores and their dashes."""
 
+# Up to so many choices have a column of panels each, with a line a level; more share a column a level.
 _FEW = 4
-"""Up to so many choices have a column of panels each, with a line a level; more share a column a level."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
@@ -76,14 +76,25 @@ def _panel(
         color, marker = looks[name]
         if (line["n"] > 1).any():
             ax.fill_between(
-                line["iteration"], line["low"], line["high"], color=color, alpha=0.12, linewidth=0,
+                line["iteration"],
+                line["low"],
+                line["high"],
+                color=color,
+                alpha=0.12,
+                linewidth=0,
                 label=f"_{name}|{score}",
-            )  # fmt: skip
+            )
         # A level evaluated once has a point and no line: the marker shows it.
         drawn += ax.plot(
-            line["iteration"], line["mean"], color=color, linestyle=dashes[score],
-            marker=marker, markersize=3.0, markevery=1 + len(line) // 8, label=f"{name}|{score}",
-        )  # fmt: skip
+            line["iteration"],
+            line["mean"],
+            color=color,
+            linestyle=dashes[score],
+            marker=marker,
+            markersize=3.0,
+            markevery=1 + len(line) // 8,
+            label=f"{name}|{score}",
+        )
     return drawn
 
 

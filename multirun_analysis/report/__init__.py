@@ -21,11 +21,11 @@ from multirun_analysis.load import Study
 from multirun_analysis.report import choices, command, form, made_with, plots
 from multirun_analysis.schema import STATUSES
 
+# The name of the page in the folder of a study's figures.
 FILE = "report.html"
-"""The name of the page in the folder of a study's figures."""
 
+# A table of comparisons is cut after so many rows, and says so.
 MOST_ROWS = 400
-"""A table of comparisons is cut after so many rows, and says so."""
 
 
 def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") -> bytes:
@@ -40,18 +40,29 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     name = ", ".join(study.cells["study"].unique()) if "study" in study.cells else study.path.resolve().name
     template = _environment().get_template("page.html")
     return template.render(
-        name=name, only=only, grid=_grid(study.cells), counts=_counts(study.cells), left=_left(study.cells),
-        made=made_with.read(study), hours=study.cells["seconds"].sum() / 3600,
+        name=name,
+        only=only,
+        grid=_grid(study.cells),
+        counts=_counts(study.cells),
+        left=_left(study.cells),
+        made=made_with.read(study),
+        hours=study.cells["seconds"].sum() / 3600,
         tested=[(asked[str(name)], rows.to_dict("records")) for name, rows in tested.groupby("claim", sort=False)],
         untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
         tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
-        standings=choices.standings(study.levels).to_dict("records"), margin=choices.MARGIN, size=choices.SIZE,
-        contests=areas.head(MOST_ROWS).to_dict("records"), contests_left_out=max(0, len(areas) - MOST_ROWS),
-        cells=_cells(study, out, command.commands(study.cells, name)), apart=_apart(study.cells),
+        standings=choices.standings(study.levels).to_dict("records"),
+        margin=choices.MARGIN,
+        size=choices.SIZE,
+        contests=areas.head(MOST_ROWS).to_dict("records"),
+        contests_left_out=max(0, len(areas) - MOST_ROWS),
+        cells=_cells(study, out, command.commands(study.cells, name)),
+        apart=_apart(study.cells),
         troubled=closing.troubled(study.cells).to_dict("records"),
         data={"curves": plots.lines(study), "differences": plots.differences(at_levels)},
-        css=_text("page.css"), js=_text("page.js"), plotly=get_plotlyjs(),
-    ).encode()  # fmt: skip
+        css=_text("page.css"),
+        js=_text("page.js"),
+        plotly=get_plotlyjs(),
+    ).encode()
 
 
 def source() -> str:
@@ -61,9 +72,13 @@ def source() -> str:
 
 def _environment() -> jinja2.Environment:
     found = jinja2.Environment(
-        loader=jinja2.PackageLoader(__name__, "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=jinja2.PackageLoader(__name__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     found.filters |= form.FILTERS
     found.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
     return found
@@ -103,14 +118,27 @@ def _cells(study: Study, out: Path, commands: pd.Series) -> list[dict[str, Any]]
     last = tickets.set_index(tickets["key"].astype("str"))[["remaining", "final_test_accuracy"]]
     ends = last.reindex(cells["key"])
     rows = zip(
-        cells["key"], cells["status"].astype("str"), cells["level"], cells["seconds"], zip(*apart, strict=True)
-        if apart else [()] * len(cells), commands, ends["remaining"], ends["final_test_accuracy"], strict=True,
-    )  # fmt: skip
+        cells["key"],
+        cells["status"].astype("str"),
+        cells["level"],
+        cells["seconds"],
+        zip(*apart, strict=True) if apart else [()] * len(cells),
+        commands,
+        ends["remaining"],
+        ends["final_test_accuracy"],
+        strict=True,
+    )
     return [
         {
-            "key": key, "href": quote(Path(os.path.relpath(study.path / key, out)).as_posix()) + "/",
-            "status": status, "level": int(level), "seconds": seconds, "apart": values, "command": again,
-            "remaining": remaining, "accuracy": accuracy,
+            "key": key,
+            "href": quote(Path(os.path.relpath(study.path / key, out)).as_posix()) + "/",
+            "status": status,
+            "level": int(level),
+            "seconds": seconds,
+            "apart": values,
+            "command": again,
+            "remaining": remaining,
+            "accuracy": accuracy,
         }
         for key, status, level, seconds, values, again, remaining, accuracy in rows
-    ]  # fmt: skip
+    ]

@@ -9,14 +9,14 @@ import pandas as pd
 from multirun_analysis import pairing, statistics, view
 from multirun_analysis.pairing import Side
 
+# So far below its dense network, as a fraction, a ticket still matches it in `standings`.
 MARGIN = 0.005
-"""So far below its dense network, as a fraction, a ticket still matches it in `standings`."""
 
+# A difference of a tenth of a point: `contests` says how many seeds would see it.
 SIZE = 0.001
-"""A difference of a tenth of a point: `contests` says how many seeds would see it."""
 
+# Of more choices than have so many pairs, each is compared with the leading one alone.
 MOST_PAIRS = 28
-"""Of more choices than have so many pairs, each is compared with the leading one alone."""
 
 _ALPHA = 1 - statistics.CONFIDENCE
 
@@ -39,14 +39,21 @@ def standings(levels: pd.DataFrame, metric: str = "test_accuracy") -> pd.DataFra
         dense = pairs.groupby(["setting", "seed"])["right"].first().groupby("setting").mean()
         matches = statistics.matching(pairs, MARGIN).set_index("setting")["remaining"]
         seeds = own.groupby("setting")["seed"].nunique()
-        found.append(pd.DataFrame({
-            "choice": seeds.index, "arm": arm, "n": seeds.to_numpy(),
-            "dense": dense.reindex(seeds.index).to_numpy(),
-            "area": areas["left"].reindex(seeds.index).to_numpy(),
-            "low": areas["low"].reindex(seeds.index).to_numpy(), "high": areas["high"].reindex(seeds.index).to_numpy(),
-            "to": own.groupby("setting")["remaining"].min().to_numpy(),
-            "matches": matches.reindex(seeds.index).to_numpy(),
-        }).sort_values(["area", "choice"], ascending=[False, True], kind="stable"))  # fmt: skip
+        found.append(
+            pd.DataFrame(
+                {
+                    "choice": seeds.index,
+                    "arm": arm,
+                    "n": seeds.to_numpy(),
+                    "dense": dense.reindex(seeds.index).to_numpy(),
+                    "area": areas["left"].reindex(seeds.index).to_numpy(),
+                    "low": areas["low"].reindex(seeds.index).to_numpy(),
+                    "high": areas["high"].reindex(seeds.index).to_numpy(),
+                    "to": own.groupby("setting")["remaining"].min().to_numpy(),
+                    "matches": matches.reindex(seeds.index).to_numpy(),
+                }
+            ).sort_values(["area", "choice"], ascending=[False, True], kind="stable")
+        )
     return pd.concat(found, ignore_index=True)[names] if found else pd.DataFrame(columns=names)
 
 
@@ -73,10 +80,11 @@ def contests(levels: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.Da
     p_holm = statistics.holm(whole["p"])
     better = np.where(whole["difference"] > 0, whole["left_name"], whole["right_name"])
     whole = whole.assign(
-        p_holm=p_holm, winner=np.where(p_holm < _ALPHA, better, ""),
+        p_holm=p_holm,
+        winner=np.where(p_holm < _ALPHA, better, ""),
         seeds=list(map(statistics.seeds_needed, whole["sd"], whole["difference"])),
         seeds_for_size=[statistics.seeds_needed(sd, SIZE) for sd in whole["sd"]],
-    )  # fmt: skip
+    )
     return whole, at_levels.assign(p_holm=statistics.holm(at_levels["p"]))
 
 

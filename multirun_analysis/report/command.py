@@ -29,8 +29,9 @@ def commands(cells: pd.DataFrame, study: str) -> pd.Series:
             "" if status == "unreadable" else _command(dict(zip(columns, values, strict=True)), str(name))
             for status, name, values in zip(rows["status"], names, rows[columns].itertuples(index=False), strict=True)
         ],
-        index=cells.index, dtype="str",
-    )  # fmt: skip
+        index=cells.index,
+        dtype="str",
+    )
 
 
 def _command(config: dict[str, Any], study: str) -> str:

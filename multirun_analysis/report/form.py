@@ -58,9 +58,12 @@ def held_against(claim: Claim) -> str:
     if not claim.value:
         value = "0"
     return {
-        "greater": f"> {value}", "less": f"< {value}", "equal": f"{value.removesuffix(' points')} ± {margin}",
-        "not_less": f"≥ {value} less {margin}", "not_greater": f"≤ {value} and {margin}",
-    }[claim.direction]  # fmt: skip
+        "greater": f"> {value}",
+        "less": f"< {value}",
+        "equal": f"{value.removesuffix(' points')} ± {margin}",
+        "not_less": f"≥ {value} less {margin}",
+        "not_greater": f"≤ {value} and {margin}",
+    }[claim.direction]
 
 
 def looked_at(row: dict[str, float], claim: Claim) -> str:
@@ -112,9 +115,23 @@ def _there(value: float) -> bool:
     return math.isfinite(value)
 
 
+# What the template may call.
 FILTERS = {
     one.__name__: one
-    for one in (remaining, accuracy, points, effect, interval, claim_interval, accuracy_interval, held_against,
-                looked_at, moment, p_value, duration, count, words)
-}  # fmt: skip
-"""What the template may call."""
+    for one in (
+        remaining,
+        accuracy,
+        points,
+        effect,
+        interval,
+        claim_interval,
+        accuracy_interval,
+        held_against,
+        looked_at,
+        moment,
+        p_value,
+        duration,
+        count,
+        words,
+    )
+}

@@ -34,15 +34,22 @@ def lines(study: Study) -> dict[str, Any]:
     weights, n = table["remaining"].mean(), table["key"].nunique()
     every = []
     for key, rows in found.groupby(place, observed=True, sort=True):
-        every.append({
-            "config": [str(name) for name in key[:-1]], "arm": str(key[-1]),
-            "level": [int(level) for level in rows.index.get_level_values("level")],
-            "remaining": numbers(weights.loc[rows.index]), "n": [int(size) for size in n.loc[rows.index]],
-            "values": {name: [numbers(rows[name][kind]) for kind in ("mean", "min", "max")] for name in metrics},
-        })  # fmt: skip
+        every.append(
+            {
+                "config": [str(name) for name in key[:-1]],
+                "arm": str(key[-1]),
+                "level": [int(level) for level in rows.index.get_level_values("level")],
+                "remaining": numbers(weights.loc[rows.index]),
+                "n": [int(size) for size in n.loc[rows.index]],
+                "values": {name: [numbers(rows[name][kind]) for kind in ("mean", "min", "max")] for name in metrics},
+            }
+        )
     return {
-        "columns": columns, "metrics": metrics, "lines": every[:MOST_LINES], "left_out": max(0, len(every) - MOST_LINES)
-    }  # fmt: skip
+        "columns": columns,
+        "metrics": metrics,
+        "lines": every[:MOST_LINES],
+        "left_out": max(0, len(every) - MOST_LINES),
+    }
 
 
 def differences(at_levels: pd.DataFrame) -> list[dict[str, Any]]:
@@ -53,11 +60,17 @@ def differences(at_levels: pd.DataFrame) -> list[dict[str, Any]]:
     ):
         if len(found) == MOST_LINES:
             break
-        found.append({
-            "axis": axis, "left": left, "right": right, "setting": setting,
-            "level": [int(level) for level in rows["level"]], "n": [int(n) for n in rows["n"]],
-            **{name: numbers(rows[name]) for name in ("remaining", "difference", "low", "high", "p_holm")},
-        })  # fmt: skip
+        found.append(
+            {
+                "axis": axis,
+                "left": left,
+                "right": right,
+                "setting": setting,
+                "level": [int(level) for level in rows["level"]],
+                "n": [int(n) for n in rows["n"]],
+                **{name: numbers(rows[name]) for name in ("remaining", "difference", "low", "high", "p_holm")},
+            }
+        )
     return found
 
 

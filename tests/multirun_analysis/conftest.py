@@ -22,18 +22,37 @@ _DENSE = {"xavier_u": 0.979, "xavier_n": 0.9785, "kaiming_u": 0.975, "kaiming_n"
 
 def _config(overrides: Mapping[str, object]) -> dict[str, object]:
     config: dict[str, object] = {
-        "seed": 0, "levels": 15, "epochs": 5, "iterations": None, "batch_size": 60, "validation": 5000,
-        "evaluate_every": None, "study": "made_up", "device": "cpu", "data_dir": "data", "force": False,
-        "model": {"name": "lenet", "_target_": "ltsweep.models.lenet", "activation": "leaky_relu",
-                  "negative_slope": 0.05},
+        "seed": 0,
+        "levels": 15,
+        "epochs": 5,
+        "iterations": None,
+        "batch_size": 60,
+        "validation": 5000,
+        "evaluate_every": None,
+        "study": "made_up",
+        "device": "cpu",
+        "data_dir": "data",
+        "force": False,
+        "model": {
+            "name": "lenet",
+            "_target_": "ltsweep.models.lenet",
+            "activation": "leaky_relu",
+            "negative_slope": 0.05,
+        },
         "init": {"name": "xavier_n", "_target_": "ltsweep.init.xavier_normal", "gain": 1.0},
         "optimizer": {"name": "adam", "_target_": "torch.optim.Adam", "betas": [0.9, 0.999]},
         "prune_rate": {"name": "half_output", "value": 0.2, "output": 0.1},
         "lr": {"name": "constant", "value": 1.2e-3},
         "dataset": {"name": "mnist", "_target_": "ltsweep.data.mnist"},
-        "method": {"name": "imp", "_target_": "ltsweep.method.IMP", "scope": "layerwise", "rewind": "init",
-                   "controls": ["reinit"], "draws": 3},
-    }  # fmt: skip
+        "method": {
+            "name": "imp",
+            "_target_": "ltsweep.method.IMP",
+            "scope": "layerwise",
+            "rewind": "init",
+            "controls": ["reinit"],
+            "draws": 3,
+        },
+    }
     for name, value in overrides.items():
         group, _, inner = name.partition(".")
         if inner:
@@ -79,29 +98,40 @@ def _records(
                         config, arm, sum(counts[level]) / sum(counts[0]), epoch / config["epochs"]
                     ) + rng.normal(0, 0.0008)
                     scores = {"train": min(accuracy + 0.012, 1.0), "val": accuracy + 0.001, "test": accuracy}
-                    rows.append({
-                        "arm": arm, "draw": draw, "level": level,
-                        "weights_remaining": sum(counts[level]), "weights_total": sum(counts[0]),
-                        "epoch": float(epoch), "iteration": 917 * epoch,
-                        **{f"{split}_loss": 3.2 * (1 - score) for split, score in scores.items()},
-                        **{f"{split}_accuracy": score for split, score in scores.items()},
-                        **({} if held_out else {"val_loss": np.nan, "val_accuracy": np.nan}),
-                        "lr": config["lr"]["value"], "seconds": 1.5 * epoch,
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "arm": arm,
+                            "draw": draw,
+                            "level": level,
+                            "weights_remaining": sum(counts[level]),
+                            "weights_total": sum(counts[0]),
+                            "epoch": float(epoch),
+                            "iteration": 917 * epoch,
+                            **{f"{split}_loss": 3.2 * (1 - score) for split, score in scores.items()},
+                            **{f"{split}_accuracy": score for split, score in scores.items()},
+                            **({} if held_out else {"val_loss": np.nan, "val_accuracy": np.nan}),
+                            "lr": config["lr"]["value"],
+                            "seconds": 1.5 * epoch,
+                        }
+                    )
                 best = max(rows, key=lambda row: row["val_accuracy"])
-                levels.append({
-                    **{f"final_{score}": rows[-1][score] for score in SCORES},
-                    **{name: rows[-1][name] for name in ("arm", "draw", "level", "seconds")},
-                    **{name: rows[-1][name] for name in ("weights_remaining", "weights_total")},
-                    "iterations": rows[-1]["iteration"],
-                    "best_iteration": best["iteration"] if held_out else None,
-                    "best_val_accuracy": best["val_accuracy"] if held_out else None,
-                    "best_test_accuracy": best["test_accuracy"] if held_out else None,
-                    "early_stop_iteration": best["iteration"] if held_out else None,
-                    "early_stop_val_loss": best["val_loss"] if held_out else None,
-                    "early_stop_test_accuracy": best["test_accuracy"] if held_out else None,
-                    "layers": list(LAYERS), "layer_remaining": counts[level], "layer_total": counts[0],
-                })  # fmt: skip
+                levels.append(
+                    {
+                        **{f"final_{score}": rows[-1][score] for score in SCORES},
+                        **{name: rows[-1][name] for name in ("arm", "draw", "level", "seconds")},
+                        **{name: rows[-1][name] for name in ("weights_remaining", "weights_total")},
+                        "iterations": rows[-1]["iteration"],
+                        "best_iteration": best["iteration"] if held_out else None,
+                        "best_val_accuracy": best["val_accuracy"] if held_out else None,
+                        "best_test_accuracy": best["test_accuracy"] if held_out else None,
+                        "early_stop_iteration": best["iteration"] if held_out else None,
+                        "early_stop_val_loss": best["val_loss"] if held_out else None,
+                        "early_stop_test_accuracy": best["test_accuracy"] if held_out else None,
+                        "layers": list(LAYERS),
+                        "layer_remaining": counts[level],
+                        "layer_total": counts[0],
+                    }
+                )
                 evaluations += rows
     return pd.DataFrame(evaluations, columns=EVALUATIONS.names), pd.DataFrame(levels, columns=LEVELS.names)
 
@@ -111,8 +141,11 @@ def _init(config: Mapping[str, object], key: str) -> dict[str, np.ndarray]:
     tensors = {}
     for layer, (out, into) in LAYERS.items():
         std = np.sqrt(2 / (into + out)) if name.startswith("xavier") else np.sqrt(1 / into)
-        draw = {"u": rng.uniform(-np.sqrt(3), np.sqrt(3), (out, into)), "n": rng.standard_normal((out, into)),
-                "t": rng.choice([-1.0, 1.0], (out, into))}[name[-1]]  # fmt: skip
+        draw = {
+            "u": rng.uniform(-np.sqrt(3), np.sqrt(3), (out, into)),
+            "n": rng.standard_normal((out, into)),
+            "t": rng.choice([-1.0, 1.0], (out, into)),
+        }[name[-1]]
         tensors |= {
             layer: (std * draw).astype("float32"),
             layer.replace("weight", "bias"): np.zeros(out, "float32"),
@@ -156,11 +189,24 @@ def _write(
                 shapes = {"shapes": json.dumps({name: list(mask.shape) for name, mask in kept.items()})}
                 packed = {name: np.packbits(mask) for name, mask in kept.items()}
                 save_file(packed, folder / "tickets" / f"level_{level:02d}.safetensors", shapes)
-    (folder / "status.json").write_text(json.dumps({
-        "schema": 1, "key": key, "status": status, "level": last, "levels": config["levels"], "error": error,
-        "seconds": 7.5 * (last + 1), "started": "2020-01-01T00:00:00", "updated": "2020-01-01T00:01:00",
-        "versions": {}, "hardware": {}, "stack": {},
-    }))  # fmt: skip
+    (folder / "status.json").write_text(
+        json.dumps(
+            {
+                "schema": 1,
+                "key": key,
+                "status": status,
+                "level": last,
+                "levels": config["levels"],
+                "error": error,
+                "seconds": 7.5 * (last + 1),
+                "started": "2020-01-01T00:00:00",
+                "updated": "2020-01-01T00:01:00",
+                "versions": {},
+                "hardware": {},
+                "stack": {},
+            }
+        )
+    )
     return key
 
 
@@ -183,8 +229,16 @@ def mixed_folder(tmp_path_factory: pytest.TempPathFactory, write: Callable[..., 
     for init in _DENSE:
         for lr in (1.2e-3, 0.1):
             for seed in range(3):
-                write(study, init=init, lr=lr, seed=seed, levels=6, epochs=3, arms={"ticket": 1, "reinit": 2},
-                      tickets=True)  # fmt: skip
+                write(
+                    study,
+                    init=init,
+                    lr=lr,
+                    seed=seed,
+                    levels=6,
+                    epochs=3,
+                    arms={"ticket": 1, "reinit": 2},
+                    tickets=True,
+                )
     common = {"init": "xavier_u", "lr": 0.1, "levels": 6, "epochs": 3}
     trace = "Traceback (most recent call last):\n  ...\nRuntimeError: out of memory"
     write(study, seed=3, status="failed", last=2, error=trace, **common)

@@ -134,8 +134,10 @@ def test_a_cell_is_seen_at_its_nearest_level_or_not_at_all(mixed: Study) -> None
             counts = counts and row["arm"] == "ticket" and away <= math.log(1.5)
             if counts and away < expected.get(row["key"], (math.inf,))[0]:
                 expected[row["key"]] = away, row["level"], row["final_test_accuracy"]
-        got = {key: (level, value) for key, level, value in
-               found[["key", "level", "test_accuracy"]].itertuples(index=False)}  # fmt: skip
+        got = {
+            key: (level, value)
+            for key, level, value in found[["key", "level", "test_accuracy"]].itertuples(index=False)
+        }
         assert got == {key: (level, value) for key, (_, level, value) in expected.items()}
     assert found.empty  # no cell has come near 10 %
 

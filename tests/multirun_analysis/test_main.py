@@ -44,8 +44,11 @@ def study(drawn_once: tuple[Path, str], tmp_path: Path) -> Path:
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "multirun_analysis", *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -67,12 +70,24 @@ def test_two_processes_write_the_same_bytes(study: Path, tmp_path: Path) -> None
 
 def test_the_analysis_knows_neither_torch_nor_how_cells_are_trained(study: Path, tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-c",
-         "import sys; from multirun_analysis.__main__ import main; main(sys.argv[1:]);"
-         "print(sorted({'torch', 'ltsweep', 'hydra'} & set(sys.modules)))",
-         str(study), "--figures", "surviving_weights,heat_map", "--export", "csv", "--out", str(tmp_path / "out")],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import sys; from multirun_analysis.__main__ import main; main(sys.argv[1:]);"
+            "print(sorted({'torch', 'ltsweep', 'hydra'} & set(sys.modules)))",
+            str(study),
+            "--figures",
+            "surviving_weights,heat_map",
+            "--export",
+            "csv",
+            "--out",
+            str(tmp_path / "out"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (run.returncode, run.stderr) == (0, "")
     assert "written     " in run.stdout
     assert run.stdout.endswith("[]\n")
@@ -201,8 +216,9 @@ def test_two_studies_together_are_one(
     assert f"{study}, {mixed_folder}: 26 cells: 26 done\n" in capsys.readouterr().out
     levels = pd.read_parquet(tmp_path / "out" / "levels.parquet")
     assert {name.rpartition("/")[2]: size for name, size in levels.groupby("study").size().items()} == {
-        "small": 2 * 2, "mixed": 24 * (7 + 2 * 6)
-    }  # fmt: skip
+        "small": 2 * 2,
+        "mixed": 24 * (7 + 2 * 6),
+    }
 
 
 def test_a_filter_is_said_under_the_figure_and_makes_it_anew(

@@ -11,12 +11,18 @@ from multirun_analysis.load import Study
 @pytest.fixture
 def study() -> Study:
     """Six cells as a table, with a record or two of each; the gain is a number or a word."""
-    cells = pd.DataFrame({
-        "key": list("abcdef"), "status": pd.Categorical(["done"] * 5 + ["failed"]),
-        "seed": [0, 1, 2, 0, 1, 2], "lr": [1.2e-3] * 3 + [0.1] * 3, "nesterov": [True, False] * 3,
-        "init": pd.Categorical(["xavier_u", "kaiming_n", None] * 2),
-        "init.gain": pd.Categorical(["1.0", "relu", "2"] * 2), "init.slope": [0.05, None, None] * 2,
-    })  # fmt: skip
+    cells = pd.DataFrame(
+        {
+            "key": list("abcdef"),
+            "status": pd.Categorical(["done"] * 5 + ["failed"]),
+            "seed": [0, 1, 2, 0, 1, 2],
+            "lr": [1.2e-3] * 3 + [0.1] * 3,
+            "nesterov": [True, False] * 3,
+            "init": pd.Categorical(["xavier_u", "kaiming_n", None] * 2),
+            "init.gain": pd.Categorical(["1.0", "relu", "2"] * 2),
+            "init.slope": [0.05, None, None] * 2,
+        }
+    )
     records = pd.DataFrame({"key": pd.Categorical(list("aabcdef"))})
     return Study(None, cells, records, records.iloc[1:])
 

@@ -17,8 +17,11 @@ def composed(arguments: Sequence[str], cwd: Path) -> str:
     """Compose a config by the real command without running it."""
     run = subprocess.run(
         [sys.executable, "-m", "ltsweep", *arguments, "--cfg", "job", "--resolve"],
-        cwd=cwd, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -28,12 +31,32 @@ def composed(arguments: Sequence[str], cwd: Path) -> str:
     "overrides",
     [
         ["dataset=digits"],
-        ["init=kaiming_n_out", "lr=step", "lr.value=0.003", "prune_rate=uniform", "prune_rate.value=0.36", "seed=7",
-         "method.controls=[reinit,random_mask]", "method.draws=2", "epochs=3", "study=other"],
-        ["model=lenet5", "model.activation=leaky_relu", "model.negative_slope=0.2", "init=he_n", "init.gain=tanh",
-         "iterations=500", "validation=0", "optimizer=sgd", "optimizer.momentum=0.5", "lr=1"],
+        [
+            "init=kaiming_n_out",
+            "lr=step",
+            "lr.value=0.003",
+            "prune_rate=uniform",
+            "prune_rate.value=0.36",
+            "seed=7",
+            "method.controls=[reinit,random_mask]",
+            "method.draws=2",
+            "epochs=3",
+            "study=other",
+        ],
+        [
+            "model=lenet5",
+            "model.activation=leaky_relu",
+            "model.negative_slope=0.2",
+            "init=he_n",
+            "init.gain=tanh",
+            "iterations=500",
+            "validation=0",
+            "optimizer=sgd",
+            "optimizer.momentum=0.5",
+            "lr=1",
+        ],
     ],
-)  # fmt: skip
+)
 def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str]) -> None:
     from ltsweep.grid.cell import key
 
