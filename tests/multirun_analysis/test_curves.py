@@ -149,7 +149,7 @@ def test_metrics_that_cannot_be_drawn_say_so(write_cell: Callable[..., str], tmp
         curves.accuracy_vs_remaining(levels, view.View(metric="accuracy"))
     for metric, name in {"val_loss": "val loss", "early_stop_iteration": "early stop iteration"}.items():
         with pytest.raises(NothingToShow, match=rf"{name} has no value in these records .validation=0"):
-            curves.need_metric(levels, metric)
-    curves.need_metric(levels, "test_accuracy")
+            curves.check_metric(levels, metric)
+    curves.check_metric(levels, "test_accuracy")
     with pytest.raises(AnalysisError, match="no band 'sd': it is one of minmax, se, ci"):
         curves.accuracy_vs_remaining(levels, view.View(band="sd"))

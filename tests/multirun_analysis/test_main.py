@@ -68,31 +68,6 @@ def test_two_processes_write_the_same_bytes(study: Path, tmp_path: Path) -> None
     assert list(files(tmp_path / "again")) == DRAWN
 
 
-def test_the_analysis_knows_neither_torch_nor_how_cells_are_trained(study: Path, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from multirun_analysis.__main__ import main; main(sys.argv[1:]);"
-            "print(sorted({'torch', 'ltsweep', 'hydra'} & set(sys.modules)))",
-            str(study),
-            "--figures",
-            "surviving_weights,heat_map",
-            "--export",
-            "csv",
-            "--out",
-            str(tmp_path / "out"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "written     " in run.stdout
-    assert run.stdout.endswith("[]\n")
-
-
 def test_what_is_not_done_is_listed_with_its_reason(
     mixed_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

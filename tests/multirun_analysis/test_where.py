@@ -24,7 +24,7 @@ def study() -> Study:
         }
     )
     records = pd.DataFrame({"key": pd.Categorical(list("aabcdef"))})
-    return Study(None, cells, records, records.iloc[1:])
+    return Study(None, cells, records, records.iloc[1:], records.iloc[2:])
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,7 @@ def test_what_is_kept(study: Study, expression: str, keys: str) -> None:
     assert "".join(found.cells["key"]) == keys
     assert "".join(found.levels["key"].astype("str")) == "".join(key for key in "aabcdef" if key in keys)
     assert "".join(found.evaluations["key"].astype("str")) == keys
+    assert "".join(found.readings["key"].astype("str")) == keys.removeprefix("a")
 
 
 @pytest.mark.parametrize(
