@@ -8,6 +8,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -98,6 +99,8 @@ def _imported(figure: str) -> ModuleType:
     try:
         exec(compile(content, figure, "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == figure]
+        where = f" (line {lines[-1]})" if lines else ""
         said = " ".join(str(error).split())
-        raise AnalysisError(f"{figure}: cannot be imported: {type(error).__name__}: {said}") from None
+        raise AnalysisError(f"{figure}: cannot be imported: {type(error).__name__}: {said}{where}") from None
     return module
