@@ -37,6 +37,11 @@ def metrics(levels: pd.DataFrame) -> list[str]:
     return [name for name in final(levels).columns if name.endswith(ends)]
 
 
+def is_by_validation(metric: str) -> bool:
+    """Return whether a metric is of the validation examples or chosen by them, and so null where none were held out."""
+    return metric.startswith(("val", "best", "early_stop"))
+
+
 def mean_of_draws(df: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """Return the mean over an arm's draws within each cell: a cell of three re-inits weighs as much as one of one.
 
@@ -134,8 +139,8 @@ def at_remaining(levels: pd.DataFrame, view: View, wanted: float) -> pd.DataFram
     Columns: `key, level, remaining` and the view's metric, of the cells that enter means. A cell without a level within
     a factor of 1.5 is left out, and so is a running cell that still has more weights than that.
     """
-    tickets = final(levels).pipe(_with_metric, view.metric).query("arm == @TICKET")
-    counted = tickets[tickets["status"].isin(COUNTED)]
+    scores = final(levels).pipe(_with_metric, view.metric)
+    counted = scores[scores["arm"].eq(TICKET) & scores["status"].isin(COUNTED)]
     passed = counted["status"].eq(DONE) | counted.groupby("key", observed=True)["remaining"].transform("min").le(wanted)
     # Of equally near levels the first, which is the denser one: levels are in order within a cell.
     away = np.log(counted["remaining"] / wanted).abs().round(9)
@@ -151,8 +156,7 @@ def check_metric(levels: pd.DataFrame, metric: str) -> None:
 
 
 def _because(metric: str) -> str:
-    by_validation = metric.startswith(("val", "best", "early_stop"))
-    return " (validation=0: no examples were held out)" if by_validation else ""
+    return " (validation=0: no examples were held out)" if is_by_validation(metric) else ""
 
 
 def _with_metric(levels: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ltsweep.schema import INITIAL
 from multirun_analysis import theory, tickets
 from multirun_analysis.cell import config
+from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study
 from multirun_analysis.view import View, label, readable
 
+# Columns of `init_densities` and of `surviving`.
 _COLUMNS = ["init", "layer", "value", "density", "theory", "width", "cells"]
 _SURVIVORS = ["choice", "layer", "level", "remaining", "value", "density", "width", "cells"]
 
@@ -105,6 +108,12 @@ def _survivors(cells: Sequence[Path], levels: Sequence[int], order: Sequence[str
             )
         )
     return pd.concat(found)
+
+
+def check_weights(found: pd.DataFrame) -> None:
+    """Raise NothingToShow where a table above is empty: no initial weights are on the disk."""
+    if found.empty:
+        raise NothingToShow(f"no cell has its initial weights on the disk: {INITIAL}")
 
 
 def outline(line: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,6 +11,9 @@ from ltsweep.schema import TICKET
 from multirun_analysis import curves, view
 from multirun_analysis.schema import COUNTED
 
+# Columns that are equal on both sides of a pair.
+_KEYS = ["setting", "seed"]
+
 # Greatest relative difference between the weights remaining of two levels that are paired: pruning rates may differ.
 SAME = 0.02
 
@@ -72,9 +75,6 @@ def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
         .sort_values([*_KEYS, "level"], kind="stable")[[*_KEYS, "level", "remaining", "left", "right", "difference"]]
         .reset_index(drop=True)
     )
-
-
-_KEYS = ["setting", "seed"]
 
 
 def _of(found: pd.DataFrame, side: Side) -> pd.DataFrame:

@@ -6,6 +6,8 @@ from ltsweep import schema
 
 # The status of a cell whose records cannot be read. The engine writes the others; this one is given by `load`.
 UNREADABLE = "unreadable"
+
+# All statuses, from the best to the worst.
 STATUSES = (*schema.STATUSES, UNREADABLE)
 
 # Cells whose finished levels are averaged: their numbers are sound as far as they go.

@@ -13,6 +13,7 @@ from multirun_analysis.load import cell_folders
 # Entry of the stamp that holds the closing table of the study's cells, beside one entry a file.
 CELLS = "cells"
 
+# Name of the stamp in the folder of a study's figures.
 _NAME = ".figures.json"
 # Files of a cell that figures are made from. Masks need not be looked at: each is written before a new status.json.
 _RECORDS = (CONFIG, STATUS, *TABLES, INITIAL)

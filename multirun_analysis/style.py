@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ltsweep.schema import RANDOM_MASK, REINIT, TICKET
 
+# matplotlib's settings for the screen.
 _RC = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
@@ -48,8 +49,11 @@ _PAPER = {
     "lines.markersize": 2.8,
 }
 
+# Dashes of the shipped arms, and those that any other arms take in turn.
 _DASHES = {TICKET: "-", REINIT: (0, (4, 1.5)), RANDOM_MASK: (0, (1.2, 1.2))}
 _OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+
+# Markers in the order in which choices take them; as many choices differ in colour and marker both.
 _MARKERS = "os^DvPX*"
 _DISTINCT = len(_MARKERS)
 

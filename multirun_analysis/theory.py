@@ -13,7 +13,7 @@ from scipy.special import ndtr
 # A cumulative distribution function of weights whose standard deviation is 1.
 Distribution = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-# Gains by the name of the activation, as torch.nn.init.calculate_gain has them.
+# Activation -> gain, as torch.nn.init.calculate_gain has it.
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "relu": math.sqrt(2), "tanh": 5 / 3}
 
 

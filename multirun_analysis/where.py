@@ -12,13 +12,16 @@ from multirun_analysis import view
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study
 
-# Types that a config value may be compared with; null, true and false have their names in YAML too.
+# Types that a config value may be compared with.
 Value = str | int | float | bool | None
 
+# Values that an expression may write as YAML does.
 _NAMED: dict[str, Value] = {"null": None, "true": True, "false": False}
 
 # Columns that are not config values and may be compared all the same.
 _ALSO = ("key", "status")
+
+# Node of the syntax tree -> the comparison that it stands for.
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,

@@ -17,8 +17,10 @@ from multirun_analysis.errors import AnalysisError
 from multirun_analysis.pairing import Side
 from multirun_analysis.schema import RENAMED
 
-# Where the effect has to be, as seen from `value`; the last three take a margin.
+# Where the effect has to be, as seen from `value`.
 DIRECTIONS = ("greater", "less", "equal", "not_less", "not_greater")
+
+# The directions that take a margin.
 WITH_MARGIN = DIRECTIONS[2:]
 
 # The `remaining` of a claim about the mean over the log of the weights remaining.
@@ -220,4 +222,6 @@ _FIELDS: dict[str, tuple[Callable[[object], Any], str]] = {
     "relative": (_flag, "true or false: whether differences are parts of the right side"),
     "tolerance": (_above_0, "a number above 0: how far off, as a part, the nearest level may be (default 0.12)"),
 }
+
+# Keys that every claim has.
 _REQUIRED = ("name", "source", "text", "compare", "remaining", "direction")

@@ -11,8 +11,10 @@ from multirun_analysis import curves, pairing, statistics, view
 from multirun_analysis.claims.read import AREA, Claim
 from multirun_analysis.pairing import Side
 
+# The verdicts, in the order in which the report counts them.
 VERDICTS = ("supported", "contradicted", "undecided", "not tested")
 
+# Columns of `judge`.
 _COLUMNS = ["claim", "setting", "verdict", "effect", "low", "high", "n", "left", "right", "remaining", "why"]
 # Relative slack at the ends of a range, which a file gives in rounded decimals.
 _ROUNDING = 1e-9
@@ -73,9 +75,7 @@ def _pairs(levels: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
         return f"no such cells: {_lacking(levels, claim)}"
     scores = pairing.scores(here, claim.metric)
     if scores.empty:
-        held_out = (
-            claim.metric.startswith(("best", "early_stop", "val")) and curves.final(here)[claim.metric].isna().all()
-        )
+        held_out = curves.is_by_validation(claim.metric) and curves.final(here)[claim.metric].isna().all()
         return f"{claim.metric} has no value{': no examples were held out' if held_out else ' yet'}"
     found = []
     for i, (left, right) in enumerate(claim.compare):

@@ -6,8 +6,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from multirun_analysis import notes, panels, style
-from multirun_analysis.densities import init_densities, outline
-from multirun_analysis.errors import NothingToShow
+from multirun_analysis.densities import check_weights, init_densities, outline
 from multirun_analysis.load import Study
 from multirun_analysis.view import View
 
@@ -21,8 +20,7 @@ _THEORY = "drawn from"
 def table(study: Study, view: View) -> pd.DataFrame:
     """Return `densities.init_densities` of a study. Raises NothingToShow where no initial weights are on the disk."""
     found = init_densities(study, view)
-    if found.empty:
-        raise NothingToShow("no cell has its initial weights on the disk: tickets/init.safetensors")
+    check_weights(found)
     return found
 
 

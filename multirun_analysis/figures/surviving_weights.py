@@ -6,7 +6,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from multirun_analysis import densities, levels, notes, panels, style
-from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, check_levels
 from multirun_analysis.view import View, first
 
@@ -18,8 +17,7 @@ def table(study: Study, view: View) -> pd.DataFrame:
     """Return `densities.surviving` at four levels or those asked for, with the name of each level as `weights`."""
     check_levels(study)
     found = densities.surviving(study, view, levels.levels_at(study.levels, view, 4))
-    if found.empty:
-        raise NothingToShow("no cell has its initial weights on the disk: tickets/init.safetensors")
+    densities.check_weights(found)
     names = study.levels[["level"]].assign(name=levels.level_names(study.levels).astype("str"))
     by_level = names.drop_duplicates("level").set_index("level")["name"]
     shown = [by_level[level] for level in sorted(found["level"].unique())]

@@ -20,7 +20,12 @@ SIZE = 0.001
 # Pairs of choices that are all compared, those of eight choices; of more, each is compared with the leading one.
 MOST_PAIRS = 28
 
+# Level of the corrected tests that name a winner.
 _ALPHA = 1 - statistics.CONFIDENCE
+
+
+# Columns that tell one comparison from another.
+_BY = ["axis", "left_name", "right_name", "setting"]
 
 
 def standings(levels: pd.DataFrame, metric: str = "test_accuracy") -> pd.DataFrame:
@@ -77,9 +82,6 @@ def contests(levels: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.Da
         seeds_for_size=[statistics.seeds_needed(sd, SIZE) for sd in whole["sd"]],
     )
     return whole, at_levels.assign(p_holm=statistics.holm(at_levels["p"]))
-
-
-_BY = ["axis", "left_name", "right_name", "setting"]
 
 
 def _pairs(scores: pd.DataFrame) -> Iterator[tuple[str, tuple[str, Side], tuple[str, Side]]]:

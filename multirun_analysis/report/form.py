@@ -7,7 +7,10 @@ from multirun_analysis.claims import Claim
 from multirun_analysis.claims.read import AREA
 from multirun_analysis.levels import percent
 
+# Stands for a missing number.
 NONE = "–"
+
+# A minus sign, which is as wide as a plus.
 _MINUS = "−"
 
 

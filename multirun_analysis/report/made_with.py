@@ -8,6 +8,7 @@ import pandas as pd
 from multirun_analysis import cell
 from multirun_analysis.load import Study
 
+# Versions in status.json that are the program's own; the others are packages'.
 _CODE = ("ltsweep", "commit", "code")
 
 

@@ -58,9 +58,8 @@ def lines(study: Study) -> dict[str, Any]:
 def differences(at_levels: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the differences of `choices.contests` at each level: a curve with its interval for each pair."""
     found: list[dict[str, Any]] = []
-    for (axis, left, right, setting), rows in at_levels.groupby(
-        ["axis", "left_name", "right_name", "setting"], observed=True, sort=False
-    ):
+    by = ["axis", "left_name", "right_name", "setting"]
+    for (axis, left, right, setting), rows in at_levels.groupby(by, observed=True, sort=False):
         if len(found) == MOST_LINES:
             break
         found.append(
