@@ -15,6 +15,7 @@ CELLS = "cells"
 
 # Name of the stamp in the folder of a study's figures.
 _NAME = ".figures.json"
+
 # Files of a cell that figures are made from. Masks need not be looked at: each is written before a new status.json.
 _RECORDS = (CONFIG, STATUS, *TABLES, INITIAL)
 

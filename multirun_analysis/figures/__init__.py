@@ -10,8 +10,10 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Protocol, cast
 
 import pandas as pd
@@ -90,14 +92,24 @@ def check_paths(asked: Sequence[str]) -> None:
         get(figure)
 
 
+class _Uncached(SourceFileLoader):
+    """Loads a Python file from its source: the stock loader leaves a __pycache__, and trusts it within a second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the file as it is now."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _imported(figure: str) -> ModuleType:
-    # Compiled here: Python's own import would leave a __pycache__ beside the file, and trust it within a second.
-    module = ModuleType(f"{__name__}.{name(figure)}")
-    module.__file__ = figure
-    content = source(figure)
+    """Return a file as a module. Its user asked for it by its path; nothing in a study names a file to import."""
+    source(figure)  # raises AnalysisError where there is no such file
+    loader = _Uncached(f"{__name__}.{name(figure)}", figure)
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
     sys.modules[module.__name__] = module  # a dataclass looks up its module by name
     try:
-        exec(compile(content, figure, "exec"), module.__dict__)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == figure]
         where = f" (line {lines[-1]})" if lines else ""

@@ -233,6 +233,22 @@ def test_where_all_cells_failed_only_what_shows_them_is_drawn(
     assert list(files(tmp_path / "made_up" / "figures")) == DRAWN[:2]
 
 
+def test_readings_are_exported_where_there_are_any_and_only_there(
+    study: Path, write: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--figures", "none", "--export", "csv", "--out", str(tmp_path)]
+    for _ in range(2):
+        assert main([str(study), *options]) == 0
+        assert "  nothing     readings: no cell has readings" in capsys.readouterr().out
+        assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["evaluations.csv", "levels.csv"]
+    write(study, init="xavier_u", levels=1, epochs=1, readings=("norm",))
+    assert main([str(study), *options]) == 0
+    assert capsys.readouterr().out.count("  written  ") == 3
+    readings = pd.read_csv(tmp_path / "readings.csv")
+    assert readings.groupby("name").size().to_dict() == {"norm": 2 * 4}
+    assert set(readings["init"]) == {"xavier_u"}
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (study / "taken").write_text("")
     assert main([str(study), "--figures", "none", "--export", "csv", "--out", str(study / "taken")]) == 2

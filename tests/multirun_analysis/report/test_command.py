@@ -4,11 +4,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 
 import pytest
 import yaml
 
+from multirun_analysis import configs
 from multirun_analysis.load import load
 from multirun_analysis.report import command
 
@@ -72,6 +74,23 @@ def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str
     assert arguments[-1] == "study=study"
     again = yaml.safe_load(composed(arguments, tmp_path))
     assert key({name: value for name, value in again.items() if name not in _SETTINGS}) == key(own)
+
+
+@pytest.mark.parametrize("group", ["dataset", "init", "lr", "model", "optimizer", "prune_rate"])
+def test_the_defaults_are_those_that_omegaconf_resolves(group: str) -> None:
+    from omegaconf import OmegaConf
+
+    conf = resources.files("ltsweep.conf")
+    usual = dict(command._groups())
+    for file in sorted((conf / group).iterdir(), key=str):
+        choices = usual | {group: file.name.removesuffix(".yaml")}
+        config = OmegaConf.create((conf / "config.yaml").read_text())
+        for name in ("defaults", "hydra"):
+            config.pop(name)
+        for each, choice in choices.items():
+            config[each] = OmegaConf.create((conf / each / f"{choice}.yaml").read_text())
+        resolved = OmegaConf.to_container(config, resolve=True)
+        assert command._defaults(tuple(choices.items())) == configs.values(resolved)
 
 
 _SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force")
