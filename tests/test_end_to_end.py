@@ -16,6 +16,9 @@ from multirun_analysis import cell, figures
 from multirun_analysis.__main__ import main
 from multirun_analysis.load import load
 
+pytestmark = pytest.mark.slow
+
+# Two inits and two seeds, one worker: four cells of three levels.
 GRID = "init=xavier_u,kaiming_n seed=0,1 dataset=digits device=cpu levels=2 iterations=20 workers=1 study=s"
 CONTROLS = "method.controls=[reinit,random_mask]"
 
