@@ -1,7 +1,7 @@
 """From resolved configs to columns."""
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multirun_analysis import configs
@@ -52,6 +52,7 @@ def test_columns_have_the_narrowest_type_that_holds_their_values() -> None:
     assert table["e"].tolist() == ["1", "z"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | st.integers(-9, 9) | st.sampled_from(["", "x", "1"])))
 )
