@@ -25,10 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from ltsweep.schema import EVALUATIONS, EVALUATIONS_FILE, LEVELS_FILE
+from ltsweep.store.tables import SCHEMAS
 from multirun_analysis import figures, making, style
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import load
-from multirun_analysis.schema import EVALUATIONS, LEVELS
 
 INITS = ("xavier_u", "xavier_n", "kaiming_u", "kaiming_n", "pytorch")
 RATES = (1e-4, 1.2e-3, 0.01, 0.1)
@@ -58,13 +59,13 @@ def config(init: str, lr: float, seed: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def tables(rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
-    """Make up the evaluations and the levels of one cell."""
+def tables(rng: np.random.Generator) -> dict[str, pa.Table]:
+    """Return made-up evaluations and levels of one cell, by file."""
     layers = np.array([[round(n * 0.8**level) for n in LAYERS.values()] for level in range(N_LEVELS)])
     level, epoch = np.repeat(np.arange(N_LEVELS), EPOCHS), np.tile(np.arange(1, EPOCHS + 1), N_LEVELS)
     scores = {
         name: rng.normal(0.97 if name.endswith("accuracy") else 0.1, 1e-3, level.size)
-        for name in EVALUATIONS.names if name.endswith(("_loss", "_accuracy"))
+        for name in EVALUATIONS if name.endswith(("_loss", "_accuracy"))
     }  # fmt: skip
     counts = {"weights_remaining": layers.sum(1), "weights_total": np.full(N_LEVELS, sum(LAYERS.values()))}
     evaluations = scores | {
@@ -83,7 +84,10 @@ def tables(rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
         "layers": [list(LAYERS)] * N_LEVELS, "layer_remaining": layers.tolist(),
         "layer_total": [list(LAYERS.values())] * N_LEVELS,
     }  # fmt: skip
-    return pa.table(evaluations).select(EVALUATIONS.names), pa.table(summary).select(LEVELS.names)
+    return {
+        file: pa.table(columns).select(SCHEMAS[file].names).cast(SCHEMAS[file])
+        for file, columns in ((EVALUATIONS_FILE, evaluations), (LEVELS_FILE, summary))
+    }
 
 
 def write(study: Path, n_cells: int) -> None:
@@ -93,8 +97,8 @@ def write(study: Path, n_cells: int) -> None:
         folder = study / f"{n:016x}"
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.dump(config(init, lr, seed), Dumper=yaml.CSafeDumper, sort_keys=False))
-        for name, table in zip(("evaluations", "levels"), tables(rng), strict=True):
-            pq.write_table(table, folder / f"{name}.parquet")
+        for file, table in tables(rng).items():
+            pq.write_table(table, folder / file)
         (folder / "status.json").write_text(json.dumps({
             "schema": 1, "key": folder.name, "status": "done", "level": N_LEVELS - 1, "levels": N_LEVELS - 1,
             "error": None, "seconds": 270.0,

@@ -4,47 +4,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from multirun_analysis import claims, curves, export, figures, style, watching
+from multirun_analysis import claims, export, figures, style, watching
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.making import Request, known, make
-
-_EPILOG = """\
-examples:
-  python -m multirun_analysis multirun/inits
-      every figure of the study `inits`, to multirun/inits/figures/ as PNG and PDF, and its report, report.html
-  python -m multirun_analysis multirun/inits --figures none --report --watch
-      the report alone, made anew as cells finish
-  python -m multirun_analysis multirun/inits --claims my_claims
-      the verdict of the records on one's own claims too: a YAML file, or a folder of them
-  python -m multirun_analysis multirun/inits --style paper
-      the PDF alone, as wide as a column or a page of a paper, fonts embedded
-  python -m multirun_analysis multirun/inits --hue init --col lr --where "seed < 3 and lr > 1e-3"
-      a line for each init, a column of panels for each learning rate, of some cells only
-  python -m multirun_analysis multirun/inits --metric early_stop_iteration --band ci
-      another column of levels.parquet, and 95 % confidence bands
-  python -m multirun_analysis multirun/inits --figures heat_map --axes init,lr --remaining 0.2,0.05
-      one figure, over two axes of the grid, where 20 % and 5 % of the weights remain
-  python -m multirun_analysis multirun/inits --figures none --export csv,parquet
-      no figure, but the records as two tidy files: levels and evaluations
-  python -m multirun_analysis multirun/inits multirun/lenet
-      the figures of each of two studies
-  python -m multirun_analysis multirun/inits multirun/lenet --together --out both --hue study
-      both read as one study, with a column `study`; figures to both/
-
-Any config value is a column, by its dotted name: init, init.gain, model.activation, lr, lr.name, seed, ...
---where compares them: ==, !=, <, <=, >, >=, in [...], joined by and, or, not; text in quotes.
-
-Cells of different configs are never averaged, nor are cells of different studies: a config value that varies and
-has no place in --row, --col or --hue gets one by itself. Failed and diverged cells are drawn alone or listed, never
-averaged. Files that are up to date are left as they are.
-"""
+from multirun_analysis.options import parser
+from multirun_analysis.view import View
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; gives the exit code: 0, or 2 with one line on stderr for a mistake of the user."""
-    asked = _parser().parse_args(arguments)
+    """Run the command and return its exit code: 0, or 2 with a line on stderr for a mistake its user can mend."""
+    asked = parser().parse_args(arguments)
     try:
         request = _request(asked)
         analyses = _analyses(asked)
@@ -64,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _analyses(asked: argparse.Namespace) -> list[tuple[list[Path], Path]]:
-    """Pair what is read as one study with the folder its files go to."""
+    """Return pairs of the studies that are read as one and the folder for their files."""
     if asked.together:
         if asked.out is None:
             raise AnalysisError("--together needs a folder for the figures of all studies: --out FOLDER")
@@ -77,109 +47,42 @@ def _analyses(asked: argparse.Namespace) -> list[tuple[list[Path], Path]]:
 
 
 def _request(asked: argparse.Namespace) -> Request:
+    """Return what is asked for. Raises AnalysisError for a mistake that the parser does not see."""
     if asked.axes and (len(asked.axes) != 2 or len(set(asked.axes)) != 2):
         raise AnalysisError(f"--axes takes two config columns, such as init,lr, not {','.join(asked.axes)}")
     if bad := [part for part in asked.remaining if not 0 < part <= 1]:
         raise AnalysisError(f"--remaining takes fractions above 0 and up to 1, such as 0.2; {bad[0]:g} is none")
-    names = figures.names()
-    wanted = () if asked.figures == ("none",) else known(asked.figures, names, "figure") or tuple(names)
     page = not asked.figures if asked.report is None else asked.report
     if asked.claims and not page:
         raise AnalysisError("--claims are for the report; add --report")
+    look = View(
+        hue=asked.hue,
+        col=asked.col,
+        row=asked.row,
+        metric=asked.metric,
+        band=asked.band,
+        bars=asked.bars,
+        remaining=asked.remaining,
+        axes=asked.axes,
+    )
     return Request(
-        report=page, claims=tuple(claims.published(asked.claims)) if page else (),
-        figures=wanted, styles=known(asked.style, list(style.SUFFIX), "style"), where=asked.where,
-        formats=known(asked.export, list(export.FORMATS), "format"), hue=asked.hue, col=asked.col, row=asked.row,
-        metric=asked.metric, band=asked.band, bars=asked.bars, remaining=asked.remaining, axes=asked.axes,
-    )  # fmt: skip
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"multirun_analysis: {message}; see python -m multirun_analysis --help\n")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(name) for name in _names(text))
-
-
-_numbers.__name__ = "list of numbers"  # as argparse names it in an error
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m multirun_analysis",
-        description="Make the figures and reports of studies from the records in multirun/<study>/.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        figures=_figures(asked.figures),
+        styles=known(asked.style, list(style.SUFFIX), "style"),
+        where=asked.where,
+        formats=known(asked.export, list(export.FORMATS), "format"),
+        report=page,
+        claims=tuple(claims.published(asked.claims)) if page else (),
+        look=look,
     )
-    parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="a study folder, multirun/<study>")
-    which = parser.add_argument_group("which")
-    which.add_argument(
-        "--figures", type=_names, default=(), metavar="FIGURE[,FIGURE]",
-        help=f"which figures: none, or some of {', '.join(figures.names())} (default: all)",
-    )  # fmt: skip
-    which.add_argument(
-        "--where", default="", metavar="EXPRESSION", help="only cells whose config values fulfil this, as seed < 3"
-    )
-    which.add_argument("--together", action="store_true", help="read all studies as one; needs --out")
-    which.add_argument(
-        "--export", type=_names, default=(), metavar="csv[,parquet]", help="also write the levels and the evaluations"
-    )
-    which.add_argument(
-        "--report", action=argparse.BooleanOptionalAction,
-        help="write report.html, one page with answers, interactive curves and all cells (default: unless --figures"
-        " chooses)",
-    )  # fmt: skip
-    which.add_argument(
-        "--claims", type=Path, action="append", default=[], metavar="FILE",
-        help="claims of one's own for the report, a YAML file or a folder of them; may be given several times",
-    )  # fmt: skip
-    which.add_argument(
-        "--watch", action="store_true", help="make everything anew as cells finish, until all have ended"
-    )
-    which.add_argument(
-        "--out", type=Path,
-        help="folder for what is written (default: <study>/figures; with several studies, OUT/<study>)",
-    )  # fmt: skip
-    how = parser.add_argument_group("how")
-    for place, says in (
-        ("--hue", "a line, such as init or model.activation (default: all that varies and has no place yet)"),
-        ("--col", "a column of panels (default: lr, if it varies beside others)"),
-        ("--row", "a row of panels (default: dataset and model, if they vary)"),
-    ):
-        how.add_argument(
-            place, type=_names, default=(), metavar="COLUMN[,COLUMN]", help=f"config columns that name {says}"
-        )
-    how.add_argument(
-        "--axes", type=_names, default=(), metavar="COLUMN,COLUMN",
-        help="the two axes of heat_map (default: the two config columns with the most values)",
-    )  # fmt: skip
-    how.add_argument(
-        "--metric", default="test_accuracy",
-        help="what accuracy_vs_remaining, heat_map and lr_panels draw: a score at the end of a level, as test_accuracy"
-        " (the default) or val_loss, or another column of levels.parquet, as best_test_accuracy",
-    )  # fmt: skip
-    how.add_argument(
-        "--remaining", type=_numbers, default=(), metavar="FRACTION[,FRACTION]",
-        help="weights remaining at the levels that training_curves, heat_map and surviving_weights show"
-        " (default: each its own choice)",
-    )  # fmt: skip
-    how.add_argument(
-        "--band", choices=curves.BANDS, default="minmax",
-        help="the band over seeds: from the least to the greatest (the default, and the papers'), one standard error,"
-        " or the 95 %% confidence interval of the mean",
-    )  # fmt: skip
-    how.add_argument("--bars", action="store_true", help="draw the band as a bar at each level, as in the papers")
-    how.add_argument(
-        "--style", type=_names, default=("screen", "paper"), metavar="screen[,paper]",
-        help="screen: PNG; paper: PDF as wide as a column or a page, fonts embedded (default: both)",
-    )  # fmt: skip
-    return parser
+
+
+def _figures(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the figures that are asked for: shipped ones by name, a user's own by path; all shipped ones for none."""
+    if asked == ("none",):
+        return ()
+    known([figure for figure in asked if not figures.is_path(figure)], figures.names(), "figure")
+    figures.check_paths(asked)
+    return tuple(dict.fromkeys(asked)) or tuple(figures.names())
 
 
 if __name__ == "__main__":

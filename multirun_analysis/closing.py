@@ -2,30 +2,39 @@
 
 import pandas as pd
 
+from ltsweep.schema import RUNNING
 from multirun_analysis.schema import COUNTED, STATUSES
-from multirun_analysis.view import label, varying
+from multirun_analysis.view import described, varying
 
+# Cells that the closing table lists.
 _ROWS = 20
 
 
+def counts(cells: pd.DataFrame) -> dict[str, int]:
+    """Return status -> number of cells, for the statuses that cells have, in the order of `STATUSES`."""
+    found = cells["status"].value_counts()
+    return {status: int(found[status]) for status in STATUSES if found[status]}
+
+
 def troubled(cells: pd.DataFrame) -> pd.DataFrame:
-    """List the cells with a reason, the worst first: `key, status, cell` (what sets it apart)`, reason`."""
-    apart = tuple(name for name in (*varying(cells), "seed") if name in cells)
+    """Return the cells that have a reason, the worst status first.
+
+    Columns: `key, status, cell` (the values that set it apart)`, reason`.
+    """
+    apart = [name for name in (*varying(cells), "seed") if name in cells]
     worst_first = pd.Categorical(cells["status"], STATUSES[::-1], ordered=True)
     return (
-        cells.assign(cell=_set_apart(cells, apart), _worst=worst_first)
+        cells.assign(cell=described(cells, apart), _worst=worst_first)
         .query("reason != ''")
         .sort_values(["_worst", "key"])[["key", "status", "cell", "reason"]]
     )
 
 
 def table(cells: pd.DataFrame) -> str:
-    """Write the counts of cells by status, and a line for each cell with a reason (the first twenty)."""
-    counts = cells["status"].value_counts()
+    """Return the counts of cells by status as text, and a line for each cell with a reason (the first twenty)."""
     shown = troubled(cells)
-    lines = [f"{len(cells)} cell{'s' if len(cells) > 1 else ''}: " + ", ".join(
-        f"{counts[status]} {status}" for status in STATUSES if counts[status]
-    )]  # fmt: skip
+    by_status = ", ".join(f"{n} {status}" for status, n in counts(cells).items())
+    lines = [f"{len(cells)} cell{'s' if len(cells) > 1 else ''}: {by_status}"]
     if len(shown):
         key_width = max(16, *(len(key) for key in shown["key"].head(_ROWS)))
         width = max(4, *(len(cell) for cell in shown["cell"].head(_ROWS)))
@@ -40,15 +49,9 @@ def table(cells: pd.DataFrame) -> str:
 
 
 def note(cells: pd.DataFrame) -> str:
-    """Say in a sentence which cells the means of a figure lack, wholly or from a level on; empty if none."""
-    counts = cells["status"].value_counts()
-    lost = [status for status in STATUSES if status not in COUNTED and counts[status]]
-    lacking = [f"{counts[status]} {status}" for status in lost]
-    if counts["running"]:
-        lacking.append(f"{counts['running']} running (but for finished levels)")
+    """Return a sentence on the cells that the means of a figure lack, wholly or from a level on; empty for none."""
+    by_status = counts(cells)
+    lacking = [f"{n} {status}" for status, n in by_status.items() if status not in COUNTED]
+    if RUNNING in by_status:
+        lacking.append(f"{by_status[RUNNING]} {RUNNING} (but for finished levels)")
     return f"Of {len(cells)} cells the means lack {', '.join(lacking)}." if lacking else ""
-
-
-def _set_apart(cells: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    names = [label(cells, (name,)).astype("str").radd(f"{name}=") for name in columns]
-    return pd.concat(names, axis=1).agg(" ".join, axis=1) if names else pd.Series("", index=cells.index)

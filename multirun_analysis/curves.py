@@ -1,4 +1,4 @@
-"""Tidy tables to the tables that are drawn: means and bands over seeds. DataFrame in, DataFrame out."""
+"""From tidy tables to the tables that are drawn: means and bands over seeds. DataFrame in, DataFrame out."""
 
 from collections.abc import Sequence
 
@@ -6,23 +6,25 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from ltsweep.schema import DONE, TICKET
 from multirun_analysis.errors import AnalysisError, NothingToShow
 from multirun_analysis.levels import levels_at
 from multirun_analysis.schema import COUNTED, STOPPED
 from multirun_analysis.view import View, label, labelled
 
+# Kinds of band over seeds -> their words under a figure. The first is Frankle & Carbin's (2019, section 2), the last
+# by Student's t.
 BANDS = {
     "minmax": "from the least to the greatest",
     "se": "of one standard error",
     "ci": "of the 95 % confidence interval of the mean",
 }
-"""Kinds of band over seeds, in words: the first is Frankle & Carbin's (2019, section 2), the last by Student's t."""
 
 
 def final(levels: pd.DataFrame) -> pd.DataFrame:
-    """Name the scores at the end of each level as an evaluation's: `final_test_loss` becomes `test_loss`.
+    """Return levels with the scores at their end named as an evaluation's: `final_test_loss` becomes `test_loss`.
 
-    A column is added: `generalization_gap`, training less test accuracy.
+    One column is new: `generalization_gap`, training less test accuracy.
     """
     return levels.rename(columns=lambda name: name.removeprefix("final_")).assign(
         generalization_gap=lambda df: df["train_accuracy"] - df["test_accuracy"]
@@ -30,15 +32,20 @@ def final(levels: pd.DataFrame) -> pd.DataFrame:
 
 
 def metrics(levels: pd.DataFrame) -> list[str]:
-    """Columns of `final(levels)` that can be drawn against the weights remaining, as scores or iterations."""
+    """Return the columns of `final(levels)` that can be drawn against the weights remaining: scores, iterations, ..."""
     ends = ("_loss", "_accuracy", "_iteration", "iterations_trained", "seconds", "_gap")
     return [name for name in final(levels).columns if name.endswith(ends)]
 
 
-def mean_of_draws(df: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
-    """Average the draws of an arm within its cell: a cell of three re-inits weighs as much as one of one.
+def is_by_validation(metric: str) -> bool:
+    """Return whether a metric is of the validation examples or chosen by them, and so null where none were held out."""
+    return metric.startswith(("val", "best", "early_stop"))
 
-    Gives one row for each (key, *by) and the columns `values`; scores that are null in one draw are null.
+
+def mean_of_draws(df: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Return the mean over an arm's draws within each cell: a cell of three re-inits weighs as much as one of one.
+
+    One row for each (key, *by), with the columns `values`; a score that is null in one draw is null.
     """
     draws = df.groupby(["key", *by], observed=True, sort=True)[list(values)]
     whole = draws.count().eq(draws.size(), axis="index")
@@ -46,7 +53,7 @@ def mean_of_draws(df: pd.DataFrame, by: Sequence[str], values: Sequence[str]) ->
 
 
 def bands(df: pd.DataFrame, by: Sequence[str], metric: str, kind: str = "minmax") -> pd.DataFrame:
-    """Summarize a row for each cell to one for each `by`: `mean, low, high` over the `n` cells with a value.
+    """Return, of a table with a row a cell, one row for each `by`: `mean, low, high` over the `n` cells with a value.
 
     `low` and `high` are the least and the greatest value (`minmax`), or the mean less and plus one standard
     error (`se`, sample deviation over sqrt n) or t of them (`ci`, t the 97.5 % quantile of Student's t with
@@ -70,12 +77,12 @@ def bands(df: pd.DataFrame, by: Sequence[str], metric: str, kind: str = "minmax"
 
 
 def accuracy_vs_remaining(levels: pd.DataFrame, view: View) -> pd.DataFrame:
-    """Table the view's metric at the end of each level against the fraction of weights remaining.
+    """Return the view's metric at the end of each level against the fraction of weights remaining.
 
     Columns: `row, col, hue` (names of panel and line)`, arm, cell, level, remaining, mean, low, high, n,
     cells`. `cell` is empty for a mean over cells, of which `n` have this level while `cells` is the most that
     this line has at any level; a failed or diverged cell is in no mean and has rows of its own, under its
-    key. Raises AnalysisError where the metric is no column.
+    key. Raises AnalysisError where the metric is not a column.
     """
     place = ["row", "col", "hue", "arm"]
     scores = (
@@ -102,9 +109,9 @@ def training_curves(
     scores: Sequence[str],
     *,
     levels: Sequence[int] = (),
-    arm: str = "ticket",
+    arm: str = TICKET,
 ) -> pd.DataFrame:
-    """Table scores against the iteration within a level, for some levels of one arm.
+    """Return scores against the iteration within a level, for some levels of one arm.
 
     Columns: `row, choice` (name of what is in `view.row`, and of all else that varies but for the seed)`,
     level, remaining, score, iteration, mean, low, high, n`. Levels are `levels_at(...)` unless given. Failed and
@@ -127,16 +134,14 @@ def training_curves(
 
 
 def at_remaining(levels: pd.DataFrame, view: View, wanted: float) -> pd.DataFrame:
-    """Take of each cell the ticket's level nearest, by ratio, to a fraction of weights remaining.
+    """Return for each cell the ticket's level nearest, by ratio, to a fraction of weights remaining.
 
-    Columns: `key, level, remaining` and the view's metric, of the cells whose numbers count. A cell with no level
-    within a factor of 1.5 has not got there and is left out, as is one still running that has more weights than that.
+    Columns: `key, level, remaining` and the view's metric, of the cells that enter means. A cell without a level within
+    a factor of 1.5 is left out, and so is a running cell that still has more weights than that.
     """
-    tickets = final(levels).pipe(_with_metric, view.metric).query("arm == 'ticket'")
-    counted = tickets[tickets["status"].isin(COUNTED)]
-    passed = counted["status"].eq("done") | counted.groupby("key", observed=True)["remaining"].transform("min").le(
-        wanted
-    )
+    scores = final(levels).pipe(_with_metric, view.metric)
+    counted = scores[scores["arm"].eq(TICKET) & scores["status"].isin(COUNTED)]
+    passed = counted["status"].eq(DONE) | counted.groupby("key", observed=True)["remaining"].transform("min").le(wanted)
     # Of equally near levels the first, which is the denser one: levels are in order within a cell.
     away = np.log(counted["remaining"] / wanted).abs().round(9)
     nearest = counted.assign(_away=away)[passed].sort_values("_away", kind="stable").drop_duplicates("key")
@@ -144,15 +149,14 @@ def at_remaining(levels: pd.DataFrame, view: View, wanted: float) -> pd.DataFram
     return there[["key", "level", "remaining", view.metric]].reset_index(drop=True)
 
 
-def need_metric(levels: pd.DataFrame, metric: str) -> None:
-    """Raise NothingToShow where a metric has no value in these records, and AnalysisError where it is none."""
+def check_metric(levels: pd.DataFrame, metric: str) -> None:
+    """Raise NothingToShow where a metric has no value in these records, AnalysisError where there is no such metric."""
     if len(levels) and _with_metric(final(levels), metric)[metric].isna().all():
         raise NothingToShow(f"{metric.replace('_', ' ')} has no value in these records{_because(metric)}")
 
 
 def _because(metric: str) -> str:
-    by_validation = metric.startswith(("val", "best", "early_stop"))
-    return " (validation=0: no examples were held out)" if by_validation else ""
+    return " (validation=0: no examples were held out)" if is_by_validation(metric) else ""
 
 
 def _with_metric(levels: pd.DataFrame, metric: str) -> pd.DataFrame:

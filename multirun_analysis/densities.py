@@ -8,22 +8,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ltsweep.schema import INITIAL
 from multirun_analysis import theory, tickets
-from multirun_analysis.load import Study, config
-from multirun_analysis.view import View, label
+from multirun_analysis.cell import config
+from multirun_analysis.errors import NothingToShow
+from multirun_analysis.load import Study
+from multirun_analysis.view import View, label, readable
 
+# Columns of `init_densities` and of `surviving`.
 _COLUMNS = ["init", "layer", "value", "density", "theory", "width", "cells"]
 _SURVIVORS = ["choice", "layer", "level", "remaining", "value", "density", "width", "cells"]
 
 
 def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd.DataFrame:
-    """Table the density of the initial weights of each layer, one histogram a choice of init.
+    """Return the density of the initial weights of each layer, one histogram a choice of init.
 
     Columns: `init` (name of the choice)`, layer` (with its model where several vary)`, value` (middle of a
-    bin)`, density` (a weight's probability in the bin / width)`, theory` (the density drawn from, on average in the
-    bin; null where it is not known)`, width, cells` (how many were pooled: one a seed, the first `cells_per_choice`).
-    Bins are the same for all inits of a layer. Weights beyond four standard deviations are counted but have no bin.
-    Cells whose file is missing or torn are passed over.
+    bin)`, density` (a weight's probability in the bin / width)`, theory` (the density that weights are drawn from, its
+    mean in the bin; null where it is not known)`, width, cells` (how many were pooled: one a seed, the first
+    `cells_per_choice`). Bins are the same for all inits of a layer. Weights beyond four standard deviations are counted
+    but have no bin. Cells whose file is missing or torn are passed over.
     """
     files = list(_files(study, view, cells_per_choice))
     ends: dict[str, float] = {}
@@ -55,13 +59,13 @@ def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd
 
 
 def surviving(study: Study, view: View, levels: Sequence[int], *, cells_per_choice: int = 3) -> pd.DataFrame:
-    """Table the density of those initial weights that remain at some levels, one histogram a choice and layer.
+    """Return the density of those initial weights that remain at some levels, one histogram a choice and layer.
 
     Columns: `choice` (name of all that varies but for the seed)`, layer, level, remaining` (of the layer's
     weights)`, value, density, width, cells`: as in `init_densities`, each level by itself, so that its area is one.
     Of a choice the first `cells_per_choice` seeds are pooled, as far as their masks are on the disk.
     """
-    cells = study.cells[study.cells["status"].ne("unreadable")]
+    cells = readable(study.cells)
     order = _layers(study)
     found: list[pd.DataFrame] = []
     for choice, those in cells.assign(_choice=label(cells, view.choice)).groupby("_choice", observed=True):
@@ -80,6 +84,7 @@ def surviving(study: Study, view: View, levels: Sequence[int], *, cells_per_choi
 
 
 def _survivors(cells: Sequence[Path], levels: Sequence[int], order: Sequence[str]) -> pd.DataFrame:
+    """Return the histograms of the cells of one choice, pooled."""
     pooled: dict[tuple[str, int], list[NDArray[Any]]] = {}
     total: dict[tuple[str, int], int] = {}
     ends: dict[str, float] = {}
@@ -97,20 +102,30 @@ def _survivors(cells: Sequence[Path], levels: Sequence[int], order: Sequence[str
     for layer, level in [(layer, level) for layer in ends for level in levels if (layer, level) in pooled]:
         weights = np.concatenate(pooled[layer, level])
         fewest = min(sum(map(len, parts)) for (name, _), parts in pooled.items() if name == layer)
-        found.append(_histogram(weights, _edges(ends[layer], fewest, 61)).assign(
-            layer=layer, level=level, cells=len(pooled[layer, level]), remaining=len(weights) / total[layer, level]
-        ))  # fmt: skip
+        found.append(
+            _histogram(weights, _edges(ends[layer], fewest, 61)).assign(
+                layer=layer, level=level, cells=len(pooled[layer, level]), remaining=len(weights) / total[layer, level]
+            )
+        )
     return pd.concat(found)
 
 
+def check_weights(found: pd.DataFrame) -> None:
+    """Raise NothingToShow where a table above is empty: no initial weights are on the disk."""
+    if found.empty:
+        raise NothingToShow(f"no cell has its initial weights on the disk: {INITIAL}")
+
+
 def outline(line: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give left edges and heights of the bins of one histogram, from zero and back to zero, to be drawn as steps."""
+    """Return left edges and heights of a histogram's bins, from zero and back to zero, to be drawn as steps."""
     left = (line["value"] - line["width"] / 2).to_numpy()
     right = left[-1] + line["width"].iloc[-1]
     return np.array([left[0], *left, right]), np.array([0.0, *line["density"], 0.0])
 
 
 class _File(NamedTuple):
+    """The initial weights of one cell, and how its layers are named."""
+
     cell: Path
     init: str
     inits: list[str]
@@ -119,15 +134,16 @@ class _File(NamedTuple):
     config: Mapping[str, object]
 
     def weights(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield the name of each layer, with its model where several vary, and its weights."""
         for name, weights in tickets.initial_weights(self.cell, self.order):
             yield self.prefix + name, weights
 
 
 def _files(study: Study, view: View, cells_per_choice: int) -> Iterator[_File]:
-    """Choose the cells to read: of those that share model, init and seed one is enough."""
-    cells = study.cells[study.cells["status"].ne("unreadable")]
-    inits = tuple(name for name in view.columns if name.split(".")[0] == "init") or ("init",)
-    models = tuple(name for name in view.columns if name.split(".")[0] in {"model", "dataset"})
+    """Yield the cells to read: of those that share model, init and seed, one."""
+    cells = readable(study.cells)
+    inits = view.of_group("init") or ("init",)
+    models = view.of_group("model", "dataset")
     layers = _layers(study)
     named = cells.assign(_init=label(cells, inits), _model=label(cells, models))
     in_order = list(named["_init"].cat.categories)
@@ -144,7 +160,7 @@ def _files(study: Study, view: View, cells_per_choice: int) -> Iterator[_File]:
 
 
 def _layers(study: Study) -> dict[str, list[str]]:
-    """Name the layers of each cell in the order of the network, as far as a level tells it."""
+    """Return key -> the layers of its cell in the order of the network, for cells that have finished a level."""
     found = study.levels.drop_duplicates("key")
     return {key: list(names) for key, names in zip(found["key"].astype("str"), found["layers"], strict=True)}
 
@@ -154,10 +170,12 @@ def _key(study: Study, cell: Path) -> str:
 
 
 def _end(weights: NDArray[Any]) -> float:
+    """Return the absolute weight that the bins end at."""
     return min(float(np.abs(weights).max()), 4 * float(weights.std()))
 
 
 def _edges(end: float, fewest: int, most: int = 121) -> NDArray[np.float64]:
+    """Return the edges of the bins from -end to end, at most `most` of them, for at least `fewest` weights."""
     # An odd number of bins has one on zero; about sqrt(n) balance noise against width.
     bins = int(np.clip(np.sqrt(fewest), 21, most)) // 2 * 2 + 1
     return np.linspace(-(end or 1.0), end or 1.0, bins + 1)

@@ -1,9 +1,9 @@
-"""What the analysis cannot do: a mistake its user can mend, or a figure for which there is nothing to draw."""
+"""The exceptions of the analysis: a mistake that its user can mend, and a figure with nothing to draw."""
 
 
 class AnalysisError(ValueError):
-    """What was asked for cannot be done; the message is one line and says what to do instead."""
+    """A mistake its user can mend. The text says what is wrong and what to do instead, on one line."""
 
 
-class NothingToShow(Exception):  # no error: a study without controls has no figure of them
-    """A study has nothing for one figure; the message is one line and says what it lacks."""
+class NothingToShow(Exception):  # not an error: a study without controls has no figure of them
+    """A study lacks the records for one figure. The text says which, on one line."""

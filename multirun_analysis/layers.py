@@ -1,25 +1,26 @@
-"""What pruning leaves of each layer, and which choices prune alike."""
+"""The weights that pruning leaves of each layer, and the choices that prune alike."""
 
 import pandas as pd
 
+from ltsweep.schema import TICKET
 from multirun_analysis import curves
 from multirun_analysis.schema import COUNTED
 from multirun_analysis.view import View, label
 
+# Name of the whole network among the layers.
 WHOLE = "all"
-"""Stands for the whole network among the layers."""
 
 _Values = dict[tuple[str, int], tuple[float, ...]]
 
 
 def by_layer(levels: pd.DataFrame, view: View) -> pd.DataFrame:
-    """Table the fraction of each layer's weights that remain at each level of the tickets.
+    """Return the fraction of each layer's weights that remain at each level of the tickets.
 
     Columns: `choice, layer, level, mean, low, high, n`, over seeds; the layer `WHOLE` is the whole network. Choices
     that prune alike, as all do that differ in their initialization under layerwise pruning, are one, named by the
     values that they share (`prune_rate = 0.2`).
     """
-    counted = levels[levels["status"].isin(COUNTED) & levels["arm"].eq("ticket")]
+    counted = levels[levels["status"].isin(COUNTED) & levels["arm"].eq(TICKET)]
     named = counted.assign(choice=label(counted, view.choice))[
         ["choice", "level", "remaining", "layers", "layer_remaining", "layer_total"]
     ]
@@ -37,7 +38,7 @@ def by_layer(levels: pd.DataFrame, view: View) -> pd.DataFrame:
 
 
 def _merge_alike(found: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
-    """Of choices whose values are equal at all levels that they share keep one, that which went furthest.
+    """Return one of each group of choices whose values are equal at all levels they share: the one that went furthest.
 
     `shares` has a row for each choice, with its values.
     """
@@ -64,7 +65,7 @@ def _agree(one: _Values, other: _Values) -> bool:
 
 
 def _named(alike: list[str], shares: pd.DataFrame) -> str:
-    """Name choices that are alike by what they share and others do not, or by the first of them."""
+    """Return a name for choices that are alike: what they share and others do not, or the first of them."""
     if len(alike) == len(shares):
         return "" if len(alike) == 1 else f"all {len(alike)} choices"
     if len(alike) == 1:
@@ -74,5 +75,5 @@ def _named(alike: list[str], shares: pd.DataFrame) -> str:
         f"{name} = {label(those, (name,)).iloc[0]}"
         for name in shares.columns.drop("choice")
         if len(those[[name]].drop_duplicates()) == 1 and len(shares[[name]].drop_duplicates()) > 1
-    ]  # fmt: skip
+    ]
     return ", ".join(same) or f"{alike[0]} and {len(alike) - 1} more"

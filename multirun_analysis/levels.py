@@ -1,4 +1,4 @@
-"""Which levels a figure shows where it cannot show all, and what they are called."""
+"""The levels that a figure shows where it cannot show all, and their names."""
 
 import numpy as np
 import pandas as pd
@@ -7,14 +7,14 @@ from multirun_analysis.view import View
 
 
 def spread(levels: pd.Series, n: int = 5) -> list[int]:
-    """Pick about `n` levels spread evenly from the dense one to the last."""
+    """Return about `n` levels, spread evenly from the dense one to the last."""
     found = np.sort(levels.unique())
     places = np.linspace(0, len(found) - 1, min(n, len(found))).round().astype(int)
     return [int(level) for level in found[places]]
 
 
 def levels_at(records: pd.DataFrame, view: View, n: int = 5) -> list[int]:
-    """Pick the levels whose weights remaining are nearest, by ratio, to those of the view; none asked, a spread."""
+    """Return the levels nearest, by ratio, to the weights remaining that the view asks for; else a spread of `n`."""
     if not view.remaining:
         return spread(records["level"], n)
     logs = np.log(records.groupby("level")["remaining"].median())
@@ -22,7 +22,7 @@ def levels_at(records: pd.DataFrame, view: View, n: int = 5) -> list[int]:
 
 
 def level_names(df: pd.DataFrame) -> pd.Series:
-    """Name each row's level by its weights remaining, or by its number where those differ or have one name."""
+    """Return each row's level as a name: its weights remaining, or its number where those differ or coincide."""
     levels = df.groupby("level")["remaining"].agg(["min", "max"]).sort_index()
     alike = (levels["max"] - levels["min"] < 1e-3).all()
     names = [f"{percent(value)} %" for value in levels["max"]]
@@ -34,6 +34,6 @@ def level_names(df: pd.DataFrame) -> pd.Series:
 
 
 def percent(fraction: float) -> str:
-    """Write a fraction as percent to three figures at most: 100, 51.3, 6.9, 0.12."""
+    """Return a fraction as percent, to three figures at most: 100, 51.3, 6.9, 0.12."""
     value = 100 * fraction
     return f"{value:.3g}" if value >= 10 else f"{value:.2g}"

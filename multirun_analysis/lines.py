@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -9,27 +10,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multirun_analysis import curves, panels, style
-from multirun_analysis.load import Study, need_levels
+from multirun_analysis import curves, notes, panels, style
+from multirun_analysis.load import Study, check_levels
+from multirun_analysis.schema import ticket_first
 from multirun_analysis.view import View
 
+# Dense scores that a panel draws as a line each; of more it draws their median alone.
 _FEW = 4
-"""So many dense scores are drawn as a line each in a panel; of more there is one line, at their median."""
 
 
 def table(study: Study, view: View, metrics: Sequence[str]) -> pd.DataFrame:
-    """`curves.accuracy_vs_remaining` of a few metrics, one below the other, and their names in a column `metric`.
+    """Return `curves.accuracy_vs_remaining` of a few metrics, one below the other, with their names as `metric`.
 
     Raises NothingToShow where no level has been finished or a metric has no value in this study.
     """
-    need_levels(study)
+    check_levels(study)
     for metric in metrics:
-        curves.need_metric(study.levels, metric)
-    return pd.concat(
-        [curves.accuracy_vs_remaining(study.levels, dataclasses.replace(view, metric=metric)).assign(metric=metric)
-         for metric in metrics],
-        ignore_index=True,
-    )  # fmt: skip
+        curves.check_metric(study.levels, metric)
+    views = {metric: dataclasses.replace(view, metric=metric) for metric in metrics}
+    tables = [curves.accuracy_vs_remaining(study.levels, views[metric]).assign(metric=metric) for metric in metrics]
+    return pd.concat(tables, ignore_index=True)
 
 
 def draw(df: pd.DataFrame, view: View) -> Figure:
@@ -64,13 +64,13 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
     return figure
 
 
+# Names of metrics on an axis, where their own would not do.
 NAMES = {
     "generalization_gap": "train − test accuracy",
     "early_stop_iteration": "early-stop iteration",
     "best_test_accuracy": "test accuracy of the best\nmodel by validation",
     "final_test_accuracy": "test accuracy",
 }
-"""How a metric is named on an axis, where its own name would not do."""
 
 
 class _Look:
@@ -79,7 +79,7 @@ class _Look:
     def __init__(self, df: pd.DataFrame, view: View) -> None:
         self.title = ", ".join(view.hue)
         self.hues = [str(hue) for hue in df["hue"].cat.categories]
-        self.arms = sorted(df["arm"].unique(), key=lambda arm: (arm != "ticket", arm))
+        self.arms = ticket_first(df["arm"].unique())
         self.by_arm = len(self.hues) == 1
         names = self.arms if self.by_arm else self.hues
         looks = dict(zip(names, style.looks(names), strict=True))
@@ -92,24 +92,27 @@ class _Look:
         self.names = [*([] if self.by_arm else [*self.hues, self.title]), *self.arms, self.dense]
 
     def name(self, hue: str, arm: str) -> str:
+        """Return the name by which a line has its colour and marker."""
         return arm if self.by_arm else hue
 
     def legend(self) -> list[tuple[str, Sequence[Artist]]]:
-        lines = [
-            (self.title, [
-                Line2D([], [], color=self.color[hue], marker=self.marker[hue], label=hue) for hue in self.hues
-            ] if not self.by_arm else []),
-            ("arm", [
-                Line2D([], [], color=self.color.get(arm, "0.3"), marker=self.marker.get(arm, ""),
-                       linestyle=self.dash[arm], label=arm.replace("_", " "))
-                for arm in self.arms
-            ] if len(self.arms) > 1 else []),
-        ]  # fmt: skip
-        return [*lines, ("", [Line2D([], [], color="0.5", linestyle=":", linewidth=1, label=self.dense)])]
+        """Return the sections of the legend: the choices, the arms and the dense network, where there are several."""
+        choices = [] if self.by_arm else [self._handle(hue, self.color[hue], self.marker[hue]) for hue in self.hues]
+        arms = [self._arm(arm) for arm in self.arms] if len(self.arms) > 1 else []
+        dense = Line2D([], [], color="0.5", linestyle=":", linewidth=1, label=self.dense)
+        return [(self.title, choices), ("arm", arms), ("", [dense])]
+
+    def _arm(self, arm: str) -> Artist:
+        color, marker = self.color.get(arm, "0.3"), self.marker.get(arm, "")
+        return self._handle(arm.replace("_", " "), color, marker, self.dash[arm])
+
+    @staticmethod
+    def _handle(label: str, color: style.Color | str, marker: str, dash: style.Dash = "-") -> Artist:
+        return Line2D([], [], color=color, marker=marker, linestyle=dash, label=label)
 
 
 def _panel(ax: Axes, here: pd.DataFrame, look: _Look) -> list[Line2D]:
-    """Draw one panel; gives the lines that have data, which may have to be clipped."""
+    """Draw one panel, and return its lines of data, which may have to be clipped."""
     means = here[here["cell"].eq("")]
     _dense(ax, means[means["level"].eq(0)], look)
     drawn: list[Line2D] = []
@@ -119,16 +122,14 @@ def _panel(ax: Axes, here: pd.DataFrame, look: _Look) -> list[Line2D]:
         color = look.color[name]
         if (line["n"] > 1).any():
             _spread(ax, line, color, f"_{hue}|{arm}", look)
-        drawn += ax.plot(
-            line["remaining"], line["mean"], color=color, linestyle=look.dash[arm], marker=look.marker[name],
-            markeredgecolor="white", markeredgewidth=0.4, label=f"{hue}|{arm}",
-        )  # fmt: skip
+        dash, marker = look.dash[arm], look.marker[name]
+        edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
+        x, y = line["remaining"], line["mean"]
+        drawn += ax.plot(x, y, color=color, linestyle=dash, marker=marker, label=f"{hue}|{arm}", **edge)
         fewer = line[line["n"] < line["cells"]]
         if len(fewer):
-            ax.plot(
-                fewer["remaining"], fewer["mean"], look.marker[name] or "o", color=color,
-                markerfacecolor="white", label="_fewer",
-            )  # fmt: skip
+            x, y = fewer["remaining"], fewer["mean"]
+            ax.plot(x, y, marker or "o", color=color, markerfacecolor="white", label="_fewer")
     for triple, line in here[here["cell"].ne("")].groupby(["cell", "hue", "arm"], observed=True):
         _, hue, arm = map(str, triple)
         drawn += _stopped(ax, line, look.color[look.name(hue, arm)], look.dash[arm])
@@ -138,17 +139,15 @@ def _panel(ax: Axes, here: pd.DataFrame, look: _Look) -> list[Line2D]:
 def _spread(ax: Axes, line: pd.DataFrame, color: style.Color, label: str, look: _Look) -> None:
     """Draw the band of a line, or a bar at each of its levels."""
     if look.bars:
-        away = (line["mean"] - line["low"], line["high"] - line["mean"])
-        ax.errorbar(
-            line["remaining"], line["mean"], away, fmt="none", ecolor=color, elinewidth=0.8, capsize=2, label=label
-        )
+        x, mean = line["remaining"], line["mean"]
+        away = (mean - line["low"], line["high"] - mean)
+        ax.errorbar(x, mean, away, fmt="none", ecolor=color, elinewidth=0.8, capsize=2, label=label)
     else:
-        ax.fill_between(
-            line["remaining"], line["low"], line["high"], color=color, alpha=look.band_alpha, linewidth=0, label=label
-        )
+        panels.band(ax, line, "remaining", color, look.band_alpha, label)
 
 
 def _dense(ax: Axes, dense: pd.DataFrame, look: _Look) -> None:
+    """Draw the scores of the dense networks as dotted lines across the panel."""
     if len(look.color) <= _FEW:
         for hue, arm, value in dense[["hue", "arm", "mean"]].itertuples(index=False):
             color = look.color[look.name(hue, arm)]
@@ -158,7 +157,7 @@ def _dense(ax: Axes, dense: pd.DataFrame, look: _Look) -> None:
 
 
 def _stopped(ax: Axes, line: pd.DataFrame, color: style.Color, dash: style.Dash) -> list[Line2D]:
-    """A cell that failed or diverged: a thin line to its last finite value, and a cross there."""
+    """Draw a failed or diverged cell: a thin line to its last finite value, and a cross there. Return both."""
     finite = line.dropna(subset="mean")
     if finite.empty:
         return []
@@ -169,18 +168,11 @@ def _stopped(ax: Axes, line: pd.DataFrame, color: style.Color, dash: style.Dash)
 
 def _note(df: pd.DataFrame, view: View, beyond: int) -> str:
     means = df[df["cell"].eq("")]  # of all metrics; those of one level are of equally many cells
-    most, least = means["cells"].max(), means["cells"].min()
-    seeds = f"{most:.0f}" if most == least else f"{least:.0f} to {most:.0f}"
-    means_of = (
-        f"Mean over {seeds} seeds, {'bars' if view.bars else 'band'} {curves.BANDS[view.band]}."
-        if most > 1
-        else "One seed."
-    )
-    says = [
-        means_of if len(means) else "",
+    band = f"{'bars' if view.bars else 'band'} {curves.BANDS[view.band]}"
+    return notes.sentences(
+        notes.over_seeds(means["cells"], f"Mean over {{}}, {band}.") if len(means) else "",
         "Hollow: fewer seeds." if (means["n"] < means["cells"]).any() else "",
         "Thin with a cross: a failed or diverged cell, in no mean." if df["cell"].ne("").any() else "",
-        f"Triangles at the edge: {beyond} point{'s' if beyond > 1 else ''} beyond it." if beyond else "",
+        notes.beyond(beyond),
         view.note,
-    ]
-    return " ".join(filter(None, says))
+    )

@@ -2,24 +2,29 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from ltsweep.errors import did_you_mean
 from multirun_analysis import closing, disk, export, figures, report, stamp, style, view, where
 from multirun_analysis.claims import Claim
 from multirun_analysis.errors import AnalysisError, NothingToShow
 from multirun_analysis.load import Study, load
+from multirun_analysis.notes import sentences
 from multirun_analysis.view import View
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: which figures, drawn how, of which cells. `view.View` says what the fields it shares mean.
+    """What is asked for: which figures, drawn how, of which cells.
 
-    figures: names of figures. styles: of `style.SUFFIX`; a file of every figure for each. where: a filter over cells
-    (`where.only`), or nothing. formats: of `export.FORMATS`; the tables in each. report: the page too, with the verdict
-    on these claims.
+    figures: names of shipped figures, and paths of files of one's own. styles: of `style.SUFFIX`; a file of every
+    figure for each. where: a filter over cells (`where.only`), or nothing. formats: of `export.FORMATS`; the tables in
+    each. report: the page too, with the verdict on these claims. look: how figures are drawn; the columns that it
+    names come first, and `view.choose` places the others.
     """
 
     figures: tuple[str, ...]
@@ -28,46 +33,32 @@ class Request:
     formats: tuple[str, ...] = ()
     report: bool = False
     claims: tuple[Claim, ...] = ()
-    hue: tuple[str, ...] = ()
-    col: tuple[str, ...] = ()
-    row: tuple[str, ...] = ()
-    metric: str = "test_accuracy"
-    band: str = "minmax"
-    bars: bool = False
-    remaining: tuple[float, ...] = ()
-    axes: tuple[str, ...] = ()
+    look: View = dataclasses.field(default_factory=View)
 
     @property
     def only(self) -> str:
-        """Say which cells are looked at, where not all are."""
+        """Return a sentence on the cells that are looked at, where not all are."""
         return f"Only cells where {self.where}." if self.where else ""
 
     def view(self, study: Study) -> View:
-        """Say how this study is drawn."""
-        for name in self.axes:
+        """Return how this study is drawn."""
+        look = self.look
+        for name in look.axes:
             view.check_column(name, study.cells)
         controls = study.levels["arm"].nunique() > 1
-        chosen = view.choose(study.cells, controls=controls, hue=self.hue, col=self.col, row=self.row)
-        return dataclasses.replace(
-            chosen, metric=self.metric, band=self.band, bars=self.bars, remaining=self.remaining, axes=self.axes,
-            note=" ".join(filter(None, [self.only, closing.note(study.cells)])),
-        )  # fmt: skip
+        places = view.choose(study.cells, controls=controls, hue=look.hue, col=look.col, row=look.row)
+        note = sentences(self.only, closing.note(study.cells))
+        return dataclasses.replace(look, hue=places.hue, col=places.col, row=places.row, note=note)
 
 
 def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
-    """Make, of one study or of several read as one, the files in `out` that are out of date; say what there is.
+    """Write the files in `out` that are out of date, of one study or of several read as one; return a list of all.
 
     Raises AnalysisError for whatever the user can mend, such as a column that does not exist.
     """
     # Taken before the records are read: what is written meanwhile makes the files out of date, not wrong.
     cells = _hash(stamp.fingerprint(studies), asked.where)
-    drawn = _hash(cells, *(getattr(asked, name) for name in ("hue", "col", "row", "metric", "band", "bars")),
-                  asked.remaining, asked.axes)  # fmt: skip
-    wanted = {f"{name}{style.SUFFIX[each]}": drawn for name in asked.figures for each in asked.styles} | {
-        f"{table}.{kind}": cells for table in export.TABLES for kind in asked.formats
-    }
-    if asked.report:
-        wanted[report.FILE] = _hash(cells, asked.claims, report.source())
+    wanted = _wanted(asked, cells)
     had = stamp.read(out)
     stale = [file for file, made_from in wanted.items() if not stamp.is_current(out, had, file, made_from)]
     if stale or had.get(stamp.CELLS, {}).get("made_from") != cells:
@@ -81,49 +72,83 @@ def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
     return "\n".join([f"{names}: {had[stamp.CELLS]['says']}", *_listed(out, list(wanted), stale, had)])
 
 
+def known(names: Sequence[str], there_are: Sequence[str], what: str) -> tuple[str, ...]:
+    """Return the names if all of them are known. Raises AnalysisError with the nearest known one otherwise."""
+    for name in names:
+        if name not in there_are:
+            raise AnalysisError(f"no {what} {name!r}: {did_you_mean(name, there_are)}There are {', '.join(there_are)}")
+    return tuple(names)
+
+
+def _wanted(asked: Request, cells: str) -> dict[str, str]:
+    """Return the files that are asked for, file -> hash of what it is made from; `cells` is that of the records."""
+    wanted: dict[str, str] = {}
+    for figure in asked.figures:
+        drawn = _hash(cells, asked.look, figures.source(figure))
+        wanted |= dict.fromkeys(_files(figure, asked.styles), drawn)
+    wanted |= {f"{table}.{kind}": cells for table in export.TABLES for kind in asked.formats}
+    if asked.report:
+        wanted[report.FILE] = _hash(cells, asked.claims, report.source())
+    return wanted
+
+
+def _files(figure: str, styles: Sequence[str]) -> dict[str, str]:
+    """Return the files of a figure, file -> style."""
+    return {f"{figures.name(figure)}{style.SUFFIX[each]}": each for each in styles}
+
+
 def _make(study: Study, out: Path, stale: Sequence[str], asked: Request) -> dict[str, str]:
-    """Write the stale files; gives for each nothing, or in a line why there is nothing to show and so no file."""
+    """Write the stale files, and return file -> nothing, or a line on why there is nothing to show and so no file."""
     says = dict.fromkeys(stale, "")
     look = asked.view(study)
-    for name in asked.figures:
-        mine = {f"{name}{style.SUFFIX[each]}": each for each in asked.styles}
-        if not (files := [file for file in mine if file in says]):
-            continue
-        figure = figures.get(name)
+    groups: list[tuple[dict[str, str], Iterator[tuple[str, bytes]]]] = []
+    for figure in asked.figures:
+        styles = {file: each for file, each in _files(figure, asked.styles).items() if file in says}
+        groups.append((styles, _drawn(study, look, figure, styles)))
+    for table in export.TABLES:
+        kinds = {f"{table}.{kind}": kind for kind in asked.formats if f"{table}.{kind}" in says}
+        groups.append((kinds, _exported(study, table, kinds)))
+    for files, contents in groups:
         try:
-            table = figure.table(study, look)
-            for file in files:
-                styled = dataclasses.replace(look, style=mine[file])
-                disk.write(out / file, style.image(figure.draw(table, styled), styled.style))
+            for file, content in contents:
+                disk.write(out / file, content)
         except NothingToShow as nothing:
             for file in files:
-                (out / file).unlink(missing_ok=True)  # drawn from other records or options, it would mislead
+                (out / file).unlink(missing_ok=True)  # made from other records or options, it would mislead
                 says[file] = str(nothing)
-    for kind in asked.formats:
-        for table_name, tidy in export.TABLES.items():
-            if (file := f"{table_name}.{kind}") in says:
-                disk.write(out / file, export.FORMATS[kind](tidy(study)))
     if report.FILE in says:
         disk.write(out / report.FILE, report.page(study, asked.claims, out, only=asked.only))
     return says
 
 
+def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Yield file and content of one figure for `files`, file -> style."""
+    if not files:
+        return
+    module = figures.get(figure)
+    table = module.table(study, look)
+    for file, each in files.items():
+        drawn = module.draw(table, dataclasses.replace(look, style=each))
+        if not isinstance(drawn, Figure):
+            raise AnalysisError(f"{figure}: draw returns {type(drawn).__name__}, and must return a matplotlib Figure")
+        yield file, style.image(drawn, each)
+
+
+def _exported(study: Study, table: str, files: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Yield file and content of one tidy table for `files`, file -> format."""
+    for file, kind in files.items():
+        yield file, export.FORMATS[kind](export.TABLES[table](study))
+
+
 def _listed(out: Path, files: Sequence[str], stale: Sequence[str], had: Mapping[str, Mapping[str, str]]) -> list[str]:
-    lines = [
-        f"  {'nothing':10}  {Path(file).stem}: {had[file]['says']}" if had[file]["says"] else
-        f"  {'written' if file in stale else 'up to date':10}  {out / file}"
-        for file in files
-    ]  # fmt: skip
+    lines = []
+    for file in files:
+        if says := had[file]["says"]:
+            lines.append(f"  {'nothing':10}  {Path(file).stem}: {says}")
+        else:
+            lines.append(f"  {'written' if file in stale else 'up to date':10}  {out / file}")
     return list(dict.fromkeys(lines))  # a figure with nothing to show has nothing in every style
 
 
 def _hash(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def known(names: Sequence[str], there_are: Sequence[str], what: str) -> tuple[str, ...]:
-    """Give the names back if all of them are known; raises AnalysisError with the nearest one otherwise."""
-    for name in names:
-        if name not in there_are:
-            raise AnalysisError(f"no {what} {name!r}: {view.meant(name, there_are)}There are {', '.join(there_are)}")
-    return tuple(names)

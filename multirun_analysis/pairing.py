@@ -7,31 +7,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ltsweep.schema import TICKET
 from multirun_analysis import curves, view
 from multirun_analysis.schema import COUNTED
 
+# Columns that are equal on both sides of a pair.
+_KEYS = ["setting", "seed"]
+
+# Greatest relative difference between the weights remaining of two levels that are paired: pruning rates may differ.
 SAME = 0.02
-"""Two levels hold as many weights if their fractions differ by less than this part: pruning rates may differ."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: cells with these config values, and what of them is looked at.
+    """One side of a comparison: which cells, and which of their scores.
 
-    config: {config column: value, or a list of which any will do}. arm: `ticket` or a control. dense: the score
-    of the cell before any pruning stands for every level.
+    config: config column -> value, or a list of which any will do. arm: the ticket or a control. dense: the score of
+    the cell before any pruning stands for every level.
     """
 
     config: Mapping[str, object] = field(default_factory=dict)
-    arm: str = "ticket"
+    arm: str = TICKET
     dense: bool = False
 
 
 def scores(levels: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Give one row for each (cell, arm, level) with a finite score, the draws of a control averaged.
+    """Return one row for each (cell, arm, level) with a finite score, the draws of a control averaged.
 
     Columns: `key, arm, level, remaining, value, status` and the config values. `metric` is one of `curves.metrics`.
-    Failed and diverged cells are left out; of running ones the finished levels are here.
+    Failed and diverged cells are left out; of a running cell the finished levels are in.
     """
     counted = curves.final(levels[levels["status"].isin(COUNTED)])
     config = counted[["key", "status", *view.config_columns(levels)]].drop_duplicates("key")
@@ -40,7 +44,7 @@ def scores(levels: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def holds(df: pd.DataFrame, values: Mapping[str, object]) -> pd.Series:
-    """Say for each row whether its config has all these values; a column that is not there holds nothing."""
+    """Return for each row whether its config has all these values; false where it lacks one of the columns."""
     found = pd.Series(True, index=df.index)
     for name, value in values.items():
         found &= _equal(df[name], value) if name in df else False
@@ -48,11 +52,11 @@ def holds(df: pd.DataFrame, values: Mapping[str, object]) -> pd.Series:
 
 
 def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
-    """Pair two sides of a table given by `scores`, cell by cell and level by level.
+    """Return the pairs of two sides of a table of `scores`, cell by cell and level by level.
 
     Columns: `setting` (all else that varies, as `lr=0.1`; empty if nothing does)`, seed, level` (the left one's)`,
-    remaining, left, right, difference` (left less right). What follows from a side, as `init.gain` from `init`, is not
-    matched; everything else is. A score without its partner is left out.
+    remaining, left, right, difference` (left less right). A column that follows from a side, as `init.gain` from
+    `init`, is not matched; every other one is. A score without its partner is left out.
     """
     one, two = _of(found, left), _of(found, right)
     settings = _settings(found, one, two, {*left.config, *right.config})
@@ -73,9 +77,6 @@ def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
     )
 
 
-_KEYS = ["setting", "seed"]
-
-
 def _of(found: pd.DataFrame, side: Side) -> pd.DataFrame:
     rows = found[found["arm"].eq(side.arm) & holds(found, side.config)]
     if side.dense:
@@ -84,21 +85,20 @@ def _of(found: pd.DataFrame, side: Side) -> pd.DataFrame:
 
 
 def _settings(found: pd.DataFrame, one: pd.DataFrame, two: pd.DataFrame, named: set[str]) -> pd.Series:
-    """Name for each cell, by its key, what has to be equal on both sides: all that varies anywhere in `found`."""
-    groups = {name.partition(".")[0] for name in named}
+    """Return for each cell, by its key, the values that have to be equal on both sides, as text.
+
+    Those are the values of all that varies anywhere in `found`, but for what follows from the `named` columns.
+    """
+    groups = {view.group(name) for name in named}
     cells = found.drop(columns="value").drop_duplicates("key")
     sides = [cells[cells["key"].isin(side["key"])] for side in (one, two)]
     own = [
-        name for name in view.config_columns(cells)
-        if name.partition(".")[0] in groups and all(_constant(side[name]) for side in sides)
-    ]  # fmt: skip
-    texts = [
-        view.label(cells, (name,)).astype("str").radd(f"{name}=") for name in view.varying(cells.drop(columns=own))
+        name
+        for name in view.config_columns(cells)
+        if view.group(name) in groups and all(_constant(side[name]) for side in sides)
     ]
-    keys = pd.Index(cells["key"].astype("str"))
-    if not texts:
-        return pd.Series("", index=keys, dtype="str")
-    return pd.concat(texts, axis=1).agg(" ".join, axis=1).set_axis(keys)
+    texts = view.described(cells, view.varying(cells.drop(columns=own)))
+    return texts.set_axis(pd.Index(cells["key"].astype("str")))
 
 
 def _constant(column: pd.Series) -> bool:

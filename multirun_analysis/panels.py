@@ -18,22 +18,24 @@ from numpy.typing import NDArray
 
 from multirun_analysis.levels import percent
 
+# Size of a panel on the screen, in inches.
 WIDTH, HEIGHT = 3.5, 2.7
-"""Inches of a panel on the screen."""
 
+# Widths of a paper's column and page, in inches: one column of panels takes a column, several take a page.
 COLUMN, PAGE = 3.35, 6.9
-"""Inches of a column and of a page of a paper; one column of panels is as wide as the former, more as the latter."""
 
+# Panels side by side where a lone row of them wraps.
 _WRAP = 3
-_STRETCH = 3.0
-"""Values are far from the rest beyond an empty stretch of axis so many times as long as the rest ..."""
 
+# Values are far from the rest where the empty stretch of axis between is this many times as long as the rest ...
+_STRETCH = 3.0
+
+# ... and at least this part of their median: where all else is alike, a small step is shown.
 _LEAST = 0.1
-"""... and at least this part of their median: where all else is alike, a small step is shown."""
 
 
 class Limits(NamedTuple):
-    """Ends of an axis."""
+    """The ends of an axis."""
 
     low: float
     high: float
@@ -49,11 +51,11 @@ def grid(
     height: float = HEIGHT,
     wrap: bool = True,
 ) -> tuple[Figure, NDArray[Any]]:
-    """Make a figure and its Axes, an array of len(rows) x len(cols); a lone row or column of panels wraps.
+    """Return a figure and its Axes, an array of len(rows) x len(cols); a lone row or column of panels wraps.
 
     `names` are those in the legend, which takes its room beside the panels on the screen and above them on paper;
-    `width` and `height` are those of a panel on the screen, in inches. On
-    paper a figure is as wide as a column or a page.
+    `width` and `height` are those of a panel on the screen, in inches; on paper a figure is as wide as a column or a
+    page.
     """
     n_rows, n_cols = len(rows), len(cols)
     flat = wrap and 1 in (n_rows, n_cols)
@@ -78,14 +80,14 @@ def grid(
 
 
 def title(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
-    """Title of a panel from the names of its row and column; one config column is named, as `lr = 0.1`."""
+    """Return the title of a panel from the names of its row and column; one config column is named, as `lr = 0.1`."""
     return "  ·  ".join(
         f"{cols[0]} = {name}" if len(cols) == 1 else name for name, cols in zip(names, columns, strict=True) if name
     )
 
 
 def limits(values: Iterable[float], metric: str) -> Limits:
-    """Ends for an axis that holds all values, unless far ones on the worse side would squash the rest.
+    """Return ends for an axis that holds all values, unless far ones on the worse side would squash the rest.
 
     Low accuracies and high losses are left out where an empty stretch three times as long as the rest parts
     them from a better half or more; other metrics are shown in full.
@@ -100,7 +102,7 @@ def limits(values: Iterable[float], metric: str) -> Limits:
 
 
 def share(all_limits: Sequence[Limits]) -> list[Limits]:
-    """Give panels one common axis, unless it would be more than three times as long as the shortest one."""
+    """Return one common axis for all panels, unless it would be more than three times as long as the shortest."""
     low, high = min(one.low for one in all_limits), max(one.high for one in all_limits)
     if high - low > 3 * min(one.high - one.low for one in all_limits):
         return list(all_limits)
@@ -108,7 +110,7 @@ def share(all_limits: Sequence[Limits]) -> list[Limits]:
 
 
 def clip(ax: Axes, lines: Iterable[Line2D], ends: Limits) -> int:
-    """Set the y-axis to `ends`, mark points beyond it by triangles at the edge, and give their number."""
+    """Set the y-axis to `ends`, mark points beyond it by triangles at the edge, and return their number."""
     ax.set_ylim(ends.low, ends.high)
     beyond = 0
     for line in lines:
@@ -116,11 +118,14 @@ def clip(ax: Axes, lines: Iterable[Line2D], ends: Limits) -> int:
         for outside, edge, marker in ((y < ends.low, ends.low, "v"), (y > ends.high, ends.high, "^")):
             if outside.any():
                 beyond += int(outside.sum())
-                ax.plot(
-                    x[outside], np.full(outside.sum(), edge), marker, color=line.get_color(), markersize=5,
-                    clip_on=False, zorder=5, label="_beyond",
-                )  # fmt: skip
+                mark: dict[str, Any] = {"markersize": 5, "clip_on": False, "zorder": 5, "label": "_beyond"}
+                ax.plot(x[outside], np.full(outside.sum(), edge), marker, color=line.get_color(), **mark)
     return beyond
+
+
+def band(ax: Axes, line: pd.DataFrame, x: str, color: object, alpha: float, label: str) -> None:
+    """Draw the band of a line from its columns `low` to `high` over the column `x`."""
+    ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=alpha, linewidth=0, label=label)
 
 
 def percent_axis(ax: Axes, remaining: pd.Series) -> None:
@@ -146,8 +151,8 @@ def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Artist]]], loo
         handles = [entry for _, entries in sections for entry in entries]
         columns = min(_fitting(names, figure.get_figwidth()), len(names))
         heading = sections[0][0] if sections and len(sections[0][1]) > len(names) / 2 else ""
-        figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=heading or None,
-                      handlelength=2.0, columnspacing=1.0)  # fmt: skip
+        place: dict[str, Any] = {"loc": "outside upper center", "handlelength": 2.0, "columnspacing": 1.0}
+        figure.legend(handles=handles, ncols=columns, title=heading or None, **place)
         return
     handles = []
     for heading, entries in sections:
@@ -174,18 +179,18 @@ def note(figure: Figure, text: str) -> None:
 
 
 def _beside(names: Sequence[str], height: float) -> tuple[int, float]:
-    """Columns and inches that a legend of these names takes beside panels of a height in inches."""
+    """Return the columns, and their width in inches, that a legend takes beside panels of a height in inches."""
     columns = math.ceil(len(names) / max(int(height / 0.2), 1))
     return columns, columns * (0.75 + 0.075 * max(map(len, names), default=0))
 
 
 def _fitting(names: Sequence[str], width: float) -> int:
-    """How many names of a legend fit side by side on paper."""
+    """Return how many names of a legend fit side by side on paper; `width` is in inches."""
     return max(int(width / (0.42 + 0.05 * max(map(len, names), default=0))), 1)
 
 
 def _apart(shown: NDArray[Any]) -> list[float]:
-    """Levels to mark, a factor of 1.6 apart at least; round numbers where the levels are no one sequence."""
+    """Return the levels to mark, a factor of 1.6 apart or more; round numbers where levels of several rates mix."""
     if len(shown) > 1 and (shown[:-1] / shown[1:]).min() < 1.03:
         round_numbers = (part * 10.0**-power for power in range(7) for part in (1.0, 0.5, 0.2))
         shown = np.array([number for number in round_numbers if number >= shown.min()])
@@ -199,7 +204,7 @@ def _apart(shown: NDArray[Any]) -> list[float]:
 
 
 def _near(best_first: NDArray[Any]) -> NDArray[Any]:
-    """Keep the values before the first stretch that parts far worse ones off, but the better half always."""
+    """Return the values before the first empty stretch that far worse ones lie beyond, and the better half always."""
     gaps, rest = np.abs(np.diff(best_first)), np.abs(best_first[:-1] - best_first[0])
     wide = gaps > np.maximum(_STRETCH * rest, _LEAST * abs(np.median(best_first)))
     wide[: len(best_first) // 2 - 1] = False

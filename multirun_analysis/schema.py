@@ -1,73 +1,41 @@
-"""What a study holds on disk: the files of a cell, their columns and the states a cell can be in.
+"""What the analysis adds to the contract of `ltsweep.schema`: groups of statuses, and columns of its own tables."""
 
-The names here are the contract with the engine that writes the records (docs/architecture.md, "Records").
-"""
+from collections.abc import Iterable
 
-import pyarrow as pa
+from ltsweep import schema
 
-SCHEMA = 1
-"""Version of the record format that this analysis reads."""
+# The status of a cell whose records cannot be read. The engine writes the others; this one is given by `load`.
+UNREADABLE = "unreadable"
 
-KEY = r"[0-9a-f]{16}"
-"""A cell's folder is named by its key; every other name in a study folder is something else."""
+# All statuses, from the best to the worst.
+STATUSES = (*schema.STATUSES, UNREADABLE)
 
-COUNTED = ("done", "running")
-"""States whose finished levels are averaged over: their numbers are sound, as far as they go."""
+# Cells whose finished levels are averaged: their numbers are sound as far as they go.
+COUNTED = (schema.DONE, schema.RUNNING)
 
-STOPPED = ("failed", "diverged")
-"""States whose numbers are shown one cell at a time and never averaged over."""
+# Cells whose numbers are shown one cell at a time and never averaged.
+STOPPED = (schema.FAILED, schema.DIVERGED)
 
-STATUSES = ("done", "running", "pending", "failed", "diverged", "unreadable")
-"""The engine writes the first five; `unreadable` is given here to a cell whose records cannot be read."""
+# Cells that may still change while a command trains the study.
+UNENDED = (schema.RUNNING, schema.PENDING)
 
-_SCORES = [f"{split}_{what}" for split in ("train", "val", "test") for what in ("loss", "accuracy")]
-
-EVALUATIONS = pa.schema(
-    [
-        ("arm", pa.string()),
-        ("draw", pa.int64()),
-        ("level", pa.int64()),
-        ("weights_remaining", pa.int64()),
-        ("weights_total", pa.int64()),
-        ("epoch", pa.float64()),
-        ("iteration", pa.int64()),
-        *((score, pa.float64()) for score in _SCORES),
-        ("lr", pa.float64()),
-        ("seconds", pa.float64()),
-    ]
-)
-"""`evaluations.parquet`: one row for each (arm, draw, level, evaluation)."""
-
-LEVELS = pa.schema(
-    [
-        ("arm", pa.string()),
-        ("draw", pa.int64()),
-        ("level", pa.int64()),
-        ("weights_remaining", pa.int64()),
-        ("weights_total", pa.int64()),
-        ("iterations", pa.int64()),
-        *((f"final_{score}", pa.float64()) for score in _SCORES),
-        ("best_iteration", pa.float64()),
-        ("best_val_accuracy", pa.float64()),
-        ("best_test_accuracy", pa.float64()),
-        ("early_stop_iteration", pa.float64()),
-        ("early_stop_val_loss", pa.float64()),
-        ("early_stop_test_accuracy", pa.float64()),
-        ("layers", pa.list_(pa.string())),
-        ("layer_remaining", pa.list_(pa.int64())),
-        ("layer_total", pa.list_(pa.int64())),
-        ("seconds", pa.float64()),
-    ]
-)
-"""`levels.parquet`: one row for each (arm, draw, level). Iterations that may be null are read as floats."""
-
+# Measured columns that a config value of the same name would hide, and what they are called instead.
 RENAMED = {"lr": "lr_now", "iterations": "iterations_trained"}
-"""Record columns that a config value of the same name would hide: the measured ones take another name."""
 
+# Whole numbers that are null where no examples were held out. Floats always, so that the type of an exported column
+# does not depend on the data.
+NULLABLE = ("best_iteration", "early_stop_iteration")
+
+# Columns of the cells table that are not config values.
 CELL_COLUMNS = ("key", "status", "reason", "level", "seconds")
-"""Columns of the cells table that are not config values."""
 
+# Every column of a tidy table that is not a config value.
 RECORD_COLUMNS = frozenset(
-    {RENAMED.get(name, name) for name in (*EVALUATIONS.names, *LEVELS.names)} | {*CELL_COLUMNS, "remaining", *_SCORES}
+    {RENAMED.get(name, name) for columns in schema.TABLES.values() for name in columns}
+    | {*CELL_COLUMNS, "remaining", *schema.SCORES}
 )
-"""Every column of a tidy table that is not a config value."""
+
+
+def ticket_first(arms: Iterable[object]) -> list[str]:
+    """Return the names of arms in alphabetical order, but the ticket before its controls."""
+    return sorted(map(str, arms), key=lambda arm: (arm != schema.TICKET, arm))

@@ -1,4 +1,4 @@
-"""Which figures and tables of a study are up to date: a stamp beside them says what they were made from."""
+"""Which files of a study's figures are up to date: a stamp beside them has a hash of what each was made from."""
 
 import hashlib
 import importlib.metadata
@@ -6,26 +6,29 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ltsweep.schema import CONFIG, INITIAL, STATUS, TABLES
 from multirun_analysis import disk
 from multirun_analysis.load import cell_folders
 
+# Entry of the stamp that holds the closing table of the study's cells, beside one entry a file.
 CELLS = "cells"
-"""Entry of the stamp that holds the closing table of the study's cells, beside one entry a file."""
 
+# Name of the stamp in the folder of a study's figures.
 _NAME = ".figures.json"
-_RECORDS = ("config.yaml", "status.json", "evaluations.parquet", "levels.parquet", "tickets/init.safetensors")
+
+# Files of a cell that figures are made from. Masks need not be looked at: each is written before a new status.json.
+_RECORDS = (CONFIG, STATUS, *TABLES, INITIAL)
+
+# Packages whose version may change the bytes of a file.
 _DRAWN_BY = ("matplotlib", "seaborn", "pandas", "numpy", "scipy", "pyarrow", "statsmodels", "plotly", "jinja2")
 
 
 def fingerprint(studies: Sequence[Path]) -> str:
-    """Hash what figures depend on: name, time and size of each record, and this program itself.
-
-    Tickets of later levels are not looked at: none is written without a new status.json after it.
-    """
+    """Return a hash of what figures depend on: name, time and size of each record, and this program itself."""
     found = hashlib.sha256()
     for package in _DRAWN_BY:
         found.update(f"{package} {importlib.metadata.version(package)}\n".encode())
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
+    for source in _sources():
         found.update(source.read_bytes())
     for study in studies:
         for folder in cell_folders(study):
@@ -35,7 +38,7 @@ def fingerprint(studies: Sequence[Path]) -> str:
 
 
 def read(out: Path) -> dict[str, dict[str, str]]:
-    """Read the stamp beside the figures, {file: {"made_from": hash, "says": why there is none}}; empty if none."""
+    """Return the stamp, file -> {"made_from": hash, "says": why there is no such file}; empty where there is none."""
     try:
         found = json.loads((out / _NAME).read_text())
     except (OSError, ValueError):
@@ -44,7 +47,7 @@ def read(out: Path) -> dict[str, dict[str, str]]:
 
 
 def is_current(out: Path, had: Mapping[str, Mapping[str, str]], file: str, made_from: str) -> bool:
-    """Say whether a file was made from these records and options and is still there, or there was nothing to show."""
+    """Return whether a file was made from `made_from` and is still there, or there was nothing to show."""
     entry = had.get(file, {})
     return entry.get("made_from") == made_from and (bool(entry["says"]) or (out / file).exists())
 
@@ -52,6 +55,11 @@ def is_current(out: Path, had: Mapping[str, Mapping[str, str]], file: str, made_
 def write(out: Path, stamp: Mapping[str, Mapping[str, str]]) -> None:
     """Write the stamp of a folder of figures, whole or not at all."""
     disk.write(out / _NAME, (json.dumps(stamp, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _sources() -> list[Path]:
+    """Return the files of this program."""
+    return sorted(Path(__file__).parent.rglob("*.py"))
 
 
 def _time_and_size(path: Path) -> str:

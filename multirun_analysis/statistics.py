@@ -1,7 +1,7 @@
-"""What the data can tell: differences, intervals, tests, areas, matching, seeds needed. DataFrame in, DataFrame out.
+"""Differences, intervals, tests, areas, matching, seeds needed. DataFrame in, DataFrame out.
 
-The unit is the seed: a difference is taken between two cells of one seed, and seeds are what is resampled and counted.
-The computing is scipy's and statsmodels'.
+The unit is the seed: a difference is between two cells of one seed, and seeds are resampled and counted. scipy and
+statsmodels do the computing.
 """
 
 import bisect
@@ -16,15 +16,28 @@ from scipy import integrate, stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
+# Of intervals, and one less the level of tests.
 CONFIDENCE = 0.95
-POWER = 0.8
-_RESAMPLES = 4999
-_BATCH = 500
-_MOST_NUMBERS = 20_000_000
-_SEED = 0
-_ALIKE = 1e-12
-"""Differences that part by no more than this are alike: fractions of whole counts differ in their last bits."""
 
+# The probability with which a test should see a difference, by convention.
+POWER = 0.8
+
+# Resamples of a bootstrap, and drawn ways to flip signs: with the data's own way, 5,000 make p a round number.
+_RESAMPLES = 4999
+
+# Resamples that scipy holds in memory at a time.
+_BATCH = 500
+
+# Numbers that a resampling may hold in memory, 160 MB of them.
+_MOST_NUMBERS = 20_000_000
+
+# Of every resampling's generator, so that the same records give the same bytes.
+_SEED = 0
+
+# Greatest spread of differences that count as equal: fractions of whole counts differ in their last bits.
+_ALIKE = 1e-12
+
+# `seeds_needed` is infinite beyond this many.
 _MOST_SEEDS = 1_000_000
 
 Floats = NDArray[np.float64]
@@ -37,7 +50,7 @@ def compare(
     confidence: float = CONFIDENCE,
     resampled: bool = False,
 ) -> pd.DataFrame:
-    """Summarize pairs (`pairing.paired`) to one row for each `by`, by paired statistics over seeds.
+    """Return paired statistics over seeds of pairs (`pairing.paired`), one row for each `by`.
 
     Columns: `by, remaining, n` (seeds)`, left, right, difference` (means)`, sd` (of the differences)`, low, high`
     (Student's t interval)`, p` (paired t); and where `resampled` those of `resampling`. Several pairs of one seed are
@@ -55,7 +68,7 @@ def compare(
 
 
 def estimates(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Estimate the mean of each sample by Student's t: `n, sd, low, high, p`, as in `compare`."""
+    """Return estimates of the mean of each sample by Student's t: `n, sd, low, high, p`, as in `compare`."""
     found = pd.DataFrame(np.nan, index=range(len(samples)), columns=["sd", "low", "high", "p"])
     sizes = np.array([len(sample) for sample in samples], dtype="int64")
     for n in np.unique(sizes[sizes > 1]):
@@ -75,11 +88,11 @@ def estimates(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> p
 
 
 def resampling(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Estimate the mean of each sample by resampling: `boot_low, boot_high, p_flip`; null for one value.
+    """Return estimates of the mean of each sample by resampling: `boot_low, boot_high, p_flip`; null for one value.
 
     The bootstrap interval is BCa (Efron 1987), or percentile where BCa has no value, and p that of flipping signs, all
     ways up to 12 values and a draw of them beyond. The draws are the same for every sample of one size and every call,
-    so what is found for a sample does not depend on the others.
+    so that the numbers of a sample do not depend on the others.
     """
     found = pd.DataFrame(np.nan, index=range(len(samples)), columns=["boot_low", "boot_high", "p_flip"])
     sizes = np.array([len(sample) for sample in samples], dtype="int64")
@@ -93,7 +106,7 @@ def resampling(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> 
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """Correct p values for their number by Holm's step-down method (1979); those that are null do not count."""
+    """Return p values corrected for their number by Holm's step-down method (1979); null ones do not count."""
     tested = p.dropna()
     if tested.empty:
         return p
@@ -101,7 +114,7 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def area(pairs: pd.DataFrame, by: Sequence[str] = ("setting",)) -> pd.DataFrame:
-    """Average both sides of pairs over the log of the weights remaining: the area under each curve, over its length.
+    """Return the mean of both sides of pairs over the log of the weights remaining: each curve's area over its length.
 
     One row for each (by, seed), with the columns of `pairs`; the trapezoid rule between levels, so `left` is still an
     accuracy. A seed that lacks a level which another seed of its `by` has is left out: its curve is not as long.
@@ -114,7 +127,7 @@ def area(pairs: pd.DataFrame, by: Sequence[str] = ("setting",)) -> pd.DataFrame:
 
 
 def matching(pairs: pd.DataFrame, margin: float, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Find how far each setting can be pruned and still match its dense networks, for pairs of level against dense.
+    """Return how far each setting can be pruned and still match its dense networks, for pairs of level against dense.
 
     A level matches if its lower one-sided t bound is above -margin (non-inferiority). Levels are tested from the dense
     one on, until one fails: tests in a fixed order need no correction (Maurer, Hothorn & Lehmacher 1995).
@@ -131,17 +144,20 @@ def matching(pairs: pd.DataFrame, margin: float, *, confidence: float = CONFIDEN
         passed = bounds > -margin
         until = int(np.argmin(passed)) if not passed.all() else len(passed)
         known = np.isfinite(bounds).any()
-        rows.append({
-            "setting": setting, "n": max(map(len, samples)),
-            "remaining": (remaining[until - 1] if until else 1.0) if known else np.nan,
-            "deepest": (remaining[passed].min() if passed.any() else 1.0) if known else np.nan,
-            "lowest": remaining.min(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "setting": setting,
+                "n": max(map(len, samples)),
+                "remaining": (remaining[until - 1] if until else 1.0) if known else np.nan,
+                "deepest": (remaining[passed].min() if passed.any() else 1.0) if known else np.nan,
+                "lowest": remaining.min(),
+            }
+        )
     return pd.DataFrame(rows, columns=["setting", "n", "remaining", "deepest", "lowest"])
 
 
 def lower_bound(sample: Floats, confidence: float = CONFIDENCE) -> float:
-    """Bound the mean of a sample from below by Student's t, one-sided; null for one value."""
+    """Return the lower bound of a sample's mean by Student's t, one-sided; null for one value."""
     if len(sample) < 2:
         return math.nan
     if np.ptp(sample) <= _ALIKE:
@@ -150,7 +166,7 @@ def lower_bound(sample: Floats, confidence: float = CONFIDENCE) -> float:
 
 
 def seeds_needed(sd: float, difference: float, *, power: float = POWER, confidence: float = CONFIDENCE) -> float:
-    """Count the seeds with which a paired t test sees a difference in the mean, two-sided, with this power.
+    """Return the number of seeds with which a paired two-sided t test sees a difference in the mean with this power.
 
     `sd` is that of the paired differences. Null where it is unknown or the difference is 0; at least 2; infinite
     beyond a million.
@@ -174,7 +190,7 @@ def seeds_needed(sd: float, difference: float, *, power: float = POWER, confiden
 
 
 def _bootstrap(data: Floats, confidence: float) -> Floats:
-    """Bootstrap the mean of each row of (rows, seeds); gives (rows, 2), low and high."""
+    """Return the bootstrap interval of the mean of each row of (rows, seeds), as (rows, 2): low and high."""
     found = np.repeat(data.mean(axis=1, keepdims=True), 2, axis=1)
     for method in ("BCa", "percentile"):
         # BCa has no value where all resamples lie on one side of the mean, which two or three seeds often do.
@@ -184,19 +200,32 @@ def _bootstrap(data: Floats, confidence: float) -> Floats:
                 warnings.simplefilter("ignore", stats.DegenerateDataWarning)
                 warnings.simplefilter("ignore", RuntimeWarning)
                 ends = stats.bootstrap(
-                    (data[rest],), _mean, axis=1, vectorized=True, confidence_level=confidence, method=method,
-                    n_resamples=_RESAMPLES, batch=_BATCH, rng=np.random.default_rng(_SEED),
-                ).confidence_interval  # fmt: skip
+                    (data[rest],),
+                    _mean,
+                    axis=1,
+                    vectorized=True,
+                    confidence_level=confidence,
+                    method=method,
+                    n_resamples=_RESAMPLES,
+                    batch=_BATCH,
+                    rng=np.random.default_rng(_SEED),
+                ).confidence_interval
             found[rest] = np.column_stack([ends.low, ends.high])
     return found
 
 
 def _sign_flips(data: Floats) -> Floats:
-    """Test each row of (rows, seeds) for a mean of 0, two-sided, by flipping signs: all ways, or a draw of them."""
+    """Return p of each row of (rows, seeds) for a mean of 0, two-sided, by flipping signs: all ways, or a draw."""
     test = stats.permutation_test(
-        (data,), _mean, axis=1, vectorized=True, permutation_type="samples",
-        n_resamples=_RESAMPLES, batch=_BATCH, rng=np.random.default_rng(_SEED),
-    )  # fmt: skip
+        (data,),
+        _mean,
+        axis=1,
+        vectorized=True,
+        permutation_type="samples",
+        n_resamples=_RESAMPLES,
+        batch=_BATCH,
+        rng=np.random.default_rng(_SEED),
+    )
     return np.asarray(test.pvalue, dtype="float64")
 
 
@@ -206,7 +235,7 @@ def _mean(data: Floats, axis: int = -1) -> Floats:
 
 
 def _areas(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Areas of one `by`, a row a seed."""
+    """Return the areas of one `by`, a row a seed."""
     columns = ["remaining", "left", "right", "difference"]
     curves = pairs.pivot_table(columns, index="seed", columns="level").dropna()
     level = int(pairs["level"].max())

@@ -1,4 +1,4 @@
-"""How every figure looks: fonts, colours, dashes, markers, and files that are the same byte for byte."""
+"""The look of every figure: fonts, colours, dashes, markers; and files that are the same byte for byte."""
 
 import io
 import re
@@ -11,6 +11,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from ltsweep.schema import RANDOM_MASK, REINIT, TICKET
+
+# matplotlib's settings for the screen.
 _RC = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
@@ -31,6 +34,7 @@ _RC = {
     "savefig.dpi": 200,
 }
 
+# Settings that differ on paper: the small type of a column.
 _PAPER = {
     "font.size": 7.0,
     **dict.fromkeys(("axes.labelsize", "axes.titlesize", "figure.labelsize", "figure.titlesize"), 7.0),
@@ -44,28 +48,32 @@ _PAPER = {
     "lines.linewidth": 0.9,
     "lines.markersize": 2.8,
 }
-"""What paper has otherwise than the screen: the small type of a column."""
 
-_DASHES = {"ticket": "-", "reinit": (0, (4, 1.5)), "random_mask": (0, (1.2, 1.2))}
+# Dashes of the shipped arms, and those that any other arms take in turn.
+_DASHES = {TICKET: "-", REINIT: (0, (4, 1.5)), RANDOM_MASK: (0, (1.2, 1.2))}
 _OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+
+# Markers in the order in which choices take them; as many choices differ in colour and marker both.
 _MARKERS = "os^DvPX*"
 _DISTINCT = len(_MARKERS)
 
+# Style -> ending of its files.
 SUFFIX = {"paper": ".pdf", "screen": ".png"}
-"""The styles, and the ending of their files."""
 
+# Red, green and blue, each from 0 to 1.
 Color = tuple[float, float, float]
+
+# Dashes as matplotlib takes them: a string, or an offset and lengths.
 Dash = Any
-"""A colour is red, green and blue; dashes are what matplotlib takes: a string, or an offset and lengths."""
 
 
 def rc(style: str = "screen") -> AbstractContextManager[None]:
-    """The settings that a figure is drawn and saved under, as a context."""
+    """Return the settings that a figure is drawn and saved under, as a context."""
     return mpl.rc_context(_RC | (_PAPER if style == "paper" else {}))
 
 
 def colors(names: Sequence[str]) -> list[Color]:
-    """Give each choice a colour of its own: seaborn's colour-blind-safe ones for up to eight, a scale for `is_scale`.
+    """Return a colour for each choice: seaborn's colour-blind-safe ones for up to eight, a scale for `is_scale`.
 
     More than eight choices of two or more columns have a colour for each value of the first column, and
     shades of it; other ones steps along a scale.
@@ -87,7 +95,7 @@ def colors(names: Sequence[str]) -> list[Color]:
 
 
 def looks(names: Sequence[str]) -> list[tuple[Color, str]]:
-    """Give each choice a colour and a marker, no two the same for up to 64 choices.
+    """Return a colour and a marker for each choice, no two the same for up to 64 choices.
 
     Up to eight differ in both. More than eight choices without order or family share the eight colours, each with
     another marker; where markers cannot tell more apart there are none.
@@ -106,24 +114,24 @@ def looks(names: Sequence[str]) -> list[tuple[Color, str]]:
 
 
 def scale(n: int) -> list[Color]:
-    """Steps along a scale from dark to light."""
+    """Return `n` steps along a scale from dark to light."""
     # The light end of the map is left off: it cannot be seen on white.
     return [mpl.colormaps["viridis"](0.88 * i / max(n - 1, 1))[:3] for i in range(n)]
 
 
 def dashes(arms: Sequence[str]) -> dict[str, Dash]:
-    """Tickets solid, controls dashed, the known ones always alike."""
+    """Return arm -> dashes: tickets solid, controls dashed, each shipped control the same in every figure."""
     others = iter(_OTHER_DASHES * len(arms))
     return {arm: _DASHES[arm] if arm in _DASHES else next(others) for arm in arms}
 
 
 def is_scale(names: Sequence[str]) -> bool:
-    """Say whether the choices are steps of one scale: three or more, and all of them numbers."""
+    """Return whether the choices are steps of one scale: three or more, and all of them numbers."""
     return len(names) > 2 and all(re.fullmatch(r"-?[\d.]+(e-?\d+)?", name) for name in names)
 
 
 def image(figure: Figure, style: str) -> bytes:
-    """Lay out a figure and give its file's content in a style: PDF with fonts embedded, or PNG; without a date."""
+    """Return a figure as its file's content in a style: PDF with fonts embedded, or PNG; without a date."""
     buffer = io.BytesIO()
     without_date = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}[SUFFIX[style]]
     with rc(style):
@@ -132,13 +140,13 @@ def image(figure: Figure, style: str) -> bytes:
 
 
 def _families(names: Sequence[str]) -> pd.Series | None:
-    """Name the first column's value of each choice of several columns; nothing if there are too many or all differ."""
+    """Return the first column's value of each choice of several columns; None if too many differ, or all."""
     families = pd.Series([name.partition(", ")[0] for name in names])
     return None if families.nunique() > _DISTINCT or families.nunique() == len(names) else families
 
 
 def _shade(color: Color, lighter: float) -> Color:
-    """Mix a colour with black for the first shades of a family and with white for the last."""
+    """Return a colour mixed with black, for the first shades of a family, or with white, for the last."""
     toward, share = (0.0, 0.45 - lighter) if lighter < 0.45 else (1.0, lighter - 0.2)
     red, green, blue = (part * (1 - share) + toward * share for part in color)
     return red, green, blue

@@ -1,6 +1,6 @@
-"""The densities that the known initializations draw from, by their configs: what drawn weights are held against.
+"""The densities that the shipped initializations draw from, by their configs, for comparison with drawn weights.
 
-The formulas stand here a second time, apart from the ones that draw; that is what makes the comparison one.
+The formulas stand here a second time on purpose: a comparison with the functions that draw would find no mistake.
 """
 
 import math
@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+# A cumulative distribution function of weights whose standard deviation is 1.
 Distribution = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""The cumulative distribution function of weights of standard deviation 1."""
 
+# Activation -> gain, as torch.nn.init.calculate_gain has it.
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "relu": math.sqrt(2), "tanh": 5 / 3}
 
 
 def bin_density(init: Mapping[str, object], shape: Sequence[int], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the density that an initialization has on average in each bin between `edges`.
+    """Return the mean density of an initialization in each bin between `edges`.
 
-    `init` is the config group (`_target_, gain, ...`), `shape` that of the weight, (out, in, *kernel). Null for an
-    initialization that is not one of independent weights with a known density: orthogonal, or a user's own.
+    `init` is the config group (`_target_, gain, ...`), `shape` that of the weight, (out, in, *kernel). Null where
+    weights are not independent or their density is not known: orthogonal, or a user's own initialization.
     """
     found = _scaled(init, shape)
     if found is None:
@@ -31,7 +32,7 @@ def bin_density(init: Mapping[str, object], shape: Sequence[int], edges: NDArray
 
 
 def _scaled(init: Mapping[str, object], shape: Sequence[int]) -> tuple[Distribution, float] | None:
-    """Find the distribution and what stretches it: the standard deviation before any cut."""
+    """Return the distribution and the standard deviation, before any cut, that it is scaled by."""
     kernel = math.prod(shape[2:])
     fan_in, fan_out = shape[1] * kernel, shape[0] * kernel
     fan = fan_out if init.get("fan_mode") == "fan_out" else fan_in

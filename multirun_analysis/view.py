@@ -1,19 +1,19 @@
 """What varies in a study, and where it goes in a figure: row of panels, column of panels, or line."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from ltsweep.errors import did_you_mean
 from multirun_analysis.errors import AnalysisError
-from multirun_analysis.schema import RECORD_COLUMNS
+from multirun_analysis.schema import RECORD_COLUMNS, UNREADABLE
 
+# Groups by rank: where columns of two groups vary together, the earlier group's stands for both.
 _FIRST = ("dataset", "model", "method", "init", "optimizer", "lr", "prune_rate")
-"""Where two columns vary together, the earlier of these stands for both."""
 
+# Lines of different colours in one panel: more than this cannot be told apart.
 _MANY = 8
-"""More lines of different colours than this in one panel cannot be told apart."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +39,42 @@ class View:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that tell one choice from another."""
+        """Return all columns that tell one choice from another."""
         return tuple(dict.fromkeys((*self.row, *self.col, *self.hue)))
 
     @property
     def choice(self) -> tuple[str, ...]:
-        """The same columns in the order of a choice's name: the line's first."""
+        """Return the same columns in the order of a choice's name: the line's first."""
         return tuple(dict.fromkeys((*self.hue, *self.col, *self.row)))
+
+    def of_group(self, *groups: str) -> tuple[str, ...]:
+        """Return those of the columns that are config values of some groups, such as `init` and `init.gain`."""
+        return tuple(name for name in self.columns if group(name) in groups)
+
+
+def group(column: str) -> str:
+    """Return the group that a config column belongs to: `init` for `init.gain`."""
+    return column.partition(".")[0]
 
 
 def config_columns(df: pd.DataFrame) -> list[str]:
-    """Columns of a tidy table that are config values."""
+    """Return the columns of a tidy table that are config values."""
     return [name for name in df.columns if name not in RECORD_COLUMNS]
 
 
+def readable(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of readable cells: the config of another may be torn."""
+    return df[df["status"].ne(UNREADABLE)]
+
+
 def varying(df: pd.DataFrame) -> list[str]:
-    """List the fewest config columns that tell the cells of a tidy table apart, but for their seeds.
+    """Return the fewest config columns that tell the cells of a tidy table apart, but for their seeds.
 
     A column that follows from those before it is left out: `init.gain` where each init has one gain, or the
-    learning rate where each model has its own. Unreadable cells tell nothing: their configs may be torn.
+    learning rate where each model has its own. Unreadable cells are not looked at.
     """
-    readable = df[df["status"] != "unreadable"]
     names = [name for name in config_columns(df) if name != "seed"]
-    values = readable[names].drop_duplicates()
+    values = readable(df)[names].drop_duplicates()
     kept: list[str] = []
     groups = 1
     for name in sorted(names, key=_place):
@@ -78,7 +91,7 @@ def choose(
     col: tuple[str, ...] = (),
     row: tuple[str, ...] = (),
 ) -> View:
-    """Give every varying column of the cells table a place; the places that are asked for come first.
+    """Return a view with a place for every varying column of the cells table; places that are asked for come first.
 
     Data sets and models become rows of panels, the learning rate columns of panels, all else lines: cells of
     different configs are never averaged, so what has no place of its own becomes part of the line's name. A
@@ -100,7 +113,7 @@ def choose(
 
 
 def label(df: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    """Name each row by its values in `columns`, as ordered categories in the order of those values."""
+    """Return each row's values in `columns` as one name, as ordered categories in the order of those values."""
     if not columns:
         return pd.Series(pd.Categorical([""] * len(df), [""], ordered=True), index=df.index)
     codes = df.groupby(list(columns), sort=True, dropna=False, observed=True).ngroup()
@@ -111,12 +124,20 @@ def label(df: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
 
 
 def labelled(df: pd.DataFrame, view: View) -> pd.DataFrame:
-    """Add the columns `row`, `col` and `hue`: the names of the panel and of the line of each row."""
+    """Return a table with the columns `row`, `col` and `hue`: the names of each row's panel and line."""
     return df.assign(row=label(df, view.row), col=label(df, view.col), hue=label(df, view.hue))
 
 
+def described(df: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Return for each row a text of its values in `columns`, as `init=xavier_u lr=0.1`; empty for no columns."""
+    texts = [label(df, (name,)).astype("str").radd(f"{name}=") for name in columns]
+    if not texts:
+        return pd.Series("", index=df.index, dtype="str")
+    return pd.concat(texts, axis=1).agg(" ".join, axis=1)
+
+
 def first(df: pd.DataFrame, column: str, n: int) -> tuple[pd.DataFrame, str]:
-    """Keep the rows of the first `n` names of a categorical column, and say in a sentence what is left out, if any."""
+    """Return the rows of the first `n` names of a categorical column, and a sentence on what is left out, if any."""
     names = [name for name in df[column].cat.categories if name in set(df[column])]
     kept = df[df[column].isin(names[:n])]
     left = len(names) - n
@@ -127,10 +148,10 @@ def first(df: pd.DataFrame, column: str, n: int) -> tuple[pd.DataFrame, str]:
 def _place(name: str) -> tuple[int, str]:
     if name == "study":  # of several studies read as one: it tells apart what nothing else does
         return 99, name
-    group = name.split(".")[0]
     if name in _FIRST:
         return _FIRST.index(name), name
-    return len(_FIRST) + (_FIRST.index(group) + 1 if group in _FIRST else 0), name
+    own = group(name)
+    return len(_FIRST) + (_FIRST.index(own) + 1 if own in _FIRST else 0), name
 
 
 def _count(cells: pd.DataFrame, columns: tuple[str, ...]) -> int:
@@ -144,15 +165,9 @@ def _text(value: object) -> str:
 
 
 def check_column(name: str, cells: pd.DataFrame) -> None:
-    """Raise AnalysisError, naming the nearest, unless `name` is a config column of the cells table."""
+    """Raise AnalysisError, with the nearest name, unless `name` is a config column of the cells table."""
     known = config_columns(cells)
     if name in known:
         return
     there_are = ", ".join(varying(cells)) or "none"
-    raise AnalysisError(f"no config column {name!r}: {meant(name, known)}These vary here: {there_are}")
-
-
-def meant(name: str, known: Sequence[str]) -> str:
-    """Ask in a sentence whether the nearest of the known names was meant; empty if none is near."""
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}? " if near else ""
+    raise AnalysisError(f"no config column {name!r}: {did_you_mean(name, known)}These vary here: {there_are}")

@@ -1,13 +1,15 @@
-"""Following a study while it runs: everything is made anew when a cell starts or ends."""
+"""Follow a study while it runs: make everything anew when a cell starts or ends."""
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from multirun_analysis import load
+from multirun_analysis import cell
+from multirun_analysis.load import cell_folders
+from multirun_analysis.schema import UNENDED, UNREADABLE
 
+# Seconds between two looks at a study.
 EVERY = 5.0
-"""Seconds between two looks at a study."""
 
 
 def watch(studies: Sequence[Path], make: Callable[[], None], *, wait: Callable[[float], None] = time.sleep) -> None:
@@ -22,7 +24,7 @@ def watch(studies: Sequence[Path], make: Callable[[], None], *, wait: Callable[[
             if now != seen:
                 make()
                 seen = now
-            if not any(state in ("running", "pending") for state in now.values()):
+            if not any(state in UNENDED for state in now.values()):
                 return
             wait(EVERY)
     except KeyboardInterrupt:
@@ -30,8 +32,6 @@ def watch(studies: Sequence[Path], make: Callable[[], None], *, wait: Callable[[
 
 
 def _states(studies: Sequence[Path]) -> dict[Path, str]:
-    return {
-        cell: str(load.status(cell).get("status", "unreadable"))
-        for study in studies
-        for cell in load.cell_folders(study)
-    }
+    """Return the status of each cell, folder -> status."""
+    folders = [folder for study in studies for folder in cell_folders(study)]
+    return {folder: str(cell.status(folder).get("status", UNREADABLE)) for folder in folders}

@@ -1,4 +1,4 @@
-"""A filter over cells: comparisons of config values, joined by `and`, `or`, `not`. Nothing in it is ever executed."""
+"""A filter over cells: comparisons of config values, joined by `and`, `or`, `not`. No part of it is executed."""
 
 import ast
 import dataclasses
@@ -12,24 +12,43 @@ from multirun_analysis import view
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study
 
+# Types that a config value may be compared with.
 Value = str | int | float | bool | None
-"""What a config value may be compared with; null, true and false are also known by their names in YAML."""
 
+# Values that an expression may write as YAML does.
 _NAMED: dict[str, Value] = {"null": None, "true": True, "false": False}
+
+# Columns that are not config values and may be compared all the same.
 _ALSO = ("key", "status")
+
+# Node of the syntax tree -> the comparison that it stands for.
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.Gt: operator.gt, ast.GtE: operator.ge,
-}  # fmt: skip
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+
+# The comparison with its sides changed over, where that is another one.
+_SWAPPED: dict[Callable[[Any, Any], Any], Callable[[Any, Any], Any]] = {
+    operator.lt: operator.gt,
+    operator.le: operator.ge,
+    operator.gt: operator.lt,
+    operator.ge: operator.le,
+}
+
+# Values of a column that an error lists.
 _SHOWN = 8
 
 
 def only(study: Study, expression: str) -> Study:
-    """Keep the cells of a study for which `expression` holds, and their records.
+    """Return the cells of a study for which `expression` holds, and their records.
 
     The expression is over config values by their dotted names, `key` and `status`: `seed < 3 and init in ['a', 'b']`.
-    Raises AnalysisError, in one line, for anything else than comparisons, `and`, `or`, `not`, `in` and literals, for
-    an unknown column, and where no cell is left.
+    Raises AnalysisError for anything but comparisons, `and`, `or`, `not`, `in` and literals, for an unknown column,
+    and where no cell is left.
     """
     asked = _Question(study.cells, expression)
     kept = study.cells[asked.answer()]
@@ -41,6 +60,7 @@ def only(study: Study, expression: str) -> Study:
         cells=kept.reset_index(drop=True),
         levels=_of(study.levels, keys),
         evaluations=_of(study.evaluations, keys),
+        readings=_of(study.readings, keys),
     )
 
 
@@ -49,14 +69,14 @@ def _of(records: pd.DataFrame, keys: set[str]) -> pd.DataFrame:
 
 
 class _Question:
-    """One expression and the cells it is about: the tree is walked, and only what is known here has a meaning."""
+    """One expression and the cells it is about. Nodes of its syntax tree that are not named here are refused."""
 
     def __init__(self, cells: pd.DataFrame, expression: str) -> None:
         self.cells, self.expression = cells, expression
         self.used: dict[str, None] = {}
 
     def answer(self) -> pd.Series:
-        """Give a truth value for each cell."""
+        """Return true or false for each cell."""
         try:
             tree = ast.parse(self.expression.strip(), mode="eval")
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
@@ -65,10 +85,11 @@ class _Question:
         return self._truth(tree.body)
 
     def error(self, says: str) -> AnalysisError:
+        """Return the error that quotes the expression."""
         return AnalysisError(f"--where {self.expression!r}: {says}")
 
     def values(self) -> str:
-        """Say what the columns of the expression hold, for an error."""
+        """Return the values that the columns of the expression have, as text for an error."""
         return "; ".join(f"{name} is {_listed(self.cells[name])}" for name in self.used)
 
     def _truth(self, node: ast.expr) -> pd.Series:
@@ -111,9 +132,7 @@ class _Question:
             case False, True:
                 return self._against(self._column(left), compare, self._value(right))
             case True, False:
-                swapped = {operator.lt: operator.gt, operator.le: operator.ge,
-                           operator.gt: operator.lt, operator.ge: operator.le}  # fmt: skip
-                return self._against(self._column(right), swapped.get(compare, compare), self._value(left))
+                return self._against(self._column(right), _SWAPPED.get(compare, compare), self._value(left))
         raise self.error(f"{ast.unparse(left)} is compared with {ast.unparse(right)}, and no config column with either")
 
     def _against(self, column: pd.Series, compare: Callable[[Any, Any], Any], value: Value) -> pd.Series:
@@ -196,6 +215,11 @@ def _plain(column: pd.Series) -> pd.Series:
 
 def _listed(column: pd.Series) -> str:
     found = column.drop_duplicates().sort_values()
-    names = ["null" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value)
-             for value in found.astype(object)]  # fmt: skip
+    names = [_written(value) for value in found.astype(object)]
     return ", ".join(names[:_SHOWN]) + (", ..." if names[_SHOWN:] else "")
+
+
+def _written(value: object) -> str:
+    if value is None or value != value:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)

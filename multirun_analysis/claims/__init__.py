@@ -1,7 +1,7 @@
-"""Claims: what a study is said to show, each a small YAML, and the verdict of the records.
+"""Claims: statements on what studies show, each a small YAML, and the verdict of the records on them.
 
-`read` reads and checks claim files, `verdict` puts them to a study. The files beside this one are the published claims
-that come with the package (docs/analysis.md, "Claims").
+`read` reads and checks claim files, `verdict` decides them by the records of a study. The YAML files beside
+this one are the published claims that come with the package (docs/analysis.md, "Claims").
 """
 
 from multirun_analysis.claims.read import Claim, published, read

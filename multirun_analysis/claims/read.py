@@ -1,6 +1,5 @@
-"""Claim files to claims, field by field; a mistake is one line that names file, key and what is allowed."""
+"""From claim files to claims, field by field; a mistake is one line with the file, the key and what is allowed."""
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,22 +10,32 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from ltsweep.errors import did_you_mean
+from ltsweep.schema import LEVELS, TICKET
 from multirun_analysis import curves
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.pairing import Side
-from multirun_analysis.schema import LEVELS
+from multirun_analysis.schema import RENAMED
 
+# Where the effect has to be, as seen from `value`.
 DIRECTIONS = ("greater", "less", "equal", "not_less", "not_greater")
-WITH_MARGIN = DIRECTIONS[2:]
-AREA = "area"
-METRICS = tuple(curves.metrics(pd.DataFrame(columns=LEVELS.names).rename(columns={"iterations": "iterations_trained"})))
 
+# The directions that take a margin.
+WITH_MARGIN = DIRECTIONS[2:]
+
+# The `remaining` of a claim about the mean over the log of the weights remaining.
+AREA = "area"
+
+# Columns that a claim can be about.
+METRICS = tuple(curves.metrics(pd.DataFrame(columns=list(LEVELS)).rename(columns=RENAMED)))
+
+# Fractions of weights remaining, from the greater one down to the smaller.
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: in cells `where`, `metric` of each left side less that of its right side lies on one side of `value`.
+    """One claim: in cells `where`, the difference of `metric`, left side less right, lies on one side of `value`.
 
     compare: pairs of sides, averaged within a seed. remaining: a fraction (the level nearest to it, at most a part
     `tolerance` off), (high, low) for the mean over levels from high down to low, or `area` for the mean over the log
@@ -49,13 +58,13 @@ class Claim:
 
 
 def published(own: Sequence[Path] = ()) -> list[Claim]:
-    """Give the published claims that come with the package, and those of `own` files and folders after them."""
+    """Return the published claims that come with the package, then those of `own` files and folders."""
     with resources.as_file(resources.files(__package__)) as folder:
         return read([folder, *own])
 
 
 def read(paths: Sequence[Path]) -> list[Claim]:
-    """Read claim files, and every `*.yaml` of folders; raises AnalysisError for the first mistake in them."""
+    """Return the claims of files, and of every `*.yaml` of folders. Raises AnalysisError for the first mistake."""
     claims: dict[str, Claim] = {}
     for path in paths:
         for file in _files(path):
@@ -88,8 +97,7 @@ def _claim(file: Path) -> Claim:
         raise AnalysisError(f"{file}: a claim is a mapping with the keys {', '.join(_FIELDS)}")
     for name in found:
         if name not in _FIELDS:
-            near = difflib.get_close_matches(str(name), _FIELDS, 1)
-            meant = f"did you mean {near[0]}? " if near else ""
+            meant = did_you_mean(str(name), _FIELDS)
             raise AnalysisError(f"{file}: {name}: no such key; {meant}There are {', '.join(_FIELDS)}")
     for name in _REQUIRED:
         if name not in found:
@@ -177,7 +185,7 @@ def _side(value: object) -> Side:
     if value == "dense":
         return Side(dense=True)
     config = _config(value)
-    arm = config.pop("arm", "ticket")
+    arm = config.pop("arm", TICKET)
     return Side(config, _text(arm))
 
 
@@ -195,13 +203,17 @@ def _compare(value: object) -> tuple[tuple[Side, Side], ...]:
     return tuple(found)
 
 
+# Key -> function that checks its value, and what is allowed in words.
 _FIELDS: dict[str, tuple[Callable[[object], Any], str]] = {
     "name": (_text, "a short text, its own among all claims"),
     "source": (_text, "a text: who claims it"),
     "text": (_text, "a text: the claim in a sentence"),
     "where": (_config, "a mapping of config columns to a value or a list of values, such as {model: lenet_300_100}"),
-    "compare": (_compare, "left and right, or a list of such pairs; a side is {init: xavier_u}, {arm: reinit} or both,"
-                " {} for all cells; right may be the word dense"),
+    "compare": (
+        _compare,
+        "left and right, or a list of such pairs; a side is {init: xavier_u}, {arm: reinit} or both,"
+        " {} for all cells; right may be the word dense",
+    ),
     "metric": (_one_of(*METRICS), f"one of {', '.join(METRICS)}"),
     "remaining": (_remaining, "a fraction above 0 and up to 1, {from: high, to: low} or area"),
     "direction": (_one_of(*DIRECTIONS), f"one of {', '.join(DIRECTIONS)}"),
@@ -209,5 +221,7 @@ _FIELDS: dict[str, tuple[Callable[[object], Any], str]] = {
     "margin": (_above_0, "a number above 0"),
     "relative": (_flag, "true or false: whether differences are parts of the right side"),
     "tolerance": (_above_0, "a number above 0: how far off, as a part, the nearest level may be (default 0.12)"),
-}  # fmt: skip
+}
+
+# Keys that every claim has.
 _REQUIRED = ("name", "source", "text", "compare", "remaining", "direction")

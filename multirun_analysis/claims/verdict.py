@@ -1,4 +1,4 @@
-"""Claims put to a study: supported, contradicted or undecided, with effect, interval and n. DataFrame in and out."""
+"""The verdict of a study on claims, with effect, interval and n. DataFrame in, DataFrame out."""
 
 import math
 from collections.abc import Sequence
@@ -6,35 +6,36 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ltsweep.schema import TICKET
 from multirun_analysis import curves, pairing, statistics, view
 from multirun_analysis.claims.read import AREA, Claim
 from multirun_analysis.pairing import Side
 
+# The verdicts, in the order in which the report counts them.
 VERDICTS = ("supported", "contradicted", "undecided", "not tested")
 
-_COLUMNS = [
-    "claim", "setting", "verdict", "effect", "low", "high", "n", "left", "right", "remaining", "why"
-]  # fmt: skip
+# Columns of `judge`.
+_COLUMNS = ["claim", "setting", "verdict", "effect", "low", "high", "n", "left", "right", "remaining", "why"]
+# Relative slack at the ends of a range, which a file gives in rounded decimals.
 _ROUNDING = 1e-9
-"""A range takes in its own ends, which a file gives in rounded decimals."""
 
 
 def judge(levels: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
-    """Put claims to the levels table of a study: one row for each claim and setting, in the order of the claims.
+    """Return the verdict of a levels table on claims: one row for each claim and setting, in the order of the claims.
 
     Columns: `claim` (name)`, setting` (values of all else that varies, which are never averaged over)`, verdict` (one
     of VERDICTS)`, effect` (mean over seeds of left less right)`, low, high` (its 95 % t interval)`, n` (seeds)`, left,
-    right` (means)`, remaining` (where it was looked at)`, why` (what is lacking for a decision, else empty).
+    right` (means)`, remaining` (the least that was looked at)`, why` (what is lacking for a decision, else empty).
 
-    A claim is decided where the whole interval lies on one side of what it says. No correction is made for the number
-    of claims: each was made before these records.
+    A claim is decided where the whole interval fulfils it, or no part does. No correction is made for the number of
+    claims: each was made before these records.
     """
     rows = [row for claim in claims for row in _verdicts(levels, claim)]
     return pd.DataFrame(rows, columns=_COLUMNS).astype({"n": "int64"})
 
 
 def decide(claim: Claim, low: float, high: float) -> str:
-    """Decide a claim by the interval of its effect: `undecided` where the interval crosses a bound of the claim."""
+    """Return the verdict by the interval of a claim's effect: `undecided` where it crosses a bound of the claim."""
     at_least, at_most = _bounds(claim)
     if at_least < low and high < at_most:
         return "supported"
@@ -42,13 +43,15 @@ def decide(claim: Claim, low: float, high: float) -> str:
 
 
 def _bounds(claim: Claim) -> tuple[float, float]:
-    """Between these the effect has to be for the claim to hold."""
+    """Return the bounds between which the effect has to be for the claim to hold."""
     below, above = claim.value - claim.margin, claim.value + claim.margin
     return {
-        "greater": (above, math.inf), "not_less": (below, math.inf),
-        "less": (-math.inf, below), "not_greater": (-math.inf, above),
+        "greater": (above, math.inf),
+        "not_less": (below, math.inf),
+        "less": (-math.inf, below),
+        "not_greater": (-math.inf, above),
         "equal": (below, above),
-    }[claim.direction]  # fmt: skip
+    }[claim.direction]
 
 
 def _verdicts(levels: pd.DataFrame, claim: Claim) -> list[dict[str, object]]:
@@ -66,15 +69,13 @@ def _verdicts(levels: pd.DataFrame, claim: Claim) -> list[dict[str, object]]:
 
 
 def _pairs(levels: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
-    """All pairs of the claim, or what it lacks; `pair` numbers those that are averaged within a seed."""
+    """Return all pairs of a claim, or what the study lacks; `pair` numbers those that are averaged within a seed."""
     here = levels[pairing.holds(levels, claim.where)]
     if here.empty:
         return f"no such cells: {_lacking(levels, claim)}"
     scores = pairing.scores(here, claim.metric)
     if scores.empty:
-        held_out = (
-            claim.metric.startswith(("best", "early_stop", "val")) and curves.final(here)[claim.metric].isna().all()
-        )
+        held_out = curves.is_by_validation(claim.metric) and curves.final(here)[claim.metric].isna().all()
         return f"{claim.metric} has no value{': no examples were held out' if held_out else ' yet'}"
     found = []
     for i, (left, right) in enumerate(claim.compare):
@@ -90,7 +91,7 @@ def _pairs(levels: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
 
 
 def _at(pairs: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
-    """Keep, of one setting, the levels that the claim is about, and the seeds that have all of them."""
+    """Return the pairs of one setting at the levels that the claim is about, of the seeds that have all of them."""
     if claim.remaining == AREA:
         found = statistics.area(pairs, ["setting", "pair"])
         return _whole(found, ["pair"]) if len(found) else "no seed has reached the deepest level on both sides"
@@ -106,7 +107,7 @@ def _at(pairs: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
 
 
 def _whole(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Keep the seeds that have every (pair, level) found: a mean over fewer is a mean of something else."""
+    """Return the rows of the seeds that have every (pair, level): a mean over fewer is a mean of something else."""
     return found.groupby("seed").filter(lambda seed: len(seed) == len(found[by].drop_duplicates()))
 
 
@@ -116,10 +117,18 @@ def _decided(claim: Claim, setting: str, found: pd.DataFrame) -> dict[str, objec
     table = statistics.compare(found, ["setting"]).iloc[0]
     verdict = decide(claim, table["low"], table["high"])
     return _row(
-        claim, setting=setting, verdict=verdict, effect=table["difference"], low=table["low"], high=table["high"],
-        n=table["n"], left=table["left"], right=table["right"], remaining=found["remaining"].min(),
+        claim,
+        setting=setting,
+        verdict=verdict,
+        effect=table["difference"],
+        low=table["low"],
+        high=table["high"],
+        n=table["n"],
+        left=table["left"],
+        right=table["right"],
+        remaining=found["remaining"].min(),
         why=_why(claim, table) if verdict == "undecided" else "",
-    )  # fmt: skip
+    )
 
 
 def _why(claim: Claim, table: pd.Series) -> str:
@@ -161,7 +170,7 @@ def _said(side: Side) -> str:
     if side.dense:
         return "dense network"
     says = [f"{name}={_value(value)}" for name, value in side.config.items()]
-    return " ".join([*says, *([f"arm {side.arm}"] if side.arm != "ticket" or not says else [])])
+    return " ".join([*says, *([f"arm {side.arm}"] if side.arm != TICKET or not says else [])])
 
 
 def _value(value: object) -> str:

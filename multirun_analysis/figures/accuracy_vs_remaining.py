@@ -9,10 +9,10 @@ from multirun_analysis.view import View
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """`lines.table` of the view's metric; raises AnalysisError where that is no metric or has no value."""
+    """Return `lines.table` of the view's metric. Raises AnalysisError where there is no such metric."""
     return lines.table(study, view, [view.metric])
 
 
 def draw(df: pd.DataFrame, view: View) -> Figure:
-    """Draw `lines.draw`: tickets and their controls, a line a choice."""
+    """Draw tickets and their controls, a line a choice."""
     return lines.draw(df, view)

@@ -9,10 +9,10 @@ from multirun_analysis.view import View
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """`lines.table` of the test accuracy at the evaluation of greatest validation accuracy."""
+    """Return `lines.table` of the test accuracy at the evaluation of greatest validation accuracy."""
     return lines.table(study, view, ["best_test_accuracy"])
 
 
 def draw(df: pd.DataFrame, view: View) -> Figure:
-    """Draw `lines.draw`."""
+    """Draw tickets and their controls, a line a choice."""
     return lines.draw(df, view)

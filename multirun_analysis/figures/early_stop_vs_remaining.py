@@ -9,10 +9,10 @@ from multirun_analysis.view import View
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """`lines.table` of the early-stop iteration: in a level, the first of least validation loss."""
+    """Return `lines.table` of the early-stop iteration: the first of a level with its least validation loss."""
     return lines.table(study, view, ["early_stop_iteration"])
 
 
 def draw(df: pd.DataFrame, view: View) -> Figure:
-    """Draw `lines.draw`: the lower, the faster a network learns."""
+    """Draw a line a choice: the lower, the faster its networks learn."""
     return lines.draw(df, view)

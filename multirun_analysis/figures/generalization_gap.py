@@ -1,4 +1,4 @@
-"""Train against test: accuracy on the training set, and what is lost on the test set, against weights remaining."""
+"""Training accuracy, and how far the test accuracy is below it, against the weights remaining."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,10 +9,10 @@ from multirun_analysis.view import View
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """`lines.table` of the training accuracy at the end of a level, and of that less the test accuracy."""
+    """Return `lines.table` of the training accuracy at the end of a level, and of that less the test accuracy."""
     return lines.table(study, view, ["train_accuracy", "generalization_gap"])
 
 
 def draw(df: pd.DataFrame, view: View) -> Figure:
-    """Draw `lines.draw`: the training accuracy above, the gap below."""
+    """Draw the training accuracy above, the gap below."""
     return lines.draw(df, view)

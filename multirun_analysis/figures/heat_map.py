@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,30 +10,30 @@ import seaborn as sns
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from multirun_analysis import curves, levels, panels, style
+from multirun_analysis import curves, levels, notes, panels, style
 from multirun_analysis.errors import NothingToShow
-from multirun_analysis.load import Study, need_levels
-from multirun_analysis.view import View, first, label
+from multirun_analysis.load import Study, check_levels
+from multirun_analysis.view import View, first, label, readable
 
+# Fractions of weights remaining that are drawn unless others are asked for: where most studies' tickets win.
 _WANTED = (0.2,)
-"""Where the winning tickets of most studies are."""
 
+# Columns of panels that are drawn.
 _MOST = 6
-"""So many columns of panels are drawn."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """Table the mean of the view's metric over seeds, at the level of each ticket nearest to what should remain.
+    """Return the mean of the view's metric over seeds, at the level of each ticket nearest to what should remain.
 
     Columns: `wanted` (the fraction that should remain)`, panel` (name of all that varies beside the axes and the
     seed)`, across, down` (places on the axes)`, across_is, down_is` (their columns)`, mean, n, remaining`. The axes
     are those of the view or else the two columns with the most values. Raises NothingToShow where fewer than two vary.
     """
-    need_levels(study, counted=True)
-    curves.need_metric(study.levels, view.metric)
+    check_levels(study, counted=True)
+    curves.check_metric(study.levels, view.metric)
     look = dataclasses.replace(view, axes=axes(study.cells, view))
     other = tuple(name for name in view.choice if name not in look.axes)
-    cells = study.cells[study.cells["status"].ne("unreadable")]
+    cells = readable(study.cells)
     names = cells.assign(
         panel=label(cells, other).cat.rename_categories(_named(other)),
         across=label(cells, look.axes[:1]),
@@ -56,12 +57,12 @@ def table(study: Study, view: View) -> pd.DataFrame:
 
 
 def _named(columns: tuple[str, ...]) -> Callable[[str], str]:
-    """Name a panel as panels are titled: `lr = 0.1`, or the bare values of several columns."""
+    """Return what names a panel as panels are titled: `lr = 0.1`, or the bare values of several columns."""
     return lambda value: panels.title([value], [columns])
 
 
 def axes(cells: pd.DataFrame, view: View) -> tuple[str, ...]:
-    """Choose the two axes: those asked for, or the columns with the most values, the one of numbers across."""
+    """Return the two axes: those asked for, or the columns with the most values, the one of numbers across."""
     if view.axes:
         return view.axes
     many = sorted(view.columns, key=lambda name: -cells[name].nunique())[:2]
@@ -90,11 +91,10 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
                 means = here.set_index(["down", "across"])["mean"]
                 square = means.unstack().reindex(index=down, columns=across)  # noqa: PD010  # no aggregation
                 numbers = [[_number(value, percent) for value in line] for line in square.to_numpy(dtype=float)]
-                sns.heatmap(
-                    square, ax=grid[i, j], yticklabels="auto" if j == 0 else False, cmap="cividis", cbar=False,
-                    norm=Normalize(*ends), linewidths=0.5, annot=np.array(numbers), annot_kws={"fontsize": "small"},
-                    fmt="",
-                )  # fmt: skip
+                rows: Any = "auto" if j == 0 else False
+                text = {"annot": np.array(numbers), "annot_kws": {"fontsize": "small"}, "fmt": ""}
+                colors = {"cmap": "cividis", "cbar": False, "norm": Normalize(*ends), "linewidths": 0.5}
+                sns.heatmap(square, ax=grid[i, j], yticklabels=rows, **colors, **text)
                 remaining = f"{_range(here['remaining'])} % remaining"
                 grid[i, j].set_title(panels.title([remaining, other], [(), ()]), fontsize="medium")
                 grid[i, j].set_xlabel(df["across_is"].iloc[0])
@@ -119,8 +119,6 @@ def _range(remaining: pd.Series) -> str:
 
 
 def _note(df: pd.DataFrame, unseen: str, view: View) -> str:
-    least, most = df["n"].min(), df["n"].max()
-    seeds = f"{most}" if least == most else f"{least} to {most}"
     metric = view.metric.replace("_", " ") + (" in %" if view.metric.endswith("accuracy") else "")
-    says = f"Tickets: {metric}, mean over {seeds} seed{'s' if most > 1 else ''}; empty: no cell has got there."
-    return " ".join(filter(None, [says, unseen, view.note]))
+    says = f"Tickets: {metric}, mean over {notes.seeds(df['n'])}; empty: no cell has got there."
+    return notes.sentences(says, unseen, view.note)

@@ -5,24 +5,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from multirun_analysis import panels, style
-from multirun_analysis.densities import init_densities, outline
-from multirun_analysis.errors import NothingToShow
+from multirun_analysis import notes, panels, style
+from multirun_analysis.densities import check_weights, init_densities, outline
 from multirun_analysis.load import Study
 from multirun_analysis.view import View
 
+# A density is cut, and marked, above this many times the median peak of its layer: a constant init has a spike.
 _PEAK = 4.0
-"""A density higher than so many times the median peak of its layer (a constant init) is cut, and marked."""
 
-
+# Name of the dotted line in the legend.
 _THEORY = "drawn from"
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """`densities.init_densities` of a study."""
+    """Return `densities.init_densities` of a study. Raises NothingToShow where no initial weights are on the disk."""
     found = init_densities(study, view)
-    if found.empty:
-        raise NothingToShow("no cell has its initial weights on the disk: tickets/init.safetensors")
+    check_weights(found)
     return found
 
 
@@ -33,7 +31,7 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
     """
     inits, layers = list(df["init"].cat.categories), list(df["layer"].cat.categories)
     color = dict(zip(inits, style.colors(inits), strict=True))
-    heading = ", ".join(name for name in view.columns if name.split(".")[0] == "init") or "init"
+    heading = ", ".join(view.of_group("init")) or "init"
     beyond = 0
     with style.rc(view.style):
         figure, axes = panels.grid([""], layers, [*inits, heading, _THEORY], view.style)
@@ -63,7 +61,5 @@ def _top(here: pd.DataFrame) -> float:
 
 
 def _note(df: pd.DataFrame, beyond: int) -> str:
-    least, most = df["cells"].min(), df["cells"].max()
-    seeds = f"{most} seeds pooled" if least == most else f"{least} to {most} seeds pooled"
-    cut = f" Triangles at the edge: {beyond} bin{'s' if beyond > 1 else ''} beyond it." if beyond else ""
-    return f"Initial weights of {seeds if most > 1 else 'one seed'}.{cut}"
+    seeds = f"{notes.seeds(df['cells'])} pooled" if df["cells"].max() > 1 else "one seed"
+    return notes.sentences(f"Initial weights of {seeds}.", notes.beyond(beyond, "bin"))

@@ -1,6 +1,6 @@
-"""What remains of each layer, level by level: where the weights go that pruning removes."""
+"""The weights that remain of each layer, level by level: which layers pruning takes them from."""
 
-import dataclasses
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,17 +8,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from multirun_analysis import curves, layers, levels, panels, style
-from multirun_analysis.load import Study, need_levels
+from multirun_analysis import curves, layers, levels, notes, panels, style
+from multirun_analysis.load import Study, check_levels
 from multirun_analysis.view import View, first
 
+# Panels that are drawn.
 _MOST = 12
-"""So many panels are drawn."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """`layers.by_layer` of a study."""
-    need_levels(study, counted=True)
+    """Return `layers.by_layer` of a study."""
+    check_levels(study, counted=True)
     return layers.by_layer(study.levels, view)
 
 
@@ -27,29 +27,27 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
 
     `df` is `layers.by_layer(...)`.
     """
-    df, note = first(df, "choice", _MOST)
+    df, unseen = first(df, "choice", _MOST)
     choices, names = list(df["choice"].cat.categories), list(df["layer"].cat.categories)
     looks = dict(zip(names, [*style.looks(names[:-1]), ((0.2, 0.2, 0.2), "")], strict=True))
-    color = {name: color for name, (color, _) in looks.items()}
-    marker = {name: marker for name, (_, marker) in looks.items()}
-    dash: dict[str, style.Dash] = dict.fromkeys(names, "-") | {layers.WHOLE: "--"}
+    look: dict[str, dict[str, Any]] = {
+        name: {"color": color, "marker": marker, "linestyle": "--" if name == layers.WHOLE else "-"}
+        for name, (color, marker) in looks.items()
+    }
     with style.rc(view.style):
         figure, axes = panels.grid([""], choices, [*names, "layer"], view.style)
         for ax, choice in zip(axes.flat, choices, strict=True):
             for layer, line in df[df["choice"].eq(choice)].groupby("layer", observed=True):
                 name = str(layer)
-                ax.plot(line["level"], line["mean"], color=color[name], marker=marker[name], linestyle=dash[name],
-                        markeredgecolor="white", markeredgewidth=0.4, label=name)  # fmt: skip
+                edge = {"markeredgecolor": "white", "markeredgewidth": 0.4}
+                ax.plot(line["level"], line["mean"], label=name, **look[name], **edge)
                 if (line["high"] > line["low"]).any():
-                    ax.fill_between(line["level"], line["low"], line["high"], color=color[name], alpha=0.15,
-                                    linewidth=0, label=f"_{name}")  # fmt: skip
+                    panels.band(ax, line, "level", look[name]["color"], 0.15, f"_{name}")
             _axes(ax)
             ax.set_title(choice)
-        handles = [
-            Line2D([], [], color=color[name], marker=marker[name], linestyle=dash[name], label=name) for name in names
-        ]
+        handles = [Line2D([], [], label=name, **look[name]) for name in names]
         panels.legend(figure, [("layer", handles)], view.style)
-        panels.note(figure, _note(df, dataclasses.replace(view, note=" ".join(filter(None, [note, view.note])))))
+        panels.note(figure, _note(df, view, unseen))
     return figure
 
 
@@ -63,6 +61,6 @@ def _axes(ax: Axes) -> None:
     ax.set_ylabel("weights remaining (%)")
 
 
-def _note(df: pd.DataFrame, view: View) -> str:
+def _note(df: pd.DataFrame, view: View, unseen: str) -> str:
     spread = f"Band {curves.BANDS[view.band]} over seeds." if (df["high"] > df["low"]).any() else ""
-    return " ".join(filter(None, ["Tickets.", spread, view.note]))
+    return notes.sentences("Tickets.", spread, unseen, view.note)

@@ -5,21 +5,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from multirun_analysis import densities, levels, panels, style
-from multirun_analysis.errors import NothingToShow
-from multirun_analysis.load import Study, need_levels
+from multirun_analysis import densities, levels, notes, panels, style
+from multirun_analysis.load import Study, check_levels
 from multirun_analysis.view import View, first
 
+# Rows and columns of panels that are drawn.
 _CHOICES, _LAYERS = 6, 6
-"""So many rows and columns of panels are drawn."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """`densities.surviving` of a study, at four levels or those asked for, and the name of each level."""
-    need_levels(study)
+    """Return `densities.surviving` at four levels or those asked for, with the name of each level as `weights`."""
+    check_levels(study)
     found = densities.surviving(study, view, levels.levels_at(study.levels, view, 4))
-    if found.empty:
-        raise NothingToShow("no cell has its initial weights on the disk: tickets/init.safetensors")
+    densities.check_weights(found)
     names = study.levels[["level"]].assign(name=levels.level_names(study.levels).astype("str"))
     by_level = names.drop_duplicates("level").set_index("level")["name"]
     shown = [by_level[level] for level in sorted(found["level"].unique())]
@@ -50,13 +48,10 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
                 ax.set_ylabel("density" if j == 0 else "")
         handles = [Line2D([], [], color=color[name], label=name) for name in names]
         panels.legend(figure, [(heading, handles)], view.style)
-        panels.note(figure, _note(df, " ".join(filter(None, [unseen, unseen_layers])), view))
+        panels.note(figure, _note(df, notes.sentences(unseen, unseen_layers), view))
     return figure
 
 
 def _note(df: pd.DataFrame, unseen: str, view: View) -> str:
-    least, most = df["cells"].min(), df["cells"].max()
-    seeds = f"{most}" if least == most else f"{least} to {most}"
-    pooled = f"{seeds} seeds pooled." if most > 1 else "One seed."
-    says = f"Initial weights that remain; each line has an area of one. {pooled}"
-    return " ".join(filter(None, [says, unseen, view.note]))
+    pooled = notes.over_seeds(df["cells"], "{} pooled.")
+    return notes.sentences("Initial weights that remain; each line has an area of one.", pooled, unseen, view.note)

@@ -1,28 +1,30 @@
 """Accuracy and loss against the iteration within a level (Frankle & Carbin 2019, figure 3)."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multirun_analysis import curves, levels, panels, style
-from multirun_analysis.load import Study, need_levels
+from multirun_analysis import curves, levels, notes, panels, style
+from multirun_analysis.load import Study, check_levels
 from multirun_analysis.view import View
 
+# Name of the y-axis of each row of panels -> its scores and their dashes.
 _SCORES: dict[str, dict[str, style.Dash]] = {
     "test accuracy": {"test_accuracy": "-"},
     "loss": {"train_loss": "-", "val_loss": (0, (4, 1.5))},
 }
-"""What stands on the y-axis of each row of panels: scores and their dashes."""
 
+# Choices that have a column of panels each, with a line a level; where there are more, each level has a column.
 _FEW = 4
-"""Up to so many choices have a column of panels each, with a line a level; more share a column a level."""
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
-    """`curves.training_curves` of the tickets of a study, at about five levels."""
-    need_levels(study, counted=True)
+    """Return `curves.training_curves` of the tickets of a study, at about five levels."""
+    check_levels(study, counted=True)
     scores = [name for dashes in _SCORES.values() for name in dashes]
     return curves.training_curves(study.evaluations, view, scores)
 
@@ -70,20 +72,17 @@ def _panel(
     looks: dict[str, tuple[style.Color, str]],
     dashes: dict[str, style.Dash],
 ) -> list[Line2D]:
+    """Draw one panel, and return its lines of data, which may have to be clipped."""
     drawn: list[Line2D] = []
     for pair, line in here.groupby([hue, "score"], observed=True):
         name, score = map(str, pair)
         color, marker = looks[name]
         if (line["n"] > 1).any():
-            ax.fill_between(
-                line["iteration"], line["low"], line["high"], color=color, alpha=0.12, linewidth=0,
-                label=f"_{name}|{score}",
-            )  # fmt: skip
+            panels.band(ax, line, "iteration", color, 0.12, f"_{name}|{score}")
         # A level evaluated once has a point and no line: the marker shows it.
-        drawn += ax.plot(
-            line["iteration"], line["mean"], color=color, linestyle=dashes[score],
-            marker=marker, markersize=3.0, markevery=1 + len(line) // 8, label=f"{name}|{score}",
-        )  # fmt: skip
+        marks: dict[str, Any] = {"marker": marker, "markersize": 3.0, "markevery": 1 + len(line) // 8}
+        x, y, label = line["iteration"], line["mean"], f"{name}|{score}"
+        drawn += ax.plot(x, y, color=color, linestyle=dashes[score], label=label, **marks)
     return drawn
 
 
@@ -109,11 +108,5 @@ def _loss_legend(df: pd.DataFrame) -> list[tuple[str, list[Artist]]]:
 
 def _note(df: pd.DataFrame, view: View, beyond: int) -> str:
     most = df["n"].max()
-    says = [
-        f"Tickets. Mean over {most} seeds at most, band {curves.BANDS[view.band]}."
-        if most > 1
-        else "Tickets. One seed.",
-        f"Triangles at the edge: {beyond} point{'s' if beyond > 1 else ''} beyond it." if beyond else "",
-        view.note,
-    ]
-    return " ".join(filter(None, says))
+    several = f"Mean over {{}} at most, band {curves.BANDS[view.band]}."
+    return notes.sentences("Tickets.", notes.over_seeds(pd.Series([most]), several), notes.beyond(beyond), view.note)

@@ -15,23 +15,24 @@ import jinja2
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
+from ltsweep.schema import TICKET
 from multirun_analysis import closing, view
 from multirun_analysis.claims import VERDICTS, Claim, judge
 from multirun_analysis.load import Study
 from multirun_analysis.report import choices, command, form, made_with, plots
-from multirun_analysis.schema import STATUSES
+from multirun_analysis.schema import UNENDED
 
+# The name of the page in the folder of a study's figures.
 FILE = "report.html"
-"""The name of the page in the folder of a study's figures."""
 
+# Rows of a table of comparisons; the page says how many more there are.
 MOST_ROWS = 400
-"""A table of comparisons is cut after so many rows, and says so."""
 
 
 def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") -> bytes:
-    """Make the page of a study for the folder `out`, from which it links to the cells' folders.
+    """Return the page of a study for the folder `out`, from which it links to the cells' folders.
 
-    claims: what is put to the records. only: a sentence on which cells are shown, where a filter was asked for.
+    claims: those that get a verdict. only: a sentence on which cells are shown, where a filter was asked for.
     """
     verdicts = judge(study.levels, claims)
     areas, at_levels = choices.contests(study.levels)
@@ -40,30 +41,46 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     name = ", ".join(study.cells["study"].unique()) if "study" in study.cells else study.path.resolve().name
     template = _environment().get_template("page.html")
     return template.render(
-        name=name, only=only, grid=_grid(study.cells), counts=_counts(study.cells), left=_left(study.cells),
-        made=made_with.read(study), hours=study.cells["seconds"].sum() / 3600,
+        name=name,
+        only=only,
+        grid=_grid(study.cells),
+        counts=list(closing.counts(study.cells).items()),
+        left=_left(study.cells),
+        made=made_with.read(study),
+        hours=study.cells["seconds"].sum() / 3600,
         tested=[(asked[str(name)], rows.to_dict("records")) for name, rows in tested.groupby("claim", sort=False)],
         untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
         tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
-        standings=choices.standings(study.levels).to_dict("records"), margin=choices.MARGIN, size=choices.SIZE,
-        contests=areas.head(MOST_ROWS).to_dict("records"), contests_left_out=max(0, len(areas) - MOST_ROWS),
-        cells=_cells(study, out, command.commands(study.cells, name)), apart=_apart(study.cells),
+        standings=choices.standings(study.levels).to_dict("records"),
+        margin=choices.MARGIN,
+        size=choices.SIZE,
+        contests=areas.head(MOST_ROWS).to_dict("records"),
+        contests_left_out=max(0, len(areas) - MOST_ROWS),
+        cells=_cells(study, out, command.commands(study.cells, name)),
+        apart=_apart(study.cells),
         troubled=closing.troubled(study.cells).to_dict("records"),
         data={"curves": plots.lines(study), "differences": plots.differences(at_levels)},
-        css=_text("page.css"), js=_text("page.js"), plotly=get_plotlyjs(),
-    ).encode()  # fmt: skip
+        css=_text("page.css"),
+        js=_text("page.js"),
+        plotly=get_plotlyjs(),
+    ).encode()
 
 
 def source() -> str:
-    """Give the text that the page is made from beside the records, so that a change to it makes the page anew."""
+    """Return the page's template, style and script as one text: a change to it makes the page out of date."""
     return "".join(map(_text, ("page.html", "page.css", "page.js")))
 
 
 def _environment() -> jinja2.Environment:
+    """Return the environment of the template: text is escaped, and an unknown name is an error."""
     found = jinja2.Environment(
-        loader=jinja2.PackageLoader(__name__, "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=jinja2.PackageLoader(__name__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     found.filters |= form.FILTERS
     found.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
     return found
@@ -74,43 +91,32 @@ def _text(name: str) -> str:
 
 
 def _grid(cells: pd.DataFrame) -> list[tuple[str, list[str]]]:
-    """List the axes of the grid with their values, seeds last; a study of one config has its choices instead."""
+    """Return the axes of the grid with their values, seeds last; for a study of one config its choices instead."""
     axes = _apart(cells) or [name for name in view.config_columns(cells) if "." not in name]
-    readable = cells[cells["status"].ne("unreadable")]
+    readable = view.readable(cells)
     return [(name, [str(value) for value in view.label(readable, (name,)).cat.categories]) for name in axes]
 
 
 def _apart(cells: pd.DataFrame) -> list[str]:
-    """Name the columns that set cells apart, the seed among them."""
+    """Return the columns that set cells apart, the seed among them."""
     return [*view.varying(cells), *(["seed"] if "seed" in cells and len(cells["seed"].drop_duplicates()) > 1 else [])]
 
 
-def _counts(cells: pd.DataFrame) -> list[tuple[str, int]]:
-    counts = cells["status"].value_counts()
-    return [(status, int(counts[status])) for status in STATUSES if counts[status]]
-
-
 def _left(cells: pd.DataFrame) -> int:
-    """Count the cells that are still to be done."""
-    return int(cells["status"].isin(["running", "pending"]).sum())
+    """Return the number of cells that have not ended."""
+    return int(cells["status"].isin(UNENDED).sum())
 
 
 def _cells(study: Study, out: Path, commands: pd.Series) -> list[dict[str, Any]]:
-    """Give a row for each cell: where it is, what sets it apart, how far it is and how to run it."""
+    """Return a row for each cell: its folder, what sets it apart, how far it is, and the command that runs it."""
     cells = study.cells
     apart = [view.label(cells, (name,)).astype("str").tolist() for name in _apart(cells)]
-    tickets = study.levels[study.levels["arm"].eq("ticket")].sort_values("level").drop_duplicates("key", keep="last")
+    values = list(zip(*apart, strict=True)) if apart else [()] * len(cells)
+    tickets = study.levels[study.levels["arm"].eq(TICKET)].sort_values("level").drop_duplicates("key", keep="last")
     last = tickets.set_index(tickets["key"].astype("str"))[["remaining", "final_test_accuracy"]]
-    ends = last.reindex(cells["key"])
-    rows = zip(
-        cells["key"], cells["status"].astype("str"), cells["level"], cells["seconds"], zip(*apart, strict=True)
-        if apart else [()] * len(cells), commands, ends["remaining"], ends["final_test_accuracy"], strict=True,
-    )  # fmt: skip
-    return [
-        {
-            "key": key, "href": quote(Path(os.path.relpath(study.path / key, out)).as_posix()) + "/",
-            "status": status, "level": int(level), "seconds": seconds, "apart": values, "command": again,
-            "remaining": remaining, "accuracy": accuracy,
-        }
-        for key, status, level, seconds, values, again, remaining, accuracy in rows
-    ]  # fmt: skip
+    ends = last.reindex(cells["key"]).reset_index(drop=True)
+    rows = cells[["key", "status", "level", "seconds"]].astype({"status": "str"})
+    rows = rows.assign(remaining=ends["remaining"], accuracy=ends["final_test_accuracy"])
+    hrefs = [quote(Path(os.path.relpath(study.path / key, out)).as_posix()) + "/" for key in cells["key"]]
+    rows = rows.assign(href=hrefs, apart=pd.Series(values, index=cells.index), command=commands)
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

@@ -1,36 +1,41 @@
-"""The command that runs a cell again, from what sets its config apart from the defaults."""
+"""The command that runs a cell again: what sets its config apart from the defaults."""
 
 import functools
 import math
+import re
 import shlex
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
+import yaml
 
+from ltsweep.schema import NUMBERED, SETTINGS
 from multirun_analysis import configs, view
+from multirun_analysis.schema import UNREADABLE
 
 Choices = tuple[tuple[str, str], ...]
 
+# `${dataset.validation}`, or `${oc.select:model.negative_slope,0.01}` with a value where there is no such name.
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)(?:,(.*))?\}")
+
 
 def commands(cells: pd.DataFrame, study: str) -> pd.Series:
-    """Give for each row of a cells table the command that runs that cell; empty where its config cannot be read.
+    """Return for each row of a cells table the command that runs that cell; empty where its config cannot be read.
 
-    `study` names the study, unless the table has it as a column. Only what differs from the defaults of the groups'
-    choices is said. A choice that does not come with the package needs its `--config-dir`, and is said by name alone.
+    `study` names the study, unless the table has it as a column. Values that are the defaults of the groups' choices
+    are left out. A choice that does not come with the package needs its `--config-dir`, and has its name alone.
     """
     columns = [name for name in view.config_columns(cells) if name != "study"]
     rows = cells.astype(dict.fromkeys(columns, object))
     # Of several studies the column has their paths from the folder that holds them all.
     names = rows["study"].str.rpartition("/")[2] if "study" in rows else pd.Series(study, index=rows.index)
-    return pd.Series(
-        [
-            "" if status == "unreadable" else _command(dict(zip(columns, values, strict=True)), str(name))
-            for status, name, values in zip(rows["status"], names, rows[columns].itertuples(index=False), strict=True)
-        ],
-        index=cells.index, dtype="str",
-    )  # fmt: skip
+    found = [
+        "" if status == UNREADABLE else _command(dict(zip(columns, values, strict=True)), str(name))
+        for status, name, values in zip(rows["status"], names, rows[columns].itertuples(index=False), strict=True)
+    ]
+    return pd.Series(found, index=cells.index, dtype="str")
 
 
 def _command(config: dict[str, Any], study: str) -> str:
@@ -41,38 +46,34 @@ def _command(config: dict[str, Any], study: str) -> str:
     for name, value in config.items():
         if name in map(_choice, usual) or _same(value, defaults.get(name)):
             continue
-        group = name.partition(".")[0]
+        group = view.group(name)
         if group in chosen and not _known(group, chosen[group]):
             continue
-        said.append(f"{name}.value={_text(value)}" if name in configs.NUMBERED else f"{name}={_text(value)}")
+        said.append(f"{name}.value={_text(value)}" if name in NUMBERED else f"{name}={_text(value)}")
     return " ".join(["python -m ltsweep", *(shlex.quote(override) for override in (*said, f"study={study}"))])
 
 
 def _choice(group: str) -> str:
-    """Name the column that holds a group's choice."""
-    return f"{group}.name" if group in configs.NUMBERED else group
+    """Return the column that holds a group's choice."""
+    return f"{group}.name" if group in NUMBERED else group
 
 
 @functools.cache
 def _groups() -> Choices:
-    """Give the groups and their default choices, in the order of the defaults list."""
-    entries = OmegaConf.to_container(_load("config.yaml").defaults)
-    assert isinstance(entries, list)
+    """Return the groups of a cell and their default choices, in the order of the defaults list."""
+    entries = _load("config.yaml")["defaults"]
     pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-    return tuple((str(group), str(choice)) for group, choice in pairs if not str(group).startswith("override "))
+    groups = [(str(group), str(choice)) for group, choice in pairs if group not in SETTINGS]
+    return tuple((group, choice) for group, choice in groups if not group.startswith("override "))
 
 
 @functools.cache
 def _defaults(chosen: Choices) -> dict[str, object]:
-    """Give the values of a config in which only choices are made; of an unknown choice those of the default one."""
-    config = _load("config.yaml")
-    for name in ("defaults", "hydra"):
-        config.pop(name, None)
+    """Return the values of a config in which only choices are made; of an unknown choice those of the default one."""
+    config = {name: value for name, value in _load("config.yaml").items() if name not in ("defaults", *SETTINGS)}
     for group, choice in chosen:
         config[group] = _load(f"{group}/{choice if _known(group, choice) else dict(_groups())[group]}.yaml")
-    found = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(found, dict)
-    return configs.values({str(name): value for name, value in found.items()})
+    return configs.values(_resolved(config, config))
 
 
 @functools.cache
@@ -80,8 +81,30 @@ def _known(group: str, choice: str) -> bool:
     return (resources.files("ltsweep.conf") / group / f"{choice}.yaml").is_file()
 
 
-def _load(name: str) -> Any:
-    return OmegaConf.create((resources.files("ltsweep.conf") / name).read_text())
+def _load(name: str) -> dict[str, Any]:
+    found = yaml.safe_load((resources.files("ltsweep.conf") / name).read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def _resolved(value: Any, root: Mapping[str, Any]) -> Any:
+    """Return a value of the config with references to other values resolved.
+
+    Read here rather than by OmegaConf, which the analysis does without. A reference of another kind stays as it is: no
+    value of a cell equals it, so that the command has the cell's own.
+    """
+    if isinstance(value, dict):
+        return {name: _resolved(inner, root) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_resolved(inner, root) for inner in value]
+    if not isinstance(value, str) or not (reference := _REFERENCE.fullmatch(value)):
+        return value
+    found: Any = root
+    for name in reference[1].split("."):
+        if not isinstance(found, dict) or name not in found:
+            return value if reference[2] is None else yaml.safe_load(reference[2])
+        found = found[name]
+    return _resolved(found, root)
 
 
 def _there(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""How numbers are written on the page; a dash stands where there is none."""
+"""Numbers as the page writes them; a dash stands for a missing one."""
 
 import math
 from collections.abc import Callable
@@ -7,27 +7,30 @@ from multirun_analysis.claims import Claim
 from multirun_analysis.claims.read import AREA
 from multirun_analysis.levels import percent
 
+# Stands for a missing number.
 NONE = "–"
+
+# A minus sign, which is as wide as a plus.
 _MINUS = "−"
 
 
 def remaining(fraction: float) -> str:
-    """Write a fraction of weights remaining in percent."""
+    """Return a fraction of weights remaining in percent."""
     return f"{percent(fraction)} %" if _there(fraction) else NONE
 
 
 def accuracy(value: float) -> str:
-    """Write an accuracy in percent, to a hundredth of a point."""
+    """Return an accuracy in percent, to a hundredth of a point."""
     return f"{100 * value:.2f} %" if _there(value) else NONE
 
 
 def points(value: float) -> str:
-    """Write a difference of accuracies in points, with its sign."""
+    """Return a difference of accuracies in points, with its sign."""
     return _signed(100 * value, 2) if _there(value) else NONE
 
 
 def effect(value: float, claim: Claim) -> str:
-    """Write the effect of a claim in what it is measured in."""
+    """Return the effect of a claim in what it is measured in."""
     if not _there(value):
         return NONE
     if claim.relative:
@@ -38,33 +41,36 @@ def effect(value: float, claim: Claim) -> str:
 
 
 def interval(low: float, high: float, write: Callable[[float], str] = points) -> str:
-    """Write an interval as `low to high`."""
+    """Return an interval as `low to high`."""
     return f"{write(low)} to {write(high)}" if _there(low) and _there(high) else NONE
 
 
 def claim_interval(row: dict[str, float], claim: Claim) -> str:
-    """Write the interval of a claim's effect, without its unit."""
+    """Return the interval of a claim's effect, without its unit."""
     return interval(row["low"], row["high"], lambda value: effect(value, claim).removesuffix(" points"))
 
 
 def accuracy_interval(low: float, high: float) -> str:
-    """Write an interval of accuracies in percent, without the sign."""
+    """Return an interval of accuracies in percent, without the sign."""
     return interval(low, high, lambda value: f"{100 * value:.2f}")
 
 
 def held_against(claim: Claim) -> str:
-    """Say in symbols what the effect has to be for a claim to hold."""
+    """Return in symbols what the effect has to be for a claim to hold."""
     value, margin = effect(claim.value, claim), effect(claim.margin, claim).removeprefix("+")
     if not claim.value:
         value = "0"
     return {
-        "greater": f"> {value}", "less": f"< {value}", "equal": f"{value.removesuffix(' points')} ± {margin}",
-        "not_less": f"≥ {value} less {margin}", "not_greater": f"≤ {value} and {margin}",
-    }[claim.direction]  # fmt: skip
+        "greater": f"> {value}",
+        "less": f"< {value}",
+        "equal": f"{value.removesuffix(' points')} ± {margin}",
+        "not_less": f"≥ {value} less {margin}",
+        "not_greater": f"≤ {value} and {margin}",
+    }[claim.direction]
 
 
 def looked_at(row: dict[str, float], claim: Claim) -> str:
-    """Say at which weights remaining, or from where down to where, a claim was looked at."""
+    """Return the weights remaining at which, or from which down to which, a claim was looked at."""
     if claim.remaining == AREA:
         return f"100 to {remaining(row['remaining'])}"
     if isinstance(claim.remaining, tuple):
@@ -73,33 +79,33 @@ def looked_at(row: dict[str, float], claim: Claim) -> str:
 
 
 def moment(time: str) -> str:
-    """Write a time of the records, as 2020-01-31T12:00:00+00:00, with a space and UTC."""
+    """Return a time of the records, as 2020-01-31T12:00:00+00:00, with a space and UTC."""
     return time.replace("T", " ").replace("+00:00", " UTC")
 
 
 def p_value(p: float) -> str:
-    """Write a p value to three places."""
+    """Return a p value to three places."""
     if not _there(p):
         return NONE
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as minutes, or as hours from two of them on."""
+    """Return seconds as minutes, or as hours from two of them on."""
     if not _there(seconds):
         return NONE
     return f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.1f} min"
 
 
 def count(n: float) -> str:
-    """Write a number of seeds."""
+    """Return a number of seeds."""
     if math.isinf(n):
         return "over 1,000,000"
     return f"{n:,.0f}" if _there(n) else NONE
 
 
 def words(name: str) -> str:
-    """Write the name of a column as words."""
+    """Return the name of a column as words."""
     return name.replace("_", " ")
 
 
@@ -112,9 +118,23 @@ def _there(value: float) -> bool:
     return math.isfinite(value)
 
 
+# The functions above, for the template.
 FILTERS = {
     one.__name__: one
-    for one in (remaining, accuracy, points, effect, interval, claim_interval, accuracy_interval, held_against,
-                looked_at, moment, p_value, duration, count, words)
-}  # fmt: skip
-"""What the template may call."""
+    for one in (
+        remaining,
+        accuracy,
+        points,
+        effect,
+        interval,
+        claim_interval,
+        accuracy_interval,
+        held_against,
+        looked_at,
+        moment,
+        p_value,
+        duration,
+        count,
+        words,
+    )
+}

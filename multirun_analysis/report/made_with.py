@@ -1,17 +1,19 @@
-"""With what the cells of a study were made: code, packages, hardware, as each cell's `status.json` says."""
+"""The code, packages and hardware that the cells of a study were made with, from each cell's `status.json`."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
-from multirun_analysis import load
+from multirun_analysis import cell
+from multirun_analysis.load import Study
 
+# Versions in status.json that are the program's own; the others are packages'.
 _CODE = ("ltsweep", "commit", "code")
 
 
 class MadeWith(NamedTuple):
-    """Each a sentence and the number of cells it holds for, the most common first; times as the records write them."""
+    """Texts with the number of cells that each holds for, the most common first; times as the records have them."""
 
     code: list[tuple[str, int]]
     packages: list[tuple[str, int]]
@@ -20,9 +22,9 @@ class MadeWith(NamedTuple):
     last: str
 
 
-def read(study: load.Study) -> MadeWith:
-    """Read what the cells that were begun say; a cell that cannot be read says nothing."""
-    found = [load.status(study.path / key) for key in study.cells["key"]]
+def read(study: Study) -> MadeWith:
+    """Return what the cells that were begun were made with; a cell that cannot be read adds nothing."""
+    found = [cell.status(study.path / key) for key in study.cells["key"]]
     begun = [status for status in found if isinstance(status.get("versions"), dict)]
     machines = [status["hardware"] for status in found if isinstance(status.get("hardware"), dict)]
     times = sorted(str(status[name]) for status in found for name in ("started", "updated") if status.get(name))

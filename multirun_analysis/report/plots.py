@@ -1,4 +1,4 @@
-"""What the page's plots hold: plain lists and numbers, null where there is none."""
+"""The data of the page's plots as plain lists and numbers, null for a missing number."""
 
 import math
 from typing import Any
@@ -9,12 +9,15 @@ from multirun_analysis import curves, view
 from multirun_analysis.load import Study
 from multirun_analysis.schema import COUNTED
 
+# Lines of a plot; the page says how many more there are.
 MOST_LINES = 240
+
+# Metrics that the page offers first.
 _FIRST = ("test_accuracy", "best_test_accuracy", "early_stop_test_accuracy", "test_loss", "early_stop_iteration")
 
 
 def lines(study: Study) -> dict[str, Any]:
-    """Give the curves of a study: means over seeds of every metric at each level, a line for each choice and arm.
+    """Return the curves of a study: means over seeds of every metric at each level, a line for each choice and arm.
 
     `{"columns": [...], "metrics": [...], "left_out": lines beyond MOST_LINES, "lines": [{"config": [text a column],
     "arm", "level": [...], "remaining": [...], "n": [...], "values": {metric: [[mean], [least], [greatest]]}}]}`.
@@ -34,33 +37,45 @@ def lines(study: Study) -> dict[str, Any]:
     weights, n = table["remaining"].mean(), table["key"].nunique()
     every = []
     for key, rows in found.groupby(place, observed=True, sort=True):
-        every.append({
-            "config": [str(name) for name in key[:-1]], "arm": str(key[-1]),
-            "level": [int(level) for level in rows.index.get_level_values("level")],
-            "remaining": numbers(weights.loc[rows.index]), "n": [int(size) for size in n.loc[rows.index]],
-            "values": {name: [numbers(rows[name][kind]) for kind in ("mean", "min", "max")] for name in metrics},
-        })  # fmt: skip
+        every.append(
+            {
+                "config": [str(name) for name in key[:-1]],
+                "arm": str(key[-1]),
+                "level": [int(level) for level in rows.index.get_level_values("level")],
+                "remaining": numbers(weights.loc[rows.index]),
+                "n": [int(size) for size in n.loc[rows.index]],
+                "values": {name: [numbers(rows[name][kind]) for kind in ("mean", "min", "max")] for name in metrics},
+            }
+        )
     return {
-        "columns": columns, "metrics": metrics, "lines": every[:MOST_LINES], "left_out": max(0, len(every) - MOST_LINES)
-    }  # fmt: skip
+        "columns": columns,
+        "metrics": metrics,
+        "lines": every[:MOST_LINES],
+        "left_out": max(0, len(every) - MOST_LINES),
+    }
 
 
 def differences(at_levels: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give the differences of `choices.contests` at each level: a curve with its interval for each pair and setting."""
+    """Return the differences of `choices.contests` at each level: a curve with its interval for each pair."""
     found: list[dict[str, Any]] = []
-    for (axis, left, right, setting), rows in at_levels.groupby(
-        ["axis", "left_name", "right_name", "setting"], observed=True, sort=False
-    ):
+    by = ["axis", "left_name", "right_name", "setting"]
+    for (axis, left, right, setting), rows in at_levels.groupby(by, observed=True, sort=False):
         if len(found) == MOST_LINES:
             break
-        found.append({
-            "axis": axis, "left": left, "right": right, "setting": setting,
-            "level": [int(level) for level in rows["level"]], "n": [int(n) for n in rows["n"]],
-            **{name: numbers(rows[name]) for name in ("remaining", "difference", "low", "high", "p_holm")},
-        })  # fmt: skip
+        found.append(
+            {
+                "axis": axis,
+                "left": left,
+                "right": right,
+                "setting": setting,
+                "level": [int(level) for level in rows["level"]],
+                "n": [int(n) for n in rows["n"]],
+                **{name: numbers(rows[name]) for name in ("remaining", "difference", "low", "high", "p_holm")},
+            }
+        )
     return found
 
 
 def numbers(column: pd.Series) -> list[float | None]:
-    """Round to six figures, which is finer than any screen, and write null for what is no number."""
+    """Return numbers rounded to six figures, finer than any screen, and null for one that is not finite."""
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in column]

@@ -1,7 +1,7 @@
 """From resolved configs to columns."""
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multirun_analysis import configs
@@ -10,17 +10,30 @@ from multirun_analysis import configs
 def test_groups_stand_as_their_choice_and_numbered_ones_as_their_number() -> None:
     found = configs.values(
         {
-            "seed": 3, "iterations": None, "device": "cpu", "study": "x", "data_dir": "d", "force": True,
+            "seed": 3,
+            "iterations": None,
+            "device": "cpu",
+            "study": "x",
+            "data_dir": "d",
+            "force": True,
             "init": {"name": "xavier_u", "_target_": "a.b", "gain": 1.5, "nested": {"deep": [1, "two"]}},
             "lr": {"name": "step", "value": 0.1, "at": [10, 20]},
             "prune_rate": {"name": "by_type", "value": None, "conv": 0.15},
         }
-    )  # fmt: skip
+    )
     assert found == {
-        "seed": 3, "iterations": None, "init": "xavier_u", "init.gain": 1.5, "init.nested.deep": "[1,two]",
-        "lr": 0.1, "lr.name": "step", "lr.at": "[10,20]",
-        "prune_rate": None, "prune_rate.name": "by_type", "prune_rate.conv": 0.15,
-    }  # fmt: skip
+        "seed": 3,
+        "iterations": None,
+        "init": "xavier_u",
+        "init.gain": 1.5,
+        "init.nested.deep": "[1,two]",
+        "lr": 0.1,
+        "lr.name": "step",
+        "lr.at": "[10,20]",
+        "prune_rate": None,
+        "prune_rate.name": "by_type",
+        "prune_rate.conv": 0.15,
+    }
 
 
 def test_a_config_value_never_takes_the_name_of_a_measured_one() -> None:
@@ -39,6 +52,7 @@ def test_columns_have_the_narrowest_type_that_holds_their_values() -> None:
     assert table["e"].tolist() == ["1", "z"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | st.integers(-9, 9) | st.sampled_from(["", "x", "1"])))
 )

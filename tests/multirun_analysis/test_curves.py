@@ -134,8 +134,10 @@ def test_a_cell_is_seen_at_its_nearest_level_or_not_at_all(mixed: Study) -> None
             counts = counts and row["arm"] == "ticket" and away <= math.log(1.5)
             if counts and away < expected.get(row["key"], (math.inf,))[0]:
                 expected[row["key"]] = away, row["level"], row["final_test_accuracy"]
-        got = {key: (level, value) for key, level, value in
-               found[["key", "level", "test_accuracy"]].itertuples(index=False)}  # fmt: skip
+        got = {
+            key: (level, value)
+            for key, level, value in found[["key", "level", "test_accuracy"]].itertuples(index=False)
+        }
         assert got == {key: (level, value) for key, (_, level, value) in expected.items()}
     assert found.empty  # no cell has come near 10 %
 
@@ -147,7 +149,7 @@ def test_metrics_that_cannot_be_drawn_say_so(write_cell: Callable[..., str], tmp
         curves.accuracy_vs_remaining(levels, view.View(metric="accuracy"))
     for metric, name in {"val_loss": "val loss", "early_stop_iteration": "early stop iteration"}.items():
         with pytest.raises(NothingToShow, match=rf"{name} has no value in these records .validation=0"):
-            curves.need_metric(levels, metric)
-    curves.need_metric(levels, "test_accuracy")
+            curves.check_metric(levels, metric)
+    curves.check_metric(levels, "test_accuracy")
     with pytest.raises(AnalysisError, match="no band 'sd': it is one of minmax, se, ci"):
         curves.accuracy_vs_remaining(levels, view.View(band="sd"))

@@ -35,8 +35,9 @@ def test_csv_has_every_row_and_every_digit(mixed: Study) -> None:
 def test_csv_has_a_column_a_layer(mixed: Study) -> None:
     back = pd.read_csv(io.BytesIO(export.csv(mixed.levels)))
     counts = [name for name in back.columns if name.startswith("layer")]
-    assert counts == [f"layer_{what}.{layer}.weight" for what in ("remaining", "total")
-                      for layer in ("fc1", "fc2", "output")]  # fmt: skip
+    assert counts == [
+        f"layer_{what}.{layer}.weight" for what in ("remaining", "total") for layer in ("fc1", "fc2", "output")
+    ]
     for row, tidy in zip(back.to_dict("records"), mixed.levels.to_dict("records"), strict=True):
         for layer, left, total in zip(tidy["layers"], tidy["layer_remaining"], tidy["layer_total"], strict=True):
             assert (row[f"layer_remaining.{layer}"], row[f"layer_total.{layer}"]) == (left, total)

@@ -16,12 +16,32 @@ SCORES = [f"{split}_{what}" for split in ("train", "val", "test") for what in ("
 def test_evaluations_have_the_columns_of_the_contract(mixed: Study) -> None:
     first = ["key", "status", "arm", "draw", "level", "remaining", "weights_remaining", "weights_total"]
     config = {
-        "seed", "levels", "epochs", "iterations", "batch_size", "validation", "evaluate_every",
-        "init", "init.gain", "model", "model.activation", "model.negative_slope",
-        "optimizer", "optimizer.betas",
-        "dataset", "method", "method.scope", "method.rewind", "method.controls", "method.draws",
-        "lr", "lr.name", "prune_rate", "prune_rate.name", "prune_rate.output",
-    }  # fmt: skip
+        "seed",
+        "levels",
+        "epochs",
+        "iterations",
+        "batch_size",
+        "validation",
+        "evaluate_every",
+        "init",
+        "init.gain",
+        "model",
+        "model.activation",
+        "model.negative_slope",
+        "optimizer",
+        "optimizer.betas",
+        "dataset",
+        "method",
+        "method.scope",
+        "method.rewind",
+        "method.controls",
+        "method.draws",
+        "lr",
+        "lr.name",
+        "prune_rate",
+        "prune_rate.name",
+        "prune_rate.output",
+    }
     assert list(mixed.evaluations.columns[:8]) == first
     assert set(mixed.evaluations.columns) == {
         *first,
@@ -66,8 +86,13 @@ def test_rows_are_those_of_the_files_with_an_exact_fraction(mixed: Study, mixed_
 
 def test_cells_say_what_became_of_each(mixed: Study) -> None:
     assert mixed.cells["status"].value_counts().to_dict() == {
-        "done": 24, "failed": 1, "diverged": 1, "pending": 1, "running": 1, "unreadable": 1
-    }  # fmt: skip
+        "done": 24,
+        "failed": 1,
+        "diverged": 1,
+        "pending": 1,
+        "running": 1,
+        "unreadable": 1,
+    }
     reasons = mixed.cells.set_index("status")["reason"]
     assert set(reasons.loc[["done"]]) == {""}
     assert reasons["failed"] == "RuntimeError: out of memory"
@@ -184,8 +209,10 @@ def test_a_folder_that_is_no_study_says_what_to_do(write_cell: Callable[..., str
 
 
 def test_several_studies_are_read_as_one(write: Callable[..., str], tmp_path: Path) -> None:
-    keys = [write(tmp_path / name, init=init, levels=1, epochs=1)
-            for name, init in (("a", "xavier_n"), ("b/c", "xavier_n"), ("b/c", "kaiming_n"))]  # fmt: skip
+    keys = [
+        write(tmp_path / name, init=init, levels=1, epochs=1)
+        for name, init in (("a", "xavier_n"), ("b/c", "xavier_n"), ("b/c", "kaiming_n"))
+    ]
     study = load(tmp_path / "a", tmp_path / "b" / "c")
     assert keys[0] == keys[1]  # a cell has one key, wherever it was run
     assert study.path == tmp_path.resolve()

@@ -44,8 +44,11 @@ def study(drawn_once: tuple[Path, str], tmp_path: Path) -> Path:
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "multirun_analysis", *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -63,19 +66,6 @@ def test_two_processes_write_the_same_bytes(study: Path, tmp_path: Path) -> None
     assert (run.returncode, run.stderr) == (0, "")
     assert files(tmp_path / "again") == files(study / "figures")
     assert list(files(tmp_path / "again")) == DRAWN
-
-
-def test_the_analysis_knows_neither_torch_nor_how_cells_are_trained(study: Path, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c",
-         "import sys; from multirun_analysis.__main__ import main; main(sys.argv[1:]);"
-         "print(sorted({'torch', 'ltsweep', 'hydra'} & set(sys.modules)))",
-         str(study), "--figures", "surviving_weights,heat_map", "--export", "csv", "--out", str(tmp_path / "out")],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "written     " in run.stdout
-    assert run.stdout.endswith("[]\n")
 
 
 def test_what_is_not_done_is_listed_with_its_reason(
@@ -201,8 +191,9 @@ def test_two_studies_together_are_one(
     assert f"{study}, {mixed_folder}: 26 cells: 26 done\n" in capsys.readouterr().out
     levels = pd.read_parquet(tmp_path / "out" / "levels.parquet")
     assert {name.rpartition("/")[2]: size for name, size in levels.groupby("study").size().items()} == {
-        "small": 2 * 2, "mixed": 24 * (7 + 2 * 6)
-    }  # fmt: skip
+        "small": 2 * 2,
+        "mixed": 24 * (7 + 2 * 6),
+    }
 
 
 def test_a_filter_is_said_under_the_figure_and_makes_it_anew(
@@ -240,6 +231,22 @@ def test_where_all_cells_failed_only_what_shows_them_is_drawn(
     said = capsys.readouterr().out
     assert said.count(": no cell has finished a level but failed or diverged ones\n") == 3
     assert list(files(tmp_path / "made_up" / "figures")) == DRAWN[:2]
+
+
+def test_readings_are_exported_where_there_are_any_and_only_there(
+    study: Path, write: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--figures", "none", "--export", "csv", "--out", str(tmp_path)]
+    for _ in range(2):
+        assert main([str(study), *options]) == 0
+        assert "  nothing     readings: no cell has readings" in capsys.readouterr().out
+        assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["evaluations.csv", "levels.csv"]
+    write(study, init="xavier_u", levels=1, epochs=1, readings=("norm",))
+    assert main([str(study), *options]) == 0
+    assert capsys.readouterr().out.count("  written  ") == 3
+    readings = pd.read_csv(tmp_path / "readings.csv")
+    assert readings.groupby("name").size().to_dict() == {"norm": 2 * 4}
+    assert set(readings["init"]) == {"xavier_u"}
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

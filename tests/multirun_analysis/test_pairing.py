@@ -23,8 +23,9 @@ def by_loop(study: Study, left: str, right: str) -> dict[tuple[float, int, int],
 def test_pairs_are_those_of_a_loop(mixed: Study) -> None:
     found = pairing.paired(
         pairing.scores(mixed.levels, "test_accuracy"),
-        Side({"init": "xavier_u"}), Side({"init": "kaiming_u"}),
-    )  # fmt: skip
+        Side({"init": "xavier_u"}),
+        Side({"init": "kaiming_u"}),
+    )
     wanted = by_loop(mixed, "xavier_u", "kaiming_u")
     assert len(found) == len(wanted) == 2 * 3 * 7
     for row in found.to_dict("records"):
@@ -103,11 +104,19 @@ def test_nothing_in_common_gives_no_pairs(mixed: Study) -> None:
 
 @pytest.mark.parametrize(
     ("values", "kept"),
-    [({"a": 1}, [0]), ({"a": [1, 2]}, [0, 1]), ({"a": None}, [2]), ({"b": "relu"}, [0]), ({"b": 2}, [1]),
-     ({"a": 1, "b": "relu"}, [0]), ({"a": 1, "b": 2}, []), ({"c": True}, [0, 1])],
-)  # fmt: skip
+    [
+        ({"a": 1}, [0]),
+        ({"a": [1, 2]}, [0, 1]),
+        ({"a": None}, [2]),
+        ({"b": "relu"}, [0]),
+        ({"b": 2}, [1]),
+        ({"a": 1, "b": "relu"}, [0]),
+        ({"a": 1, "b": 2}, []),
+        ({"c": True}, [0, 1]),
+    ],
+)
 def test_values_hold_as_numbers_text_and_null(values: dict[str, object], kept: list[int]) -> None:
-    df = pd.DataFrame({
-        "a": [1.0, 2.0, None], "b": pd.Series(["relu", "2.0", "3"], dtype="category"), "c": [True, True, False]
-    })  # fmt: skip
+    df = pd.DataFrame(
+        {"a": [1.0, 2.0, None], "b": pd.Series(["relu", "2.0", "3"], dtype="category"), "c": [True, True, False]}
+    )
     assert df.index[pairing.holds(df, values)].tolist() == kept

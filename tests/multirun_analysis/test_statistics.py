@@ -24,10 +24,12 @@ def pairs(values: dict[tuple[str, int, int], tuple[float, float]], rate: float =
 
 def grid(seeds: int, levels: int, settings: tuple[str, ...] = ("lr=0.1",), seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    return pairs({
-        key: (0.9 + rng.normal(0, 0.01), 0.89 + rng.normal(0, 0.01))
-        for key in itertools.product(settings, range(seeds), range(levels))
-    })  # fmt: skip
+    return pairs(
+        {
+            key: (0.9 + rng.normal(0, 0.01), 0.89 + rng.normal(0, 0.01))
+            for key in itertools.product(settings, range(seeds), range(levels))
+        }
+    )
 
 
 def estimate(sample: list[float]) -> "pd.Series[float]":
@@ -198,10 +200,13 @@ def test_the_area_of_a_flat_curve_is_its_height_and_a_short_one_is_left_out() ->
 def test_matching_walks_down_until_a_bound_fails(margin: float) -> None:
     rng = np.random.default_rng(3)
     drop = [0.0, 0.0, -0.002, -0.012, 0.001, -0.05]
-    table = pairs({
-        ("init=a", seed, level): (0.97 + drop[level] + rng.normal(0, 0.002), 0.97)
-        for seed in range(5) for level in range(6)
-    })  # fmt: skip
+    table = pairs(
+        {
+            ("init=a", seed, level): (0.97 + drop[level] + rng.normal(0, 0.002), 0.97)
+            for seed in range(5)
+            for level in range(6)
+        }
+    )
     found = statistics.matching(table, margin).iloc[0]
     good = []
     for level in range(1, 6):

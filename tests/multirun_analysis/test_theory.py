@@ -23,14 +23,17 @@ def init(target: str, **values: object) -> dict[str, object]:
         (init("xavier_normal", gain=2.0), SHAPE, stats.norm(0, 2 * math.sqrt(2 / 1084))),
         (init("kaiming_uniform", fan_mode="fan_out"), SHAPE, stats.uniform(-0.1, 0.2)),
         (init("kaiming_normal", fan_mode="fan_in", gain="relu"), SHAPE, stats.norm(0, math.sqrt(2 / 784))),
-        (init("kaiming_normal", gain="leaky_relu", negative_slope=0.05), SHAPE,
-         stats.norm(0, math.sqrt(2 / 1.0025 / 784))),
+        (
+            init("kaiming_normal", gain="leaky_relu", negative_slope=0.05),
+            SHAPE,
+            stats.norm(0, math.sqrt(2 / 1.0025 / 784)),
+        ),
         (init("kaiming_normal"), (64, 32, 3, 3), stats.norm(0, 1 / math.sqrt(288))),
         (init("kaiming_normal", fan_mode="fan_out"), (64, 32, 3, 3), stats.norm(0, 1 / math.sqrt(576))),
         (init("truncated_normal", gain="relu"), SHAPE, stats.truncnorm(-2, 2, 0, math.sqrt(2 / 784))),
         (init("pytorch_default"), SHAPE, stats.uniform(-1 / 28, 2 / 28)),
     ],
-)  # fmt: skip
+)
 def test_known_initializations(group: dict[str, object], shape: tuple[int, ...], distribution: object) -> None:
     density = bin_density(group, shape, EDGES)
     widths = np.diff(EDGES)

@@ -15,9 +15,11 @@ def cells(**columns: list[object]) -> pd.DataFrame:
 
 def test_only_what_tells_cells_apart_varies() -> None:
     frame = cells(
-        seed=[0, 1, 2, 3], init=["a", "a", "b", "b"], epochs=[5, 5, 5, 5],
+        seed=[0, 1, 2, 3],
+        init=["a", "a", "b", "b"],
+        epochs=[5, 5, 5, 5],
         **{"init.gain": [1.0, 1.0, None, None], "model.activation": ["relu", "tanh", "relu", "tanh"]},
-    )  # fmt: skip
+    )
     assert view.varying(frame) == ["init", "model.activation"]
 
 

@@ -51,8 +51,7 @@ def test_the_command_draws_while_cells_finish_and_ctrl_c_leaves_it(
     for seed in range(2):
         write_cell(status="running", seed=seed, levels=1, epochs=1, last=0)
     command = [sys.executable, "-m", "multirun_analysis", str(study), "--figures", "none", "--report", "--watch"]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                           start_new_session=True)  # fmt: skip
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     try:
         assert run.stdout
         first = next(line for line in run.stdout if "report.html" in line)

@@ -11,14 +11,20 @@ from multirun_analysis.load import Study
 @pytest.fixture
 def study() -> Study:
     """Six cells as a table, with a record or two of each; the gain is a number or a word."""
-    cells = pd.DataFrame({
-        "key": list("abcdef"), "status": pd.Categorical(["done"] * 5 + ["failed"]),
-        "seed": [0, 1, 2, 0, 1, 2], "lr": [1.2e-3] * 3 + [0.1] * 3, "nesterov": [True, False] * 3,
-        "init": pd.Categorical(["xavier_u", "kaiming_n", None] * 2),
-        "init.gain": pd.Categorical(["1.0", "relu", "2"] * 2), "init.slope": [0.05, None, None] * 2,
-    })  # fmt: skip
+    cells = pd.DataFrame(
+        {
+            "key": list("abcdef"),
+            "status": pd.Categorical(["done"] * 5 + ["failed"]),
+            "seed": [0, 1, 2, 0, 1, 2],
+            "lr": [1.2e-3] * 3 + [0.1] * 3,
+            "nesterov": [True, False] * 3,
+            "init": pd.Categorical(["xavier_u", "kaiming_n", None] * 2),
+            "init.gain": pd.Categorical(["1.0", "relu", "2"] * 2),
+            "init.slope": [0.05, None, None] * 2,
+        }
+    )
     records = pd.DataFrame({"key": pd.Categorical(list("aabcdef"))})
-    return Study(None, cells, records, records.iloc[1:])
+    return Study(None, cells, records, records.iloc[1:], records.iloc[2:])
 
 
 @pytest.mark.parametrize(
@@ -54,6 +60,7 @@ def test_what_is_kept(study: Study, expression: str, keys: str) -> None:
     assert "".join(found.cells["key"]) == keys
     assert "".join(found.levels["key"].astype("str")) == "".join(key for key in "aabcdef" if key in keys)
     assert "".join(found.evaluations["key"].astype("str")) == keys
+    assert "".join(found.readings["key"].astype("str")) == keys.removeprefix("a")
 
 
 @pytest.mark.parametrize(

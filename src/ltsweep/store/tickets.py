@@ -1,4 +1,4 @@
-"""Masks as files of one bit a weight. Works on numpy arrays, without torch: the analysis uses it too."""
+"""Tickets as files: initial weights, and masks of one bit a weight. Numpy arrays, no torch: the analysis uses it too."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 Array = NDArray[Any]
 
@@ -28,3 +28,8 @@ def unpack(path: Path) -> dict[str, NDArray[np.bool_]]:
             bits = np.unpackbits(file.get_tensor(name), count=int(np.prod(shape)))
             masks[name] = bits.reshape(shape) > 0
     return masks
+
+
+def initial(path: Path) -> dict[str, Array]:
+    """Return the initial weights of a file, name -> values."""
+    return load_file(path)

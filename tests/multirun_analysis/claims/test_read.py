@@ -12,9 +12,13 @@ from multirun_analysis.load import Study
 from multirun_analysis.pairing import Side
 
 GOOD = {
-    "name": "mine", "source": "me", "text": "a sentence", "compare": {"left": {"init": "xavier_u"}, "right": "dense"},
-    "remaining": 0.21, "direction": "greater",
-}  # fmt: skip
+    "name": "mine",
+    "source": "me",
+    "text": "a sentence",
+    "compare": {"left": {"init": "xavier_u"}, "right": "dense"},
+    "remaining": 0.21,
+    "direction": "greater",
+}
 
 
 def write(path: Path, **changes: object) -> Path:

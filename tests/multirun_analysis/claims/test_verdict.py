@@ -21,16 +21,27 @@ XAVIER, KAIMING = Side({"init": "xavier_u"}), Side({"init": "kaiming_u"})
 
 
 def claim(**changes: object) -> Claim:
-    return Claim(**{
-        "name": "c", "source": "s", "text": "t", "compare": ((XAVIER, KAIMING),), "remaining": 0.41,
-        "direction": "greater", **changes,
-    })  # fmt: skip
+    return Claim(
+        **{
+            "name": "c",
+            "source": "s",
+            "text": "t",
+            "compare": ((XAVIER, KAIMING),),
+            "remaining": 0.41,
+            "direction": "greater",
+            **changes,
+        }
+    )
 
 
 @given(
-    st.sampled_from(DIRECTIONS), st.floats(-1, 1), st.floats(0.01, 1), st.floats(-2, 2), st.floats(-2, 2),
+    st.sampled_from(DIRECTIONS),
+    st.floats(-1, 1),
+    st.floats(0.01, 1),
+    st.floats(-2, 2),
+    st.floats(-2, 2),
     st.floats(0, 1),
-)  # fmt: skip
+)
 def test_a_verdict_holds_for_every_effect_in_its_interval(
     direction: str, value: float, margin: float, one: float, two: float, part: float
 ) -> None:
@@ -39,9 +50,12 @@ def test_a_verdict_holds_for_every_effect_in_its_interval(
     low, high = sorted((one, two))
     effect = low + part * (high - low)
     true = {
-        "greater": effect > value, "less": effect < value, "equal": abs(effect - value) < margin,
-        "not_less": effect > value - margin, "not_greater": effect < value + margin,
-    }[direction]  # fmt: skip
+        "greater": effect > value,
+        "less": effect < value,
+        "equal": abs(effect - value) < margin,
+        "not_less": effect > value - margin,
+        "not_greater": effect < value + margin,
+    }[direction]
     verdict = decide(asked, low, high)
     near = any(abs(effect - bound) < 1e-9 for bound in (value, value - margin, value + margin))
     assert near or verdict in ("undecided", "supported" if true else "contradicted")
@@ -56,8 +70,11 @@ def test_no_interval_decides_nothing(direction: str) -> None:
 
 def accuracy(study: Study, **where: object) -> float:
     """Find one final test accuracy by a loop, the draws of an arm averaged."""
-    rows = [row for row in study.levels.to_dict("records") if row["status"] == "done"
-            and all(row[name] == value for name, value in where.items())]  # fmt: skip
+    rows = [
+        row
+        for row in study.levels.to_dict("records")
+        if row["status"] == "done" and all(row[name] == value for name, value in where.items())
+    ]
     assert rows
     return stdlib.fmean(row["final_test_accuracy"] for row in rows)
 
@@ -109,8 +126,12 @@ def test_an_area_is_a_mean_over_log_remaining(mixed: Study) -> None:
         for level in range(7):
             here = {"lr": 0.1, "seed": seed, "level": level, "arm": "ticket"}
             rows = mixed.levels.query("level == @level and init == 'xavier_u'")["remaining"]
-            steps.append((math.log(rows.iloc[0]), accuracy(mixed, **here, init="xavier_u")
-                          - accuracy(mixed, **here, init="kaiming_u")))  # fmt: skip
+            steps.append(
+                (
+                    math.log(rows.iloc[0]),
+                    accuracy(mixed, **here, init="xavier_u") - accuracy(mixed, **here, init="kaiming_u"),
+                )
+            )
         total = sum((a[0] - b[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(steps))
         effects.append(total / (steps[0][0] - steps[-1][0]))
     assert (found["effect"], found["low"], found["high"]) == pytest.approx(interval(effects))
@@ -142,8 +163,9 @@ def test_one_seed_none_held_out_and_no_records(write_cell: Callable[..., str], t
     found = claims.judge(levels, [claim(), claim(metric="early_stop_iteration")])
     assert found["verdict"].tolist() == ["undecided", "not tested"]
     assert found["why"].tolist() == [
-        "one seed gives no interval", "early_stop_iteration has no value: no examples were held out"
-    ]  # fmt: skip
+        "one seed gives no interval",
+        "early_stop_iteration has no value: no examples were held out",
+    ]
     assert math.isnan(found.loc[0, "low"])
     assert not math.isnan(found.loc[0, "effect"])
     assert claims.judge(levels.iloc[:0], claims.published())["verdict"].eq("not tested").all()

@@ -126,8 +126,12 @@ def test_one_seed_has_no_band_and_one_choice_is_coloured_by_arm(write_cell: Call
     arms = [line for line in ax.lines if line.get_label().startswith("|")]
     assert len({to_rgb(line.get_color()) for line in arms}) == 3
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "arm", "ticket", "random mask", "reinit", "dense"
-    ]  # fmt: skip
+        "arm",
+        "ticket",
+        "random mask",
+        "reinit",
+        "dense",
+    ]
 
 
 def test_a_dense_study_has_one_point(write_cell: Callable[..., str], tmp_path: Path) -> None:

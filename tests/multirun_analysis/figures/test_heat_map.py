@@ -20,9 +20,12 @@ def test_squares_are_means_at_the_nearest_level(mixed: Study) -> None:
     for row in table.to_dict("records"):
         level = {0.5: 3, 0.28: 6}[row["wanted"]]  # 51.3 % and 26.3 % remain
         cells = mixed.levels[
-            mixed.levels["init"].eq(row["down"]) & mixed.levels["lr"].eq(float(row["across"]))
-            & mixed.levels["level"].eq(level) & mixed.levels["arm"].eq("ticket") & mixed.levels["status"].eq("done")
-        ]  # fmt: skip
+            mixed.levels["init"].eq(row["down"])
+            & mixed.levels["lr"].eq(float(row["across"]))
+            & mixed.levels["level"].eq(level)
+            & mixed.levels["arm"].eq("ticket")
+            & mixed.levels["status"].eq("done")
+        ]
         assert row["mean"] == pytest.approx(statistics.fmean(cells["final_test_accuracy"]))
         assert row["n"] == len(cells) == 3
     assert len(table) == 2 * 4 * 2
@@ -37,8 +40,9 @@ def test_numbers_stand_in_their_squares_and_missing_ones_are_empty(mixed: Study)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("lr", "init")
     down = [text.get_text() for text in ax.get_yticklabels()]
     across = [text.get_text() for text in ax.get_xticklabels()]
-    shown = {(down[int(text.get_position()[1])], across[int(text.get_position()[0])]): text.get_text()
-             for text in ax.texts}  # fmt: skip
+    shown = {
+        (down[int(text.get_position()[1])], across[int(text.get_position()[0])]): text.get_text() for text in ax.texts
+    }
     rows = table[table["wanted"].eq(0.5)].to_dict("records")
     expected = {(row["down"], row["across"]): f"{100 * row['mean']:.2f}" for row in rows}
     assert {place: text for place, text in shown.items() if text} == expected
@@ -73,9 +77,12 @@ def test_axes_can_be_chosen_and_the_rest_has_panels(write_cell: Callable[..., st
     ],
 )
 def test_nothing_to_show_says_what_is_lacking(
-    write_cell: Callable[..., str], tmp_path: Path, grid: list[dict[str, object]],
-    remaining: tuple[float, ...], says: str,
-) -> None:  # fmt: skip
+    write_cell: Callable[..., str],
+    tmp_path: Path,
+    grid: list[dict[str, object]],
+    remaining: tuple[float, ...],
+    says: str,
+) -> None:
     for cell in grid:
         write_cell(levels=1, epochs=1, **cell)
     study = load(tmp_path / "made_up")

@@ -20,10 +20,9 @@ def test_a_density_is_the_share_of_weights_in_a_bin(mixed: Study, mixed_folder: 
     table = init_densities(mixed, VIEW)
     assert list(table["layer"].cat.categories) == ["fc1", "fc2", "output"]
     cells = mixed.cells.query("init == 'xavier_n' and status == 'done'").drop_duplicates("seed")
-    weights = np.concatenate([
-        load_file(mixed_folder / key / "tickets" / "init.safetensors")["fc2.weight"].ravel()
-        for key in cells["key"]
-    ])  # fmt: skip
+    weights = np.concatenate(
+        [load_file(mixed_folder / key / "tickets" / "init.safetensors")["fc2.weight"].ravel() for key in cells["key"]]
+    )
     rows = table.query("init == 'xavier_n' and layer == 'fc2'")
     assert set(rows["cells"]) == {3}
     for row in rows.to_dict("records"):

@@ -45,9 +45,11 @@ def test_a_row_a_choice_a_column_a_layer_a_line_a_level(one_rate: Study) -> None
     table = figure_file.table(one_rate, VIEW)
     figure = figure_file.draw(table, VIEW)
     assert [ax.get_title() for ax in figure.axes[:4]] == [
-        "init = kaiming_n  ·  fc1", "init = kaiming_n  ·  fc2", "init = kaiming_n  ·  output",
+        "init = kaiming_n  ·  fc1",
+        "init = kaiming_n  ·  fc2",
+        "init = kaiming_n  ·  output",
         "init = kaiming_u  ·  fc1",
-    ]  # fmt: skip
+    ]
     assert len(figure.axes) == 12
     here = table.query("choice == 'kaiming_u' and layer == 'fc1'")
     for line, (name, rows) in zip(figure.axes[3].lines, here.groupby("weights", observed=True), strict=True):

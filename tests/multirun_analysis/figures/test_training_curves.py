@@ -35,7 +35,7 @@ def titles(figure: Figure) -> list[str]:
 
 def test_few_choices_have_a_column_each_and_a_line_a_level(mixed: Study) -> None:
     view = View(hue=("init",))
-    one = Study(mixed.path, mixed.cells, mixed.levels, mixed.evaluations.query("lr == 0.1"))
+    one = dataclasses.replace(mixed, evaluations=mixed.evaluations.query("lr == 0.1"))
     table = figure_file.table(one, view)
     figure = drawn(one, view)
     inits = ["kaiming_n", "kaiming_u", "xavier_n", "xavier_u"]

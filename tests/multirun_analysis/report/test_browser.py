@@ -41,9 +41,11 @@ def until(browser: Chrome, script: str) -> Any:
 
 def shown_lines(browser: Chrome) -> int:
     """Count the lines (not the bands) that are drawn."""
-    return int(browser.execute_script(
-        f"return {CURVES}.data.filter((one) => one.mode === 'lines+markers' && one.visible !== false).length"
-    ))  # fmt: skip
+    return int(
+        browser.execute_script(
+            f"return {CURVES}.data.filter((one) => one.mode === 'lines+markers' && one.visible !== false).length"
+        )
+    )
 
 
 def drawn_paths(browser: Chrome) -> int:

@@ -15,8 +15,11 @@ from multirun_analysis.report import choices
 
 def area(study: Study, **where: object) -> float:
     """Average final test accuracy over the log of the weights remaining, by a sum of trapezoids."""
-    rows = [row for row in study.levels.to_dict("records")
-            if row["status"] == "done" and all(row[name] == value for name, value in where.items())]  # fmt: skip
+    rows = [
+        row
+        for row in study.levels.to_dict("records")
+        if row["status"] == "done" and all(row[name] == value for name, value in where.items())
+    ]
     points = []
     for level in sorted({row["level"] for row in rows}):
         here = [row for row in rows if row["level"] == level]

@@ -4,11 +4,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ltsweep.schema import SETTINGS
+from multirun_analysis import configs
 from multirun_analysis.load import load
 from multirun_analysis.report import command
 
@@ -17,8 +20,11 @@ def composed(arguments: Sequence[str], cwd: Path) -> str:
     """Compose a config by the real command without running it."""
     run = subprocess.run(
         [sys.executable, "-m", "ltsweep", *arguments, "--cfg", "job", "--resolve"],
-        cwd=cwd, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -28,17 +34,37 @@ def composed(arguments: Sequence[str], cwd: Path) -> str:
     "overrides",
     [
         ["dataset=digits"],
-        ["init=kaiming_n_out", "lr=step", "lr.value=0.003", "prune_rate=uniform", "prune_rate.value=0.36", "seed=7",
-         "method.controls=[reinit,random_mask]", "method.draws=2", "epochs=3", "study=other"],
-        ["model=lenet5", "model.activation=leaky_relu", "model.negative_slope=0.2", "init=he_n", "init.gain=tanh",
-         "iterations=500", "validation=0", "optimizer=sgd", "optimizer.momentum=0.5", "lr=1"],
+        [
+            "init=kaiming_n_out",
+            "lr=step",
+            "lr.value=0.003",
+            "prune_rate=uniform",
+            "prune_rate.value=0.36",
+            "seed=7",
+            "method.controls=[reinit,random_mask]",
+            "method.draws=2",
+            "epochs=3",
+            "study=other",
+        ],
+        [
+            "model=lenet5",
+            "model.activation=leaky_relu",
+            "model.negative_slope=0.2",
+            "init=he_n",
+            "init.gain=tanh",
+            "iterations=500",
+            "validation=0",
+            "optimizer=sgd",
+            "optimizer.momentum=0.5",
+            "lr=1",
+        ],
     ],
-)  # fmt: skip
+)
 def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str]) -> None:
     from ltsweep.grid.cell import key
 
     cell = yaml.safe_load(composed(overrides, tmp_path))
-    own = {name: value for name, value in cell.items() if name not in _SETTINGS}
+    own = {name: value for name, value in cell.items() if name not in SETTINGS}
     folder = tmp_path / "study" / "0123456789abcdef"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(own, sort_keys=False))
@@ -48,10 +74,24 @@ def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str
     assert (python, dash_m, module) == ("python", "-m", "ltsweep")
     assert arguments[-1] == "study=study"
     again = yaml.safe_load(composed(arguments, tmp_path))
-    assert key({name: value for name, value in again.items() if name not in _SETTINGS}) == key(own)
+    assert key({name: value for name, value in again.items() if name not in SETTINGS}) == key(own)
 
 
-_SETTINGS = ("study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "objective")
+@pytest.mark.parametrize("group", ["dataset", "init", "lr", "model", "optimizer", "prune_rate"])
+def test_the_defaults_are_those_that_omegaconf_resolves(group: str) -> None:
+    from omegaconf import OmegaConf
+
+    conf = resources.files("ltsweep.conf")
+    usual = dict(command._groups())
+    for file in sorted((conf / group).iterdir(), key=str):
+        choices = usual | {group: file.name.removesuffix(".yaml")}
+        config = OmegaConf.create((conf / "config.yaml").read_text())
+        for name in ("defaults", "hydra"):
+            config.pop(name)
+        for each, choice in choices.items():
+            config[each] = OmegaConf.create((conf / each / f"{choice}.yaml").read_text())
+        resolved = OmegaConf.to_container(config, resolve=True)
+        assert command._defaults(tuple(choices.items())) == configs.values(resolved)
 
 
 def test_only_what_differs_from_the_defaults_is_said(write_cell: Callable[..., str], tmp_path: Path) -> None:

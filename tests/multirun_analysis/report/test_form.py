@@ -10,10 +10,17 @@ from multirun_analysis.report import form
 
 
 def claim(**changes: object) -> Claim:
-    return Claim(**{
-        "name": "c", "source": "s", "text": "t", "compare": ((Side(), Side(dense=True)),), "remaining": 0.21,
-        "direction": "greater", **changes,
-    })  # fmt: skip
+    return Claim(
+        **{
+            "name": "c",
+            "source": "s",
+            "text": "t",
+            "compare": ((Side(), Side(dense=True)),),
+            "remaining": 0.21,
+            "direction": "greater",
+            **changes,
+        }
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,21 @@ def test_sentences_are_counted_the_most_common_first(write_cell: Callable[..., s
     study = tmp_path / "made_up"
     for seed in range(4):
         path = study / write_cell(seed=seed, levels=0, epochs=1) / "status.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {
-            "versions": {"python": "3.11.7", "ltsweep": "0.1.0", "torch": "2.6" if seed else "2.5", "code": "abc"},
-            "hardware": {"host": "node", "cpu": "a CPU", "cores": 8} | ({"gpu": "a GPU"} if seed == 3 else {}),
-            "updated": f"2020-01-0{seed + 1}T00:00:00+00:00",
-        }))  # fmt: skip
+        path.write_text(
+            json.dumps(
+                json.loads(path.read_text())
+                | {
+                    "versions": {
+                        "python": "3.11.7",
+                        "ltsweep": "0.1.0",
+                        "torch": "2.6" if seed else "2.5",
+                        "code": "abc",
+                    },
+                    "hardware": {"host": "node", "cpu": "a CPU", "cores": 8} | ({"gpu": "a GPU"} if seed == 3 else {}),
+                    "updated": f"2020-01-0{seed + 1}T00:00:00+00:00",
+                }
+            )
+        )
     write_cell(seed=8, status="pending")
     loaded = load(study)
     path.write_text("{torn")

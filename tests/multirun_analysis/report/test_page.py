@@ -110,9 +110,11 @@ def test_the_curves_are_the_means_of_a_loop(mixed: Study, mixed_page: bytes) -> 
     assert curves["columns"] == ["init", "lr"]
     assert len(curves["lines"]) == 4 * 2 * 2
     (line,) = [line for line in curves["lines"] if line["config"] == ["kaiming_u", "0.1"] and line["arm"] == "reinit"]
-    rows = [row for row in mixed.levels.to_dict("records")
-            if (row["init"], row["lr"], row["arm"], row["level"], row["status"])
-            == ("kaiming_u", 0.1, "reinit", 3, "done")]  # fmt: skip
+    rows = [
+        row
+        for row in mixed.levels.to_dict("records")
+        if (row["init"], row["lr"], row["arm"], row["level"], row["status"]) == ("kaiming_u", 0.1, "reinit", 3, "done")
+    ]
     by_seed: dict[int, list[float]] = {}
     for row in rows:
         by_seed.setdefault(row["seed"], []).append(row["final_test_accuracy"])
