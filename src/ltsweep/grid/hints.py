@@ -20,6 +20,9 @@ def hint(error: Exception) -> str | None:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         near = did_you_mean(choice, error.options, _MOST)
         return f"{group}/{choice} is not a choice; {near}available in '{group}': {', '.join(error.options)}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:  # one of a list, as measure=[...] takes
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}=[{choice}] is not a choice of the group {group}; python -m ltsweep --help lists them"
     cause = error.__cause__
     # OmegaConf's errors carry the node that lacks the name.
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
