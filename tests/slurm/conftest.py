@@ -346,6 +346,9 @@ class Cluster:
                 found.append(int(path.name))
         return found
 
+    def start_daemon(self, name: str) -> None:
+        start_daemon(name, self.environment)
+
     def clean_up(self) -> None:
         for process in self.started:
             if process.poll() is None:
@@ -374,3 +377,12 @@ def shared(slurm, tmp_path_factory):
     made = Cluster(tmp_path_factory.mktemp("shared"), slurm)
     yield made
     made.clean_up()
+
+
+@pytest.fixture
+def frail(tmp_path):
+    """A Slurm that gives a silent node up after seconds, and leaves it to its administrator to take it back."""
+    with throwaway(tmp_path, SlurmdTimeout=3, MessageTimeout=2, ReturnToService=0) as environment:
+        made = Cluster(tmp_path, environment)
+        yield made
+        made.clean_up()

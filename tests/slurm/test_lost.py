@@ -5,21 +5,10 @@ import re
 import signal
 
 import pandas as pd
-import pytest
-from conftest import Cluster, start_daemon, throwaway
 
 
 def _node(cluster):
     return cluster.slurm("sinfo", "-h", "-o", "%n").strip()
-
-
-@pytest.fixture
-def frail(tmp_path):
-    """A Slurm that gives a silent node up after seconds, and leaves it to its administrator to take it back."""
-    with throwaway(tmp_path, SlurmdTimeout=3, MessageTimeout=2, ReturnToService=0) as environment:
-        made = Cluster(tmp_path, environment)
-        yield made
-        made.clean_up()
 
 
 def test_a_task_that_takes_too_much_memory_is_told_apart(cluster):
@@ -54,7 +43,7 @@ def test_a_lost_node_requeues_or_fails_and_loses_nothing(frail):
         assert status["error"].startswith(f"task {task} its node was lost on ")
         assert status["error"] in ended.out
 
-    start_daemon("slurmd", frail.environment)
+    frail.start_daemon("slurmd")
     # Orders to end what ran there are still on their way; one that came late would end what starts next.
     frail.until(lambda: frail.slurm("sinfo", "-h", "-o", "%T").strip() == "down")  # which answers: no asterisk
     frail.until(lambda: re.search(r"Agent queue size: +0\n", frail.slurm("sdiag")))

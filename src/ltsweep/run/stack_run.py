@@ -188,9 +188,12 @@ def _checkpoint(job: Job) -> Checkpoint | None:
     if found is None:
         return None
     facts, tensors = found
-    read = facts.get("readings", {})  # older checkpoints have none
-    tables = {key: Tables(rows, read.get(key, [])) for key, rows in facts["rows"].items()}
-    return Checkpoint(facts["level"], facts["step"], facts["seconds"], tables, tensors)
+    try:
+        read = facts.get("readings", {})  # older checkpoints have none
+        tables = {key: Tables(rows, read.get(key, [])) for key, rows in facts["rows"].items()}
+        return Checkpoint(facts["level"], facts["step"], facts["seconds"], tables, tensors)
+    except (KeyError, AttributeError) as error:
+        raise BrokenFileError("is not a checkpoint that this version knows") from error
 
 
 def steps_done(method: Method, steps: int, level: int, steps_done: int) -> int:
