@@ -1,4 +1,4 @@
-"""Tickets as files: initial weights, and masks of one bit a weight. Numpy arrays, no torch: the analysis uses it too."""
+"""Tickets as files: initial weights, and masks of one bit a weight. Numpy, no torch: the analysis uses it too."""
 
 import json
 from collections.abc import Mapping
