@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from multirun_analysis.errors import NothingToShow
-from multirun_analysis.load import Study
+from multirun_analysis.load import Study, check_readings
 
 # Columns of lists with an entry for each layer.
 _LAYERS = ["layers", "layer_remaining", "layer_total"]
@@ -17,8 +16,7 @@ _LAYERS = ["layers", "layer_remaining", "layer_total"]
 
 def readings(study: Study) -> pd.DataFrame:
     """Return the readings of a study. Raises NothingToShow where there are none: an empty file would mislead."""
-    if study.readings.empty:
-        raise NothingToShow("no cell has readings: nothing was measured along the way")
+    check_readings(study)
     return study.readings
 
 

@@ -89,6 +89,12 @@ def check_levels(study: Study, *, counted: bool = False) -> None:
         raise NothingToShow("no cell has finished a level but failed or diverged ones")
 
 
+def check_readings(study: Study) -> None:
+    """Raise NothingToShow unless a cell of the study has readings."""
+    if study.readings.empty:
+        raise NothingToShow("no cell has readings: nothing was measured along the way")
+
+
 def _named(studies: Sequence[Path]) -> tuple[Path, list[str]]:
     """Return the folder below which all cells lie and, where there are several studies, their names in it."""
     if len(studies) == 1:

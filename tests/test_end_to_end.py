@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 # Two inits and two seeds, one worker: four cells of three levels.
 GRID = "init=xavier_u,kaiming_n seed=0,1 dataset=digits device=cpu levels=2 iterations=20 workers=1 study=s"
-CONTROLS = "method.controls=[reinit,random_mask]"
+CONTROLS = ("method.controls=[reinit,random_mask]", "measure=[weights]")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a study of four cells, run by the real command."""
     folder = tmp_path_factory.mktemp("end_to_end")
     run = subprocess.run(
-        [sys.executable, "-m", "ltsweep", "-m", *GRID.split(), CONTROLS],
+        [sys.executable, "-m", "ltsweep", "-m", *GRID.split(), *CONTROLS],
         cwd=folder,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -43,7 +43,7 @@ def test_the_engines_records_are_read_without_a_cast(study: Path, monkeypatch: p
     monkeypatch.setattr(cell, "_cast", None)
     loaded = load(study)
     assert loaded.cells[["status", "reason", "level"]].drop_duplicates().to_numpy().tolist() == [["done", "", 2]]
-    for file in ("evaluations.parquet", "levels.parquet"):
+    for file in TABLES:
         schemas = [pq.read_schema(path) for path in study.glob(f"*/{file}")]
         assert len(schemas) == 4
         assert all(schema.equals(SCHEMAS[file]) for schema in schemas)
@@ -56,7 +56,10 @@ def test_the_tables_hold_what_was_trained(study: Path) -> None:
     assert loaded.levels.groupby("arm", observed=True).size().to_dict() == {TICKET: 12, REINIT: 8, RANDOM_MASK: 8}
     assert loaded.levels["iterations_trained"].eq(20).all()
     assert loaded.levels["best_iteration"].dtype == np.float64
-    assert loaded.readings.empty
+    # Three layers and three readings of each arm; a control starts at level 1.
+    assert loaded.readings.groupby("arm", observed=True).size().to_dict() == {TICKET: 108, REINIT: 72, RANDOM_MASK: 72}
+    assert set(loaded.readings["name"]) == {"norm", "distance", "sign_changes"}
+    assert loaded.readings.loc[loaded.readings["name"].eq("distance"), "value"].gt(0).all()
     last = loaded.evaluations.sort_values("iteration").drop_duplicates(["key", "arm", "draw", "level"], keep="last")
     both = loaded.levels.merge(last, on=["key", "arm", "draw", "level"])
     assert both["final_test_accuracy"].tolist() == both["test_accuracy"].tolist()
@@ -75,8 +78,7 @@ def test_every_figure_is_drawn_or_says_why_not(study: Path, tmp_path: Path, caps
     # One config value varies, and a heat map needs two; all else has what it needs.
     assert {name for name in figures.names() if files.get(name) == "nothing"} == {"heat_map"}
     assert len(pd.read_parquet(tmp_path / "levels.parquet")) == len(pd.read_csv(tmp_path / "levels.csv")) == 28
-    assert "nothing     readings: no cell has readings" in said
-    assert not list(tmp_path.glob("readings.*"))
+    assert len(pd.read_parquet(tmp_path / "readings.parquet")) == len(pd.read_csv(tmp_path / "readings.csv")) == 252
     page = (tmp_path / "report.html").read_text()
     assert all(key in page for key in load(study).cells["key"])
     assert "python -m ltsweep" in page
@@ -86,4 +88,4 @@ def test_the_same_command_again_writes_nothing(study: Path, tmp_path: Path, caps
     asked = [str(study), "--figures", "none", "--export", "parquet", "--out", str(tmp_path)]
     for state in ("written", "up to date"):
         assert main(asked) == 0
-        assert capsys.readouterr().out.count(f"  {state}  ") == 2
+        assert capsys.readouterr().out.count(f"  {state}  ") == 3
