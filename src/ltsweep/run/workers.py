@@ -1,4 +1,4 @@
-"""Worker processes of one thread, each running job after job. If a worker dies, only its present job is lost."""
+"""Worker processes of one thread, each running job after job. If a worker dies, only its present job fails."""
 
 import contextlib
 import ctypes
