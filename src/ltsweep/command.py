@@ -1,4 +1,4 @@
-"""The command line: arguments -> Hydra -> a launcher, and every mistake as one line.
+"""The command line: arguments -> Hydra -> a launcher. Every mistake of the user prints one line.
 
 Exit codes: 0 every cell is finished, 1 some failed or could not be written, 2 a mistake to mend, 130 interrupted.
 """
@@ -31,17 +31,17 @@ from ltsweep.grid.objective import check_objective
 from ltsweep.grid.overrides import rewrite
 from ltsweep.grid.sweep import check_launcher, check_sweep
 
-# Folders of this program: an error from inside them is a fault of it.
+# Folders of this program: an error raised in them is a bug, and keeps its traceback.
 _OURS = (Path(__file__).parent, Path(__file__).parents[1] / "hydra_plugins" / "ltsweep_launcher")
 
-# Functions that give Hydra what a user wrote: what Hydra then raises is the user's to mend.
+# Names of functions that pass the user's words to Hydra: an error that Hydra then raises is the user's mistake.
 _COMPOSING = ("main", "_make_sweeper", "sweep", "compose_cells", "_compose")
 
 
 @hydra.main(config_path="pkg://ltsweep.conf", config_name="config", version_base="1.3")
 def task(config: DictConfig) -> float:
-    """Run one cell: what Hydra's stock launchers call, each in a process of its own. Returns its objective."""
-    # torch takes seconds to import, so only where it is needed
+    """Return the objective of one cell after running it. Hydra's stock launchers call this for each cell."""
+    # imported here, since torch takes seconds to import
     from ltsweep.run.objective import outcome
     from ltsweep.run.prepare import prepare
     from ltsweep.run.settings import settings_from
@@ -54,7 +54,7 @@ def task(config: DictConfig) -> float:
     check_objective(config.objective, HydraConfig.get().sweeper._target_, [one.config["validation"]])
     study = Path(HydraConfig.get().runtime.output_dir).parent
     plan = prepare([one], settings_from(config, study), again=config.force)
-    with hold(study / one.key):  # alone: the other cells of the study run beside this one
+    with hold(study / one.key):  # this cell only: the study's other cells run beside it
         if config.force:
             forget(study, [one])
         statuses = run(plan, LiveTable(again=config.force))
@@ -67,7 +67,7 @@ def task(config: DictConfig) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # Hydra prints an error as many lines; with this it hands the exception to us.
+    # Hydra prints many lines for an error; with this setting it raises the exception.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         sys.argv[1:] = rewrite(sys.argv[1:] if arguments is None else arguments)
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
-    """Raise UserError for a flag that Hydra does not have, for which its parser would print many lines."""
+    """Raise UserError for a flag that Hydra does not have; its own parser would print many lines."""
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
@@ -117,21 +117,21 @@ def _check_flags(arguments: Sequence[str]) -> None:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Say whether an error was raised in this program's own work, and not while Hydra read what it was given."""
+    """Return whether an error was raised in this program's own work, not while Hydra read the user's words."""
     codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
     ours = [code for code in codes if any(Path(code.co_filename).is_relative_to(folder) for folder in _OURS)]
-    # The last of ours either gave Hydra something to compose, or did its own work.
+    # The innermost of these functions either passed the user's words to Hydra, or did its own work.
     return bool(ours) and (ours[-1] is codes[-1] or ours[-1].co_name not in _COMPOSING)
 
 
 def _plugin(error: Exception) -> str:
-    """Return the name of the plugin, of another's making, in which an error was raised; nothing where it was not."""
+    """Return the name of the foreign Hydra plugin in which an error was raised; empty without one."""
     paths = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
     return next((path.parent.name for path in paths if path.parent.parent.name == "hydra_plugins"), "")
 
 
 def one_line(error: Exception) -> str:
-    """Return what an exception says, without line breaks and without Hydra's listing of its search path."""
+    """Return an exception's message in one line, without Hydra's listing of its search path."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if line := hint(error):
@@ -152,17 +152,17 @@ def one_line(error: Exception) -> str:
 
 
 def _register_plugins() -> None:
-    """Make our launchers and sweeper known, and look at every sweep before Hydra makes anything of it."""
-    known = Plugins.instance()  # first: its scan loads Hydra's own sweeper anew, which ours must be a subclass of
+    """Register our launchers and sweeper with Hydra, and check every sweep before Hydra makes its sweeper."""
+    known = Plugins.instance()  # first: it loads anew Hydra's own sweeper, of which ours must be a subclass
     from hydra_plugins.ltsweep_launcher.grid import GridSweeper
     from hydra_plugins.ltsweep_launcher.local import LocalLauncher
     from hydra_plugins.ltsweep_launcher.slurm import SlurmLauncher
 
-    # An editable install is not where Hydra looks for plugins.
+    # Hydra does not look for plugins in an editable install.
     for plugin in (GridSweeper, LocalLauncher, SlurmLauncher):
         known.register(plugin)
     known.instantiate_sweeper = functools.partial(_make_sweeper, known)  # type: ignore[method-assign]
-    # Hydra copies its store of configs, which is only read, at each look into a group: half of the time of --help.
+    # Hydra copies its store of configs, though only read, at each look into a group: half of the time of --help.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
@@ -173,6 +173,6 @@ def _make_sweeper(
     sweeper = Plugins.instantiate_sweeper(
         known, hydra_context=hydra_context, task_function=task_function, config=config
     )
-    # Once imported, optuna greets on stderr with the name of its study in memory.
+    # optuna, once imported, prints the name of its study to stderr.
     logging.getLogger("optuna").setLevel(logging.WARNING)
     return sweeper

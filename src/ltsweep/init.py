@@ -30,7 +30,7 @@ def _fan(shape: Sequence[int], fan_mode: str) -> int:
 
 
 def _gain(gain: float | str, negative_slope: float) -> float:
-    """Return a gain given as a number, or by the activation it makes up for (He et al. 2015, eq. 14)."""
+    """Return a gain as a number, given so or by the activation that it compensates (He et al. 2015, eq. 14)."""
     if isinstance(gain, str):
         if gain not in GAINS:
             raise UserError(f"init.gain={gain} is unknown; give a number or one of {', '.join(GAINS)}")
@@ -89,7 +89,7 @@ def truncated_normal(
 ) -> Tensor:
     """Draw N(0, s^2), s = gain / sqrt(fan), cut at two standard deviations and not rescaled.
 
-    Cutting leaves 0.774 of the variance, which is what makes it fail with depth (Hanin & Rolnick 2018).
+    Cutting leaves 0.774 of the variance, so deep networks fail to train (Hanin & Rolnick 2018).
     """
     std = _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode))
     return nn.init.trunc_normal_(torch.empty(*shape), 0.0, std, -2 * std, 2 * std, generator=rng)
@@ -103,7 +103,7 @@ def orthogonal(
 
 
 def pytorch_default(shape: Sequence[int], rng: torch.Generator) -> Tensor:
-    """Draw U(-a, a), a = 1 / sqrt(fan_in): what `reset_parameters` of nn.Linear and nn.Conv2d does."""
+    """Draw U(-a, a), a = 1 / sqrt(fan_in), as `reset_parameters` of nn.Linear and nn.Conv2d does."""
     bound = 1 / math.sqrt(_fan(shape, "fan_in"))
     return torch.empty(*shape).uniform_(-bound, bound, generator=rng)
 
@@ -120,8 +120,8 @@ def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[s
     """Draw one network: name -> float32 tensor, every parameter and buffer of `model`, in torch's layout.
 
     Weights (two or more dimensions) come from `init`, each from a stream of its own. Their biases are zero, as in the
-    papers, unless the initialization brings its own: an attribute `bias`, a function from the shape of the weight and a
-    generator to the bias. Normalization parameters and buffers keep what `model` has.
+    papers, unless `init` has an attribute `bias`: a function from the shape of the weight and a generator to the bias.
+    Normalization parameters and buffers keep the values of `model`.
     """
     drawn = {n: t.detach().clone() for n, t in (*model.named_parameters(), *model.named_buffers())}
     draw_bias: Init | None = getattr(getattr(init, "func", init), "bias", None)

@@ -1,4 +1,4 @@
-"""Networks, written once for one network. A model is a builder function and a YAML in conf/model/."""
+"""Models: each a function that builds one network, and a YAML in conf/model/."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions (step, steps) -> learning rate at that step of a level of `steps` steps."""
+"""Learning-rate schedules: pure functions (step, steps) -> learning rate at step `step` of a level of `steps` steps."""
 
 import math
 from collections.abc import Sequence

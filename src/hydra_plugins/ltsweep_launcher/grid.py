@@ -1,4 +1,4 @@
-"""The sweeper: Hydra's basic one, which composes nothing by itself and leaves nothing behind when refused."""
+"""The sweeper `grid`: Hydra's basic sweeper, without composing cells and without writing files itself."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,17 @@ from ltsweep.errors import UserError
 
 
 class GridSweeper(BasicSweeper):
-    """Every combination of the choices, handed to the launcher at once.
+    """A sweeper that passes all combinations of the choices to the launcher at once.
 
-    The basic sweeper composes each cell to see whether it can be, which the launcher does again, and writes into the
-    study's folder before it knows. Here the launcher's composition is the check.
+    Hydra's basic sweeper composes each cell as a check, before the launcher composes it again, and writes into the
+    study's folder even if the check fails. Here the launcher's composition is the check.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch the product of `hydra.sweeper.params` and the command line, which wins where both name a key."""
+        """Launch the product of `hydra.sweeper.params` and `arguments`; for a key in both, `arguments` wins.
+
+        Raises UserError for an interval or an empty grid.
+        """
         assert self.hydra_context is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -38,5 +41,5 @@ class GridSweeper(BasicSweeper):
             results.append(self.launcher.launch(batch, initial_job_idx=launched))
             launched += len(batch)
             for job in results[-1]:
-                _ = job.return_value  # raises what a job of a stock launcher raised
+                _ = job.return_value  # raises the error of a failed job of a stock launcher
         return results

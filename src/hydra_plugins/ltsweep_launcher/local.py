@@ -14,22 +14,22 @@ from ltsweep.grid.objective import check_cells
 
 
 class LocalLauncher(Launcher):
-    """Composes every cell, runs them as stacks, and returns one result a cell, in order."""
+    """A launcher that composes every cell, runs them as stacks, and returns one result a cell, in order."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra gives."""
+        """Keep Hydra's context, task and config."""
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the grid and return its objectives; raises UserError before any work.
+        """Run the grid and return its objectives. Raises UserError before any work.
 
-        Where a cell failed, a search gets its error; a grid ends with exit code 1 after the closing table.
+        If a cell failed, a search gets the cell's error; a grid exits with 1 after the closing table.
         """
         setup_globals()
         cells = compose_cells(self.context, self.config, job_overrides)
         check_cells(cells, self.config)
 
-        from ltsweep.cluster.local import compute  # after all that can be refused without torch
+        from ltsweep.cluster.local import compute  # imports torch, so after the checks
         from ltsweep.run.objective import outcome
         from ltsweep.run.prepare import prepare
         from ltsweep.run.settings import settings_from

@@ -17,20 +17,20 @@ from ltsweep.grid.objective import GRIDS, check_cells
 
 
 class SlurmLauncher(Launcher):
-    """Composes every cell, hands them to Slurm in packs that can share a stack, and waits or leaves."""
+    """A launcher that composes every cell, submits cells that can share a stack as one task, and waits or leaves."""
 
     def __init__(self, **options: Any) -> None:
         """Keep the settings of conf/hydra/launcher/slurm.yaml; they are checked at launch."""
         self.given = options
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra gives."""
+        """Keep Hydra's context, task and config."""
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit the grid and, with wait=true, follow it. Exits with 1 if a cell failed, with 130 if interrupted.
 
-        Raises UserError before anything is submitted. Returns the objectives, or nothing where it does not wait.
+        Raises UserError before any submission. Returns the objectives, or with wait=false an empty list.
         """
         slurm.check_commands()
         from ltsweep.cluster.submit import check_options  # submitit is slow to import
@@ -43,7 +43,7 @@ class SlurmLauncher(Launcher):
         composed = compose_cells(self.context, self.config, job_overrides)
         check_cells(composed, self.config)
 
-        from ltsweep.cluster.study import launch  # after all that can be refused without torch
+        from ltsweep.cluster.study import launch  # imports torch, so after the checks
         from ltsweep.run.objective import outcome
         from ltsweep.run.settings import settings_from
         from ltsweep.store.folder import statuses_of

@@ -1,10 +1,10 @@
-"""What is learned: data sets, each a short function and a YAML in conf/dataset/."""
+"""Data sets, each a short function and a YAML in conf/dataset/."""
 
 from ltsweep.data.embedded import digits
 from ltsweep.data.examples import Examples
 from ltsweep.data.mnist import torchvision_mnist
 
-# The name that data sets of one's own know it by.
+# The name by which users' own data sets import `Examples`.
 Dataset = Examples
 
 __all__ = ["Dataset", "Examples", "digits", "torchvision_mnist"]

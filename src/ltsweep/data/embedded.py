@@ -9,7 +9,7 @@ from ltsweep.data.examples import Examples
 
 
 def digits(data_dir: Path) -> Examples:
-    """Load scikit-learn's digits, split by class once and for all: 1,437 to train, 360 to test. Needs no files."""
+    """Return scikit-learn's digits, always in the same split by class: 1,437 to train, 360 to test. Needs no files."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

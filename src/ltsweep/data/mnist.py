@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and KMNIST from the files of torchvision's layout, checked against what is published."""
+"""MNIST, Fashion-MNIST and KMNIST from files in torchvision's layout, checked against published hashes."""
 
 import contextlib
 import gzip
@@ -15,7 +15,7 @@ from ltsweep.errors import UserError
 
 @contextlib.contextmanager
 def _quiet_network(seconds: float) -> Iterator[None]:
-    """Bound how long a download may hang, and keep torchvision's own lines off the terminal."""
+    """Let a download hang for `seconds` at most, and keep torchvision's own lines off the terminal."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -25,10 +25,10 @@ def _quiet_network(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-# The files of torchvision's layout: pictures and labels, to train and to test.
+# File names in torchvision's layout: training pictures and labels, test pictures and labels.
 _FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
-# SHA-256 of the four files. For a data set without them torchvision publishes MD5 sums of the compressed files alone.
+# SHA-256 of the files in the order of _FILES. Of the data sets without, torchvision publishes MD5 of compressed files.
 _SHA256 = {
     "MNIST": (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -42,11 +42,11 @@ _SHA256 = {
 
 
 def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float = 1.0) -> Examples:
-    """Load MNIST, FashionMNIST or KMNIST from `data_dir`/<kind>/raw, or download it there by torchvision.
+    """Return MNIST, FashionMNIST or KMNIST from `data_dir`/<kind>/raw; torchvision downloads missing files there.
 
-    Pixels become [0, 1], then (pixel - mean) / std. Raises UserError where the files are missing and cannot be
-    downloaded, or are not this data set's: MNIST's are known by their SHA-256; the others' must be what their
-    compressed files hold, known by their MD5, where those still lie beside them, as torchvision leaves them.
+    Pixels become [0, 1], then (pixel - mean) / std. Raises UserError where files are missing and cannot be downloaded,
+    or are not this data set's. MNIST's files are checked by their SHA-256. Those of the others are compared with the
+    compressed files, checked by MD5, that torchvision leaves beside them; without these they are not checked.
     """
     from torchvision import datasets  # slow to import, and needed for these data sets alone
     from torchvision.datasets.mnist import read_image_file, read_label_file
@@ -83,7 +83,7 @@ def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float =
 
 
 def _wrong(path: Path, md5: str, sha256: str | None) -> str:
-    """Return how a file differs from the published one; nothing where it does not, or nothing is known of it."""
+    """Return how a file differs from the published file; empty where they agree, or no hash can be compared."""
     compressed = path.with_name(f"{path.name}.gz")
     try:
         if sha256:

@@ -1,8 +1,8 @@
-"""Batched matrix products on a CPU, by the library that serves it best.
+"""Batched matrix products on a CPU, by the faster of two libraries.
 
-PyTorch's own go to MKL, which leaves AVX-512 unused on processors that are not Intel's: half of what an AMD EPYC of
-2024 can do. There numpy takes the products of 32-bit floats, whose OpenBLAS does use it. Which of the two it is follows
-from the processor alone, never from a measurement, so a machine gives the same bits again and again.
+PyTorch's own products go to MKL, which leaves AVX-512 unused on processors that are not Intel's: half of what an AMD
+EPYC of 2024 can do. There numpy multiplies 32-bit floats, since its OpenBLAS does use AVX-512. The processor alone
+decides the library, never a measurement, so a machine gives the same bits again and again.
 
 Letters: C products of (M, K) by (K, N).
 """
@@ -26,20 +26,20 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
 
 
 def bound(a: Tensor, b: Tensor, out: Tensor) -> Callable[[], object]:
-    """Return what writes a @ b to `out` each time it is called, from and to the memory of the three tensors."""
+    """Return a function that writes a @ b to `out` at each call, on the memory that the three tensors have now."""
     if not (by_numpy() and a.dtype == b.dtype == torch.float32):
         return functools.partial(torch.bmm, a.detach(), b.detach(), out=out)
     return functools.partial(_multiply, a.detach().numpy(), b.detach().numpy(), out.numpy())
 
 
 def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    with np.errstate(all="ignore"):  # a network may diverge; its loss will tell
+    with np.errstate(all="ignore"):  # a network may diverge; its loss shows it
         np.matmul(a, b, out=out)
 
 
 @functools.cache
 def by_numpy() -> bool:
-    """Return whether numpy's products are the faster ones on this machine."""
+    """Return whether numpy multiplies faster than PyTorch on this machine."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return False
     try:
@@ -49,16 +49,16 @@ def by_numpy() -> bool:
 
 
 def prefers_numpy(cpuinfo: str) -> bool:
-    """Return whether numpy's products are the faster ones: on AMD's processors that have AVX-512, as Linux tells."""
+    """Return whether numpy multiplies faster than PyTorch: on AMD's processors with AVX-512, by Linux's cpuinfo."""
     words = cpuinfo.partition("\n\n")[0].split()
     return "AuthenticAMD" in words and "avx512f" in words
 
 
 @functools.cache
 def backend() -> str:
-    """Return what makes the batched products here, with what decides its bits, for the record."""
+    """Return the library of the batched products, with its version and processor kernels, which decide the bits."""
     if not by_numpy():
         return "PyTorch's own"
     loaded = [each for each in threadpool_info() if each["user_api"] == "blas"]
-    own = [each for each in loaded if "numpy" in each["filepath"]] or loaded  # scipy brings another
+    own = [each for each in loaded if "numpy" in each["filepath"]] or loaded  # scipy loads another copy
     return " ".join(str(own[0].get(name, "")) for name in ("internal_api", "version", "architecture")).strip()

@@ -23,12 +23,12 @@ class Look:
 
     @functools.cached_property
     def start(self) -> Tensors:
-        """Return the weights that the level started from under its masks, name -> (C, *shape), of prunable layers."""
+        """Return the masked weights that the level started from: name of a prunable weight -> (C, *shape)."""
         return {
             name: torch.stack([one[name] for one in self.starts]).to(mask.device) * mask
             for name, mask in self.state.masks.items()
         }
 
     def every(self, step: int) -> "Look":
-        """Return the look at the networks 0, step, 2 * step, ..., as views."""
+        """Return the look at networks 0, step, 2 * step, ... alone, as views."""
         return Look(self.level, self.iteration, self.state.every(step), self.starts[::step])

@@ -1,4 +1,4 @@
-"""What is learned, as the engine sees it: batches to a loss, and a state to scores.
+"""The problem that a stack learns, as the engine sees it: batches, their loss, and the scores of the networks.
 
 Letters: C networks of a stack, B examples a batch.
 """
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ltsweep.engine.stack import Forward, Tensors
 
-# All that one optimizer step depends on besides the state, each tensor with the leading axis C: indices of examples.
+# The input of one optimizer step besides the state. Each tensor has the leading axis C; for examples, their indices.
 Batch = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a problem measures of a network on each split, such as accuracy, and which end of it is better."""
+    """A number that a problem measures of a network on each split, such as accuracy, and which end of it is better."""
 
     name: str
     better: Literal["higher", "lower"]
@@ -26,9 +26,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Draws:
-    """What a cell's random numbers depend on at a level, and how many networks share them: its ticket and controls.
+    """The source of a cell's random numbers at a level, and how many networks share them: the ticket and its controls.
 
-    validation: how many examples are held out of training.
+    validation: number of examples held out of training.
     """
 
     seed: int
@@ -38,31 +38,31 @@ class Draws:
 
 
 class Problem(Protocol):
-    """What the networks of a stack learn. Its random numbers come from each cell's own streams alone."""
+    """A problem that the networks of a stack learn. Its random numbers come from each cell's own streams alone."""
 
-    scores: ClassVar[tuple[Score, ...]]  # of each split, in the order of the columns
-    headline: ClassVar[Score]  # by which validation chooses the best model
+    scores: ClassVar[tuple[Score, ...]]  # measured on each split, in the order of the columns
+    headline: ClassVar[Score]  # the score whose best validation value marks the best model
 
     def to(self, device: torch.device) -> "Problem":
         """Return the problem with its tensors on a device."""
         ...
 
     def epoch(self, batch_size: int, validation: int) -> int:
-        """Return the optimizer steps of one epoch."""
+        """Return the number of optimizer steps in an epoch."""
         ...
 
     def memory(self, cells: Sequence[Draws], batch_size: int) -> Tensors:
-        """Return what a step changes besides weights, name -> (C, ...); nothing for examples."""
+        """Return the tensors besides weights that a step changes, name -> (C, ...); empty for examples."""
         ...
 
     def batches(self, cells: Sequence[Draws], batch_size: int) -> Iterator[Batch]:
-        """Yield batches for ever, drawn from the cells' streams; the same ones for the same cells."""
+        """Yield batches without end, drawn from the cells' streams; the same cells give the same batches."""
         ...
 
     def loss(self, forward: Forward, memory: Tensors, batch: Batch) -> Tensor:
-        """Return the loss of each network, (C,). It is recorded, so it reads no number back."""
+        """Return the loss of each network, (C,). The call is recorded, so it reads no number back (no `.item()`)."""
         ...
 
     def evaluate(self, forward: Forward, memory: Tensors, cells: Sequence[Draws]) -> dict[str, list[float]]:
-        """Return C numbers for each `{split}_{score}`; nan for a split that holds nothing."""
+        """Return C numbers for each `{split}_{score}`; nan for an empty split."""
         ...

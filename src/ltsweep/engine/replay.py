@@ -1,7 +1,7 @@
 """A training step, recorded once and replayed: the same kernels on the same memory, without the Python around them.
 
-On a GPU that is a CUDA graph. On a CPU a `Tape` does the same: two fifths of the time of LeNet-300-100's step in a
-stack of 4 went into dispatching operators through vmap and autograd, and into fresh memory for what they return.
+On a GPU the recording is a CUDA graph, on a CPU a `Tape`. Without it, two fifths of the time of LeNet-300-100's step in
+a stack of 4 went into dispatching operators through vmap and autograd, and into fresh memory for their results.
 
 Letters: C networks, B examples a batch.
 """
@@ -20,23 +20,24 @@ from ltsweep.engine import gemm
 
 Step = Callable[[tuple[Tensor, ...]], None]
 
-# Steps that run as written before a CUDA graph is captured, for libraries to set themselves up on its stream.
+# Steps run as written before a CUDA graph is captured, as many as in PyTorch's manual: libraries set themselves up on
+# its stream.
 _WARM_UP = 3
 
 
 def replayed(step: Step, device: torch.device) -> Step:
-    """Return what does to a batch, a tuple of tensors on `device`, as `step` does, to the bit.
+    """Return `step`, recorded once and then replayed, with the same bits. It takes a batch: tensors on `device`.
 
-    step: must do all of its work on tensors that stay where they are, read no number back, and depend on nothing else
-    that changes. It runs as written until a few batches of one shape came in a row: the first sets up the optimizer's
-    state. Then it is recorded for that shape. Any other batch, such as the smaller one that ends an epoch, runs as
-    written.
+    step: must work on tensors that stay where they are, read no number back, and depend on nothing else that changes.
+
+    The step runs as written until a few batches of one shape have come in a row: the first sets up the optimizer's
+    state. Then it is recorded for that shape. A batch of another shape, such as an epoch's last, runs as written.
     """
     return _Graphed(step, device) if device.type == "cuda" else _Taped(step, device)
 
 
 def as_written(step: Step, device: torch.device) -> Step:
-    """Return `step` with the same kernels as a replayed one."""
+    """Return `step`, run operator by operator with the matrix products of a replay, so that both give the same bits."""
 
     def run(batch: tuple[Tensor, ...]) -> None:
         with kernels(device):
@@ -53,7 +54,7 @@ def _shapes(batch: tuple[Tensor, ...]) -> _Shapes:
 
 
 class _Place:
-    """The memory that a recording reads its batches from."""
+    """The fixed memory from which a recording reads each batch."""
 
     def __init__(self, batch: tuple[Tensor, ...] = ()) -> None:
         self.tensors = tuple(tensor.clone() for tensor in batch)
@@ -65,7 +66,7 @@ class _Place:
 
 
 class _Taped:
-    """A step on a CPU."""
+    """A step on a CPU, recorded as a tape."""
 
     def __init__(self, step: Step, device: torch.device) -> None:
         self._step, self._as_written = step, as_written(step, device)
@@ -89,7 +90,7 @@ class _Taped:
 
 
 class _Graphed:
-    """A step on a GPU, on a stream of its own, since the default one cannot be captured."""
+    """A step on a GPU, recorded as a CUDA graph on a stream of its own: the default stream cannot be captured."""
 
     def __init__(self, step: Step, device: torch.device) -> None:
         self._step, self._device = step, device
@@ -109,7 +110,7 @@ class _Graphed:
             with torch.cuda.stream(self._stream):
                 if self._graph is None and self._in_a_row > _WARM_UP:
                     graph, place = torch.cuda.CUDAGraph(), _Place(batch)
-                    with torch.cuda.graph(graph, stream=self._stream):  # which runs nothing yet
+                    with torch.cuda.graph(graph, stream=self._stream):  # records, and runs nothing yet
                         self._step(place.tensors)
                     self._graph, self._place = graph, place
                 if self._graph is not None and shapes == self._place.shapes:
@@ -123,34 +124,34 @@ class _Graphed:
 
 @functools.cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream to capture on: one for all levels, since libraries keep memory for each stream they meet."""
+    """Return the stream to capture on. All levels share it, since libraries keep memory for each stream they meet."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within it, batched matrix products are `gemm`'s."""
+    """A context in which `gemm` makes the batched matrix products."""
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Compute what an operator asks for."""
+        """Compute an operator, batched matrix products by `gemm`."""
         if func is torch.ops.aten.bmm.default:
             return gemm.bmm(*args)
         return func(*args, **(kwargs or {}))
 
 
 def kernels(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Return the context to compute in on a device, for the same bits as in a recorded step."""
+    """Return a context in which a device computes the same bits as in a recorded step."""
     if device.type == "cpu" and gemm.by_numpy():
         return Kernels()  # type: ignore[no-untyped-call]
     return contextlib.nullcontext()
 
 
 class Tape(Kernels):  # type: ignore[no-untyped-call]
-    """Runs what is computed within, and remembers it: `replay` computes it again, from and to the same memory.
+    """A context that runs operators and records them; `replay` runs them again, from and to the same memory.
 
-    All that operators returned is kept, so a tape holds every activation and gradient of a step at once. Raises
-    RuntimeError where a number is read back, since what follows from it would be replayed whatever it is then.
+    Every operator's result is kept, so a tape holds all activations and gradients of a step at once. Raises
+    RuntimeError where Python reads a number back: a replay would go on with the recorded number.
     """
 
     def __init__(self) -> None:
@@ -162,11 +163,11 @@ class Tape(Kernels):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Compute what an operator asks for, and remember how to do it again."""
+        """Compute an operator, and record a call that repeats it."""
         if torch.Tag.data_dependent_output in func.tags:
             raise RuntimeError("a step that reads a number back cannot be replayed")
         out = super().__torch_dispatch__(func, types, args, kwargs)
-        # Their own views of the memory, for autograd to have no part in what is replayed.
+        # Detached views of the same memory, so that autograd takes no part in a replay.
         kept = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, (args, kwargs or {}, out))
         self._kept.append(kept)
         call = _again(func, *kept)
@@ -176,23 +177,21 @@ class Tape(Kernels):  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def replay(self) -> None:
-        """Compute everything again, in order."""
+        """Run the recorded operators again, in order."""
         for call in self._calls:
             call()
 
 
 def _again(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Callable[[], object] | None:
-    """Return what repeats an operator's call into the memory of what it returned; None where nothing is to be done."""
+    """Return a call that repeats an operator into the memory of its first result; None for a plain view."""
     made, given = _tensors(out), {tensor.untyped_storage().data_ptr() for tensor in _tensors((args, kwargs))}
     changes = func._schema.is_mutable
-    if all(
-        tensor.untyped_storage().data_ptr() in given for tensor in made
-    ):  # views, which show what their source holds
+    if all(tensor.untyped_storage().data_ptr() in given for tensor in made):  # views, or inputs changed in place
         return functools.partial(func, *args, **kwargs) if changes else None
     if func is torch.ops.aten.bmm.default:
         return gemm.bound(args[0], args[1], out)
     writing = None if changes else _writing(func)
-    if writing is not None and len(made) == len(writing[1]):  # some gradients may not be asked for
+    if writing is not None and len(made) == len(writing[1]):  # gradients that are not needed are missing
         variant, names = writing
         return functools.partial(variant, *args, **kwargs, **dict(zip(names, made, strict=True)))
 
@@ -206,7 +205,7 @@ def _again(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -
 
 @functools.cache
 def _writing(func: Any) -> tuple[Any, list[str]] | None:
-    """Return the variant of an operator that writes to given tensors, and what it calls them; None without one."""
+    """Return an operator's variant with output arguments, and their names; None where there is no such variant."""
     if not all(isinstance(each.type, torch.TensorType) for each in func._schema.returns):
         return None
     inputs = [(argument.name, str(argument.type)) for argument in func._schema.arguments]

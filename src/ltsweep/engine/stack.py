@@ -14,8 +14,8 @@ from torch.func import functional_call, vmap
 
 Tensors = dict[str, Tensor]
 
-# Floats that evaluation may hold for one layer's activations, over all networks: what stays in a core's caches, and
-# what keeps a GPU busy.
+# Numbers that one layer's activations may have in an evaluation, over all networks. On a CPU so many stay in a core's
+# caches; a GPU needs more to be busy.
 ACTIVATIONS = {"cpu": 2 * 2**20, "cuda": 128 * 2**20}
 
 
@@ -23,8 +23,8 @@ ACTIVATIONS = {"cpu": 2 * 2**20, "cuda": 128 * 2**20}
 class State:
     """Everything that differs between the networks of a stack, name -> (C, *shape) in torch's layout.
 
-    `masks` holds zeros and ones for the prunable weights alone; a masked weight is exactly zero. `memory` is the
-    problem's own (`problem.Problem.memory`).
+    `masks` holds zeros and ones for the prunable weights alone; a masked weight is exactly zero. `memory` holds the
+    tensors of `problem.Problem.memory`.
     """
 
     params: Tensors
@@ -33,7 +33,7 @@ class State:
     memory: Tensors = field(default_factory=dict)
 
     def every(self, step: int) -> "State":
-        """Return the networks 0, step, 2 * step, ... as views, without the problem's memory."""
+        """Return networks 0, step, 2 * step, ... as views, without the problem's memory."""
 
         def take(tensors: Tensors) -> Tensors:
             return {name: value[::step] for name, value in tensors.items()}
@@ -44,14 +44,14 @@ class State:
 class Network:
     """A template written for one network, lifted over C of them.
 
-    The weights of linear layers lie in memory as (C, I, O), the layout in which backward makes their gradients: left in
-    torch's layout, each gradient would be copied transposed, a fifth of the step. They are seen as (C, O, I), as views.
+    Weights of linear layers lie in memory as (C, I, O), the layout in which backward makes their gradients. In torch's
+    layout each gradient would be copied transposed, a fifth of the step. The state has views of them as (C, O, I).
     """
 
     def __init__(self, model: nn.Module, precision: str = "float32") -> None:
-        """Take a copy of `model` as the template; its own values are never used.
+        """Copy the layers of `model` as the template; their values are never used.
 
-        precision: with `bf16`, what torch's autocast deems safe is computed in that format, from float32 weights.
+        precision: `bf16` computes the operators that torch's autocast deems safe in that format, from float32 weights.
         """
         self._bf16 = precision == "bf16"
         self.template = copy.deepcopy(model).to("meta")
@@ -59,13 +59,13 @@ class Network:
         self._linear = {f"{name}.weight" for name, m in model.named_modules() if isinstance(m, nn.Linear)}
 
     def transposed(self, tensors: Mapping[str, Tensor]) -> Tensors:
-        """Return views with the linear weights' last two axes exchanged: from torch's layout to memory's, and back."""
+        """Return views with the last two axes of linear weights exchanged: torch's layout to memory's, or back."""
         return {name: value.mT if name in self._linear else value for name, value in tensors.items()}
 
     def stack(
         self, networks: Sequence[Mapping[str, Tensor]], masks: Sequence[Mapping[str, Tensor]], device: torch.device
     ) -> State:
-        """Return a fresh state of C = len(networks) networks; nothing of it aliases what was passed."""
+        """Return a new state of C = len(networks) networks, which shares no memory with the arguments."""
 
         def together(tensors: Sequence[Mapping[str, Tensor]]) -> Tensors:
             each = [self.transposed(one) for one in tensors]
@@ -94,13 +94,13 @@ class Network:
         def one(p: Tensors, b: Tensors, inputs: Tensor) -> Tensor:
             return functional_call(self.template, (p, b), (inputs,))  # type: ignore[no-any-return]
 
-        # Without its cache, which a CUDA graph cannot look into.
+        # Without autocast's cache, which a CUDA graph cannot see into.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
             outputs: Tensor = vmap(one, in_dims=(0, 0, None if shared else 0))(dict(params), dict(buffers), x)
         return outputs.float() if self._bf16 else outputs
 
     def activations(self, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[int]:
-        """Return how many numbers one example has as input, and as the output of each module."""
+        """Return the numbers that one example has as the input, and as the output of each module without children."""
         sizes = [math.prod(input_shape)]
         hooks = [
             module.register_forward_hook(lambda _module, _inputs, output: sizes.append(output.numel()))
@@ -115,7 +115,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Forward:
-    """The C networks of a stack, with the weights they have at this moment, as a function of their inputs."""
+    """The C networks of a stack, with their present weights, as a function of their inputs."""
 
     network: Network
     weights: Tensors
@@ -133,10 +133,10 @@ class Forward:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the type of the weights, and so of losses, whatever type the inputs have."""
+        """Return the dtype of the weights, which is that of the losses, whatever dtype the inputs have."""
         return next(iter(self.weights.values())).dtype
 
     def at_once(self, x: Tensor) -> int:
-        """Return how many of the examples x: (N, *shape) an evaluation takes at once, at least 1."""
+        """Return the batch size of an evaluation of the examples x: (N, *shape), at least 1."""
         widest = max(self.network.activations(x.shape[1:], x.dtype))
         return max(1, min(len(x), ACTIVATIONS[x.device.type] // (self.networks * widest)))

@@ -1,4 +1,4 @@
-"""Train a stack: the steps of one level, and what a checkpoint in the middle of it holds.
+"""Train a stack: the steps of one level, and the snapshot that a checkpoint inside a level holds.
 
 Letters: C networks.
 """
@@ -42,15 +42,15 @@ def train(
     start: int = 0,
     saved: Tensors | None = None,
 ) -> Iterator[tuple[int, torch.optim.Optimizer]]:
-    """Train `state` in place for `steps` steps, yielding the number done after each, and the optimizer.
+    """Train `state` in place from step `start` to step `steps`. Yield the steps done and the optimizer after each.
 
-    To go on in the middle, give the snapshot and the step it was taken at, with `batches` just past that step's batch.
+    To resume inside a level, pass the snapshot as `saved`, its step as `start`, and `batches` from the next batch on.
 
-    After each step `trained` puts its invariant back: masked weights are exactly zero at every yield. The loss of one
+    After each step `trained` restores its invariant: masked weights are exactly zero at every yield. The loss of one
     network never enters another's gradient.
 
-    With torch's own fused optimizers the whole step is recorded and replayed; others may keep their count, and get
-    their learning rate, where a recording does not see it.
+    With torch's own fused optimizers the whole step is recorded and replayed. Any other runs as written: a recording
+    would not see a step count or a learning rate that is a Python number.
     """
     memory = trained.leaves(state)
     leaves = {name: value.detach().requires_grad_() for name, value in memory.items()}
@@ -92,18 +92,18 @@ def train(
 
 
 def scored(network: Network, trained: Trained, state: State) -> Forward:
-    """Return the networks of `state` as they are scored: with the weights that training would use now."""
+    """Return the networks of `state` for an evaluation, with the weights that training would use now."""
     return Forward(network, trained.weights(trained.leaves(state), state), state.buffers, training=False)
 
 
 def _take_rates_from_memory(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
-    """Make an optimizer read each group's learning rate from a tensor, where it can; return whether it does."""
+    """Replace each group's learning rate by a tensor if the optimizer can be recorded; return whether it can."""
     if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
         return False
     if not all(settings["fused"] for settings in optimizer.param_groups):
         return False
     for settings in optimizer.param_groups:
-        # As a number: a CPU's kernels read it as float64, a GPU's want float32.
+        # A CPU's kernels read the learning rate as float64, a GPU's as float32.
         dtype = torch.float32 if device.type == "cuda" else torch.float64
         settings["lr"] = torch.tensor(settings["lr"], dtype=dtype, device=device)
         if "capturable" in settings:
@@ -112,7 +112,7 @@ def _take_rates_from_memory(optimizer: torch.optim.Optimizer, device: torch.devi
 
 
 def snapshot(network: Network, state: State, optimizer: torch.optim.Optimizer) -> Tensors:
-    """Return all that training changes, by name; the tensors are live, so write them out before the next step."""
+    """Return all tensors that training changes, by name. They are live, so write them out before the next step."""
     held = {f"params/{name}": value for name, value in network.transposed(state.params).items()}
     held |= {f"buffers/{name}": value for name, value in state.buffers.items()}
     held |= {f"memory/{name}": value for name, value in state.memory.items()}
@@ -122,7 +122,7 @@ def snapshot(network: Network, state: State, optimizer: torch.optim.Optimizer) -
 
 
 def _restore(network: Network, state: State, optimizer: torch.optim.Optimizer, saved: Tensors) -> None:
-    """Put a snapshot back, bit for bit, into a state and an optimizer that have not moved yet."""
+    """Copy a snapshot, bit for bit, into a state and an optimizer that have not taken a step yet."""
     for name, value in network.transposed(state.params).items():
         value.copy_(saved[f"params/{name}"])
     for name, value in state.buffers.items():

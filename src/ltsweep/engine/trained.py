@@ -1,4 +1,4 @@
-"""What the optimizer moves, and which weights the forward pass uses."""
+"""The tensors that the optimizer moves, and the weights that the forward pass makes of them."""
 
 from typing import Protocol
 
@@ -8,10 +8,10 @@ from ltsweep.engine.stack import Network, State, Tensors
 
 
 class Trained(Protocol):
-    """The way from a stack's state to what is trained. Its functions are recorded, so they read no number back."""
+    """The trained tensors of a stack's state. These functions are recorded, so they read no number back."""
 
     def leaves(self, state: State) -> Tensors:
-        """Return what the optimizer moves, name -> (C, *shape), as views of the state's own memory."""
+        """Return the tensors that the optimizer moves, name -> (C, *shape), as views of the state's own memory."""
         ...
 
     def weights(self, leaves: Tensors, state: State) -> Tensors:
@@ -19,18 +19,18 @@ class Trained(Protocol):
         ...
 
     def after_step(self, leaves: Tensors, state: State) -> None:
-        """Restore in place what an optimizer step may not change."""
+        """Restore in place the values that an optimizer step must not change, such as the zeros of masked weights."""
         ...
 
 
 class MaskedWeights:
-    """The weights themselves are trained. Masked ones are zero again after each step.
+    """The weights themselves are trained. After each step, masked weights are set to zero again.
 
-    So neither momentum nor weight decay can bring a weight back.
+    So neither momentum nor weight decay can bring a masked weight back.
     """
 
     def __init__(self, network: Network) -> None:
-        """Take the network, which knows how its weights lie in memory."""
+        """Keep the network, which knows the layout of its weights in memory."""
         self._network = network
 
     def leaves(self, state: State) -> Tensors:

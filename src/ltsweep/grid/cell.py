@@ -1,4 +1,4 @@
-"""One point of the grid: a fully resolved config, checked, with the key that names its results."""
+"""The cell: one point of the grid, as a resolved and checked config, with the key that names its results."""
 
 import functools
 import json
@@ -16,10 +16,10 @@ from ltsweep.grid.key import digest, key, without
 from ltsweep.grid.rules import number, whole
 from ltsweep.schema import SETTINGS
 
-# What cells of one stack may differ in, by dotted name; everything else splits stacks.
+# Dotted names of the values that may differ within a stack; cells that differ in any other value are not stacked.
 WITHIN_STACK = ("seed", "init", "prune_rate", "lr.value", "optimizer.weight_decay")
 
-# Fields that decide no number, though their YAML need not list them under `how`: this one is older than `how`.
+# Fields that change no result, though a YAML need not list them under `how`: largest_stack is older than `how`.
 _HOW = {"model": ("largest_stack",)}
 
 _NUMBER = number(-math.inf, math.inf)
@@ -27,9 +27,9 @@ _NUMBER = number(-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Cell:
-    """A resolved config without what decides no number, and its key: 16 hexadecimal digits.
+    """A resolved config without the fields that change no result, and its key: 16 hexadecimal digits.
 
-    how: group -> the fields of its choice that decide no number, and so are no part of the config or the key.
+    how: group -> those fields of its choice, which are neither in the config nor in the key.
     """
 
     config: Mapping[str, Any]
@@ -38,14 +38,14 @@ class Cell:
 
     @functools.cached_property
     def stack_key(self) -> str:
-        """Return the hash of everything that cells trained together must have in common."""
+        """Return a hash of all values that the cells of a stack must have in common."""
         return digest(without(self.config, *WITHIN_STACK))
 
     @functools.cached_property
     def optimizer_group(self) -> tuple[float, float, str]:
-        """Return what tells cells of one learning-rate schedule and optimizer from others.
+        """Return a sortable value that is equal for cells of one learning-rate schedule and optimizer.
 
-        Sorted by it, cells of a stack lie by learning rate and weight decay, where these are numbers.
+        It sorts by learning rate, then by weight decay; a value that is not a number counts as 0.
         """
         lr, optimizer = self.config["lr"], self.config["optimizer"]
         values = (lr.get("value"), optimizer.get("weight_decay"))
@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def largest_stack(self) -> Mapping[str, int]:
-        """Return kind of device -> networks that are worth training as one program, where the model's YAML says so."""
+        """Return `cpu` or `cuda` -> number of networks worth training as one program, from the model's YAML."""
         found: Mapping[str, int] = self.how.get("model", {}).get("largest_stack") or {}
         return found
 
@@ -69,13 +69,13 @@ def from_config(config: DictConfig) -> Cell:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Return the config as plain containers, every interpolation resolved, without what decides no number."""
+    """Return the config as plain containers, interpolations resolved, without the fields that change no result."""
     return _taken_apart(config)[0]
 
 
 def _taken_apart(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
     """Return the config, the rules that its choices bring (dotted name -> rule), and their fields listed in `how`."""
-    # Hydra's node is large, and is not all resolved while it is being used.
+    # Hydra's own node stays out: it is large, and not yet fully resolvable.
     names = [str(name) for name in config if name not in SETTINGS]
     try:
         plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True, throw_on_missing=True)
@@ -101,7 +101,7 @@ def _check_largest_stack(found: object) -> None:
 
 
 def cell_key(*, _root_: DictConfig) -> str:
-    """Resolve `${cell_key:}`, which names a cell's folder by its key under every launcher."""
+    """Return the value of `${cell_key:}`, which names a cell's folder by its key under every launcher."""
     return key(resolved(_root_))
 
 

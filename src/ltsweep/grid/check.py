@@ -1,4 +1,4 @@
-"""What the values of a cell's config may be."""
+"""The check of a cell's config: its groups, and the range of each value."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from ltsweep.errors import UserError, did_you_mean
 from ltsweep.grid.rules import Rule, flag, number, one_of, rule_from, whole
 from ltsweep.schema import SETTINGS
 
-# Folders of conf/ whose choice is no part of a cell: they fill in other groups, or say where and how.
+# Folders of conf/ that are not groups of a cell: they fill in other groups, or say where and how to compute.
 _NOT_OF_A_CELL = ("experiment", "hydra", "measure", "__pycache__")
 
 # The groups of a cell: the folders of conf/.
@@ -22,8 +22,8 @@ OPTIONAL = ("iterations", "evaluate_every")
 
 _SHARE = number(0, 1, below=True)
 
-# Dotted name -> what its value may be, for the values, and for fields that several choices of a group have. A field of
-# one choice has its rule in that choice's YAML. A name that a config lacks is not looked at.
+# Dotted name -> the rule of its value, for the values, and for fields that several choices of a group have. A field of
+# one choice has its rule in that choice's YAML. A name that a config lacks is not checked.
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**63 - 1),
     "levels": whole(0, 1_000),
@@ -51,9 +51,9 @@ _ABSENT = object()
 
 
 def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> None:
-    """Raise UserError for the first value out of range, or for a group that is not one of its choices.
+    """Raise UserError for the first value out of range, an unknown or missing name, or a group without a choice.
 
-    rules: those that the chosen YAMLs bring, dotted name -> `rules.rule_from`'s description of a rule.
+    rules: those of the chosen YAMLs, dotted name -> a rule as `rules.rule_from` reads it.
     """
     unknown, names = [name for name in plain if name not in (*GROUPS, *VALUES)], (*VALUES, *SETTINGS[:-1], *GROUPS)
     if unknown:

@@ -6,7 +6,7 @@ from ltsweep.schema import NUMBERED
 
 
 def flatten(config: Mapping[str, object]) -> dict[str, object]:
-    """Return dotted name -> scalar, with each group under its own name as the choice made.
+    """Return dotted name -> scalar; the name of a group gives the name of its choice.
 
     `{"seed": 0, "init": {"name": "xavier_u", "gain": 1.0}, "lr": {"name": "constant", "value": 0.1}}` becomes
     `{"seed": 0, "init": "xavier_u", "init.gain": 1.0, "lr": 0.1, "lr.name": "constant"}`. Lists become text as the
@@ -34,7 +34,7 @@ def _flatten(name: str, value: object) -> dict[str, object]:
 
 
 def text(value: object) -> str:
-    """Return a value of a list as the command line writes it; a choice of one's own by the name of its target."""
+    """Return a value as the command line writes it; a YAML node with a target by the name of that target."""
     if isinstance(value, list):
         return f"[{','.join(text(item) for item in value)}]"
     if isinstance(value, Mapping) and "_target_" in value:

@@ -1,4 +1,4 @@
-"""Hydra's errors about names, with what there is instead."""
+"""One-line messages for Hydra's errors about unknown names, with the names that exist."""
 
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
@@ -8,14 +8,12 @@ from ltsweep.errors import did_you_mean
 from ltsweep.grid.check import GROUPS, VALUES
 from ltsweep.schema import SETTINGS
 
-_MOST = 3  # near choices to name: those that differ in an ending alone (xavier_u, xavier_n) all look meant
+# Most near choices that a message names: 3, since choices that differ in an ending alone (xavier_u, xavier_n) all fit.
+_MOST = 3
 
 
 def hint(error: Exception) -> str | None:
-    """Return an error about a name that is not in the config, or a choice that is not in its group, as one line.
-
-    None for every other error.
-    """
+    """Return one line for an error about an unknown name of the config or an unknown choice, None for any other."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         near = did_you_mean(choice, error.options, _MOST)

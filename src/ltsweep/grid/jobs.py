@@ -1,4 +1,4 @@
-"""The jobs of a launch as Hydra's callbacks and sweepers see them, though cells are trained as stacks."""
+"""Hydra's view of a launch: one job a cell for callbacks and sweepers, though cells are trained as stacks."""
 
 import copy
 import os
@@ -21,10 +21,10 @@ class Jobs:
     def __init__(
         self, context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
     ) -> None:
-        """Take what a launcher gets. first: the number of the first job in its sweep."""
+        """Keep the arguments of a launcher. first: the number of the first job in its sweep."""
         self.context, self.overrides = context, [list(overrides) for overrides in job_overrides]
         self.configs: list[DictConfig] = []
-        # Whether anyone reads what a job returns: a grid's sweeper does not.
+        # Whether a callback or a sweeper reads what a job returns; a grid's sweeper does not.
         self.are_read = bool(context.callbacks.callbacks) or config.hydra.sweeper._target_ not in GRIDS
         if context.callbacks.callbacks:
             self.configs = [_compose(context, config, job, first + i) for i, job in enumerate(self.overrides)]
@@ -36,7 +36,7 @@ class Jobs:
                 self.context.callbacks.on_job_start(config=config, task_function=task)
 
     def end(self, ends: Sequence[float | Exception]) -> list[JobReturn]:
-        """Tell the callbacks how every job ended, by its objective or its error, and return that for a sweeper."""
+        """Tell the callbacks how every job ended, by its objective or its error. Return the same for a sweeper."""
         returns = []
         for number, (overrides, end) in enumerate(zip(self.overrides, ends, strict=True)):
             one = result(overrides, end)
@@ -50,7 +50,7 @@ class Jobs:
 
 
 def result(overrides: Sequence[str], end: float | Exception) -> JobReturn:
-    """Return how a job ended, as a sweeper reads it: with its objective or its error."""
+    """Return a job's objective or error in the form that a sweeper reads."""
     one = JobReturn(list(overrides), working_dir=os.getcwd(), task_name=JobRuntime.instance().get("name"))
     one.return_value = end
     one.status = JobStatus.FAILED if isinstance(end, Exception) else JobStatus.COMPLETED
@@ -58,7 +58,7 @@ def result(overrides: Sequence[str], end: float | Exception) -> JobReturn:
 
 
 def exit_if_grid(returns: Sequence[JobReturn], config: DictConfig) -> None:
-    """Exit with 1 if a cell of a grid failed, which its closing table has said. A search decides for itself."""
+    """Exit with 1 if a cell of a grid failed, as its closing table shows. A search handles failures itself."""
     if config.hydra.sweeper._target_ in GRIDS and any(one.status == JobStatus.FAILED for one in returns):
         raise SystemExit(1)
 
@@ -78,7 +78,7 @@ class _current:
 
 
 def _compose(context: HydraContext, config: DictConfig, overrides: list[str], number: int) -> DictConfig:
-    """Return a job's full config, with Hydra's node: its number, and the folder that its results go to."""
+    """Return a job's full config, with its number and its results folder in Hydra's own node."""
     one = context.config_loader.load_sweep_config(config, overrides)
     with open_dict(one):
         one.hydra.job.id = one.hydra.job.num = number

@@ -1,4 +1,4 @@
-"""The key of a cell: a hash of its whole resolved config, which names its results and survives growth."""
+"""The key of a cell: a hash of its resolved config, which names its results. New fields do not change old keys."""
 
 import copy
 import hashlib
@@ -8,8 +8,8 @@ from typing import Any
 
 from ltsweep.schema import VERSION
 
-# Fields that came after results had been stored, each with the value that means what the code did before it existed. A
-# field that has this value is left out of the hash, so that older results keep their keys. It is not the default in
+# Fields added after results had been stored, each with the value that does what the code did before the field. A field
+# with this value is left out of the hash, so that older results keep their keys. The value need not be the default in
 # conf/: a changed default gives new keys.
 NEUTRAL: dict[str, Any] = {"method.score": "magnitude"}
 
@@ -20,7 +20,7 @@ def key(plain: Mapping[str, Any]) -> str:
 
 
 def digest(value: object) -> str:
-    """Return 16 hexadecimal digits of a hash of plain containers; the order of names does not matter."""
+    """Return a hash of plain containers, 16 hexadecimal digits; the order of names does not matter."""
     return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:16]
 
 

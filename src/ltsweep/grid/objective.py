@@ -8,7 +8,7 @@ from ltsweep.errors import UserError, did_you_mean
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import LEVELS, LEVELS_FILE
 
-# Columns of levels.parquet that a search may compare: numbers, and none that test data decide.
+# Columns of levels.parquet that a search may compare: numbers that test data do not decide.
 OBJECTIVES = tuple(
     name
     for name, kind in LEVELS.items()
@@ -18,7 +18,7 @@ OBJECTIVES = tuple(
 # Columns that are null without validation data.
 NEED_VALIDATION = tuple(name for name in OBJECTIVES if "val" in name or name.startswith(("best_", "early_stop_")))
 
-# Sweepers that do not read what a job returns.
+# Sweepers that do not read the objective of a job.
 GRIDS = (
     "hydra_plugins.ltsweep_launcher.grid.GridSweeper",
     "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
@@ -26,9 +26,9 @@ GRIDS = (
 
 
 def check_objective(name: object, sweeper: str, validations: Iterable[int]) -> None:
-    """Raise UserError unless `name` is an objective, and one that the cells have if the sweeper reads it.
+    """Raise UserError unless `name` is an objective, and, if the sweeper reads it, is not null in the cells.
 
-    sweeper: the dotted path of its class. validations: the numbers of validation examples of the cells.
+    sweeper: the dotted path of its class. validations: the numbers of validation examples in the cells.
     """
     allowed = f"objective is one of {', '.join(OBJECTIVES)}"
     if "test" in str(name):
@@ -42,5 +42,5 @@ def check_objective(name: object, sweeper: str, validations: Iterable[int]) -> N
 
 
 def check_cells(cells: Sequence[Cell], config: DictConfig) -> None:
-    """Raise UserError where a sweep's objective is not one that all its cells have."""
+    """Raise UserError where a sweep's objective is unknown, or read but null in one of its cells."""
     check_objective(config.objective, config.hydra.sweeper._target_, [cell.config["validation"] for cell in cells])

@@ -19,13 +19,13 @@ NAME_GROUPS = tuple(group for group in (*GROUPS, "experiment", "measure") if gro
 
 
 def rewrite(arguments: Sequence[str]) -> list[str]:
-    """Return the command's arguments with `lr=NUMBER` as `lr.value=NUMBER`, sweeps included; all else as it was.
+    """Return the command's arguments with `lr=NUMBER` as `lr.value=NUMBER`, also in sweeps; all else unchanged.
 
-    Raises UserError for what is neither a name nor, for these two groups, a number; and where names and numbers are
-    mixed, since they go to different places of the config.
+    Raises UserError for a value of a group that is neither a name nor, for lr and prune_rate, a number. Raises it too
+    where a sweep mixes names and numbers, since these set different fields of the config.
     """
     parser = OverridesParser.create()
-    # Hydra's argument parser takes the flag only before or after all overrides; people put it anywhere.
+    # Hydra's argument parser takes the flag only before or after all overrides; users put it anywhere.
     multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
     others = [argument for argument in arguments if argument not in multirun]
     return multirun[:1] + [_rewrite(argument, parser) for argument in others]
@@ -38,7 +38,7 @@ def rewrite_params(params: Mapping[str, object]) -> dict[str, object]:
 
 
 def numbered(override: str) -> str:
-    """Return `lr=NUMBER` as `lr.value=NUMBER`: a search of one's own may suggest it so. All else as it was."""
+    """Return `lr=NUMBER` as `lr.value=NUMBER`, since a user's own sweeper may write it so; all else unchanged."""
     name, _, value = override.partition("=")
     if name in NUMBERED:
         with contextlib.suppress(ValueError):
@@ -55,7 +55,7 @@ def _rewrite(argument: str, parser: OverridesParser) -> str:
     try:
         override = parser.parse_override(argument)
     except HydraException:
-        return argument  # Hydra says it better, with the place
+        return argument  # Hydra's own error shows the place
     members = elements(override)
     numbers = [_is_number(element) for element in members]
     names = [isinstance(element, str | list | QuotedString | Glob) for element in members]
@@ -73,7 +73,7 @@ def _rewrite(argument: str, parser: OverridesParser) -> str:
 
 
 def elements(override: Override) -> list[Any]:
-    """Return what the override may set its key to: the members of a choice, the ends of a range, or the value alone."""
+    """Return values of an override: all of a choice, the first of a range or an interval, or the value alone."""
     value = override.value()
     if isinstance(value, ChoiceSweep):
         return list(value.list)

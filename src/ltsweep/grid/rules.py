@@ -1,4 +1,4 @@
-"""Rules for values of a config: a test, and in words what passes it."""
+"""Rules for values of a config: each a test, and the allowed values in words."""
 
 import math
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from ltsweep.errors import UserError
 
 
 class Rule(NamedTuple):
-    """holds: whether a value is allowed. allowed: what is, in words that follow `NAME is`."""
+    """holds: the test of a value. allowed: the allowed values, in words that follow `NAME is`."""
 
     holds: Callable[[Any], bool]
     allowed: str
 
     def in_words(self, allowed: str) -> "Rule":
-        """Return the same test with other words."""
+        """Return the rule of the same test with other words."""
         return Rule(self.holds, allowed)
 
 
 def whole(low: int, high: int) -> Rule:
-    """Allow whole numbers from `low` to `high`."""
+    """Return the rule that allows whole numbers from `low` to `high`."""
 
     def holds(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
@@ -28,7 +28,7 @@ def whole(low: int, high: int) -> Rule:
 
 
 def number(low: float, high: float, *, above: bool = False, below: bool = False) -> Rule:
-    """Allow finite numbers from `low` to `high`; `above` and `below` leave out the ends."""
+    """Return the rule that allows finite numbers from `low` to `high`; `above` and `below` exclude the ends."""
 
     def holds(value: Any) -> bool:
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
@@ -39,22 +39,22 @@ def number(low: float, high: float, *, above: bool = False, below: bool = False)
 
 
 def flag() -> Rule:
-    """Allow true and false."""
+    """Return the rule that allows true and false."""
     return Rule(lambda value: isinstance(value, bool), "true or false")
 
 
 def one_of(*choices: str) -> Rule:
-    """Allow these names."""
+    """Return the rule that allows these names."""
     return Rule(lambda value: value in choices, f"one of {', '.join(choices)}")
 
 
 def text() -> Rule:
-    """Allow a line of text that is not blank."""
+    """Return the rule that allows a line of text that is not blank."""
     return Rule(lambda value: isinstance(value, str) and bool(value.strip()) and "\n" not in value, "a line of text")
 
 
 def lines() -> Rule:
-    """Allow a list of lines."""
+    """Return the rule that allows a list of lines."""
     return Rule(
         lambda value: isinstance(value, list) and all(isinstance(line, str) and "\n" not in line for line in value),
         "a list of lines",
@@ -62,7 +62,7 @@ def lines() -> Rule:
 
 
 def either(special: str | None, rule: Rule) -> Rule:
-    """Allow one special value, such as `auto` or null, and all that another rule allows."""
+    """Return the rule that allows a special value, null for None, and all that another rule allows."""
     words = "null" if special is None else special
     return Rule(
         lambda value: (value is None if special is None else value == special) or rule.holds(value),
@@ -71,7 +71,7 @@ def either(special: str | None, rule: Rule) -> Rule:
 
 
 def each(rule: Rule) -> Rule:
-    """Allow lists of which every element passes another rule."""
+    """Return the rule that allows lists whose elements all pass another rule."""
     return Rule(
         lambda value: isinstance(value, list) and all(rule.holds(one) for one in value),
         f"a list, each of it {rule.allowed}",
@@ -79,12 +79,10 @@ def each(rule: Rule) -> Rule:
 
 
 def rule_from(name: str, given: object) -> Rule:
-    """Return the rule that a YAML describes for field `name`.
+    """Return the rule that a YAML gives for field `name`. Raises UserError for any form but these.
 
     `{whole: [1, 100]}`, `{number: [0, 1]}`, `{number: [0, 1], without: [0]}` (an end that is not allowed itself),
     `{one_of: [relu, tanh]}`, `{flag: true}`, `{each: RULE}` for a list, `{null_or: RULE}`.
-
-    Raises UserError for anything else.
     """
     match given:
         case {"whole": [int(low), int(high)], **rest} if not rest:

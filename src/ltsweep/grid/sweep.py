@@ -1,4 +1,4 @@
-"""A sweep before anything is made of it: its study, launcher, sweeper, objective and parameters."""
+"""The check of a sweep before any cell is composed: study, launcher, sweeper, objective and parameters."""
 
 import re
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from ltsweep.grid.objective import GRIDS, check_objective
 from ltsweep.grid.overrides import elements, rewrite_params
 from ltsweep.schema import SETTINGS
 
-# hydra-submitit-launcher: a job, a silent process and a queue's place for each cell, where ours trains them as stacks.
-# Its folder .submitit is also that of our own tasks.
+# Start of the launcher names of hydra-submitit-launcher, which gives each cell a job and a silent process of its own,
+# where ours trains stacks. It also writes to the folder .submitit of our own tasks.
 SUBMITIT = "submitit_"
 
 
 def check_sweep(config: DictConfig, loader: ConfigLoader) -> None:
-    """Raise UserError for what Hydra would let through, and write numbers in `hydra.sweeper.params` in full.
+    """Raise UserError for mistakes that Hydra would accept, and rewrite numbers in `hydra.sweeper.params`.
 
-    config: the sweep's own, before its sweeper and its launcher are made. `lr: interval(1e-4,1e-1)` among the params
-    becomes `lr.value: interval(1e-4,1e-1)`, as it does on the command line.
+    config: the config of the sweep, before its sweeper and launcher are made. `lr: interval(1e-4,1e-1)` among the
+    params becomes `lr.value: interval(1e-4,1e-1)`, as on the command line.
     """
     study = config.study
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(study)):
@@ -36,14 +36,14 @@ def check_sweep(config: DictConfig, loader: ConfigLoader) -> None:
             "a search reads every score before it goes on; take hydra.launcher.wait=true hydra.launcher.dry_run=false"
         )
     swept = {override.key_or_group: elements(override) for override in _swept(config)}
-    # A dataset has its own validation; its cells are looked at one by one.
+    # Each dataset has its own validation, so a sweep over datasets is checked later, cell by cell.
     default = [] if swept.keys() & {"dataset", "dataset.validation"} else [config.validation]
     validations = swept.get("validation", default)
     check_objective(config.objective, sweeper, validations)
 
 
 def check_launcher(choice: object) -> None:
-    """Raise UserError for a launcher that this program does not work under, installed or not."""
+    """Raise UserError for a launcher under which this program does not work, installed or not."""
     if str(choice).startswith(SUBMITIT):
         raise UserError(
             f"hydra/launcher={choice} would give each cell a silent job of its own; "
@@ -62,9 +62,9 @@ def _check_plugin(config: DictConfig, kind: str, loader: ConfigLoader) -> None:
 
 
 def _swept(config: DictConfig) -> Iterator[Override]:
-    """Yield the overrides that have several values, of the params and of the command line.
+    """Yield the overrides with several values, from the params and the command line; rewrite numbers in the params.
 
-    Raises UserError for a setting among them, and for an experiment.
+    Raises UserError if such an override is of a setting or of the experiment.
     """
     lines = list(config.hydra.overrides.task)
     if isinstance(params := config.hydra.sweeper.get("params"), DictConfig):

@@ -1,4 +1,4 @@
-"""One level of a stack: train, score, measure, and say when a checkpoint is due."""
+"""One level of a stack: train, score, measure, and yield a checkpoint when one is due."""
 
 import dataclasses
 import itertools
@@ -26,9 +26,9 @@ def train_level(
     tables: Mapping[str, Tables],
     checkpoint: Checkpoint | None,
 ) -> Iterator[Progress | Checkpoint]:
-    """Train the state of `look`, as it is before the first step, in place for a level.
+    """Train the state of `look`, a look before the first step, in place for a level.
 
-    Adds a row for each network to `tables` at each evaluation, and one for each reading of the measurements.
+    Adds to `tables` a row for each network at each evaluation, and a row for each reading of a measurement.
     """
     state, steps, problem = look.state, program.steps, program.problem
     trained, groups = program.method.trained(network), optimizer_groups(members, len(arms))
@@ -66,7 +66,7 @@ def train_level(
 
     if start == 0:
         measure("start", 0)
-    if steps == 0:  # nothing is trained, and what there is is scored
+    if steps == 0:  # nothing to train: the initial state is scored
         yield evaluate(0, [None] * len(members), 0.0)
     else:
         batches = itertools.islice(problem.batches(draws, program.batch_size), start, None)
@@ -77,7 +77,7 @@ def train_level(
         ):
             due = step % program.evaluate_every == 0 or step == steps
             if due and program.device.type == "cuda":
-                torch.cuda.synchronize(program.device)  # which may still be steps behind
+                torch.cuda.synchronize(program.device)  # the GPU may still be steps behind
             now = time.perf_counter()
             if due:
                 yield evaluate(step, _rates(groups, optimizer, len(members), len(arms)), now - began)
@@ -92,7 +92,7 @@ def train_level(
 
 
 def optimizer_groups(members: Sequence[Member], arms: int) -> list[Group]:
-    """Return one optimizer group for each run of neighbours whose configs give one schedule and optimizer."""
+    """Return one optimizer group for each run of neighbours with the same schedule and optimizer."""
     groups = []
     rows = itertools.groupby(range(len(members)), key=lambda c: members[c].group)
     for places in (list(run) for _, run in rows):
@@ -102,7 +102,7 @@ def optimizer_groups(members: Sequence[Member], arms: int) -> list[Group]:
 
 
 def _rates(groups: Sequence[Group], optimizer: torch.optim.Optimizer, cells: int, arms: int) -> list[float | None]:
-    """Return the learning rate of each cell's last step, as the optimizer has it."""
+    """Return the learning rate of each cell's last step, read from the optimizer."""
     return [
         float(settings["lr"])
         for c in range(cells)

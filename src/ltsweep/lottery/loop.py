@@ -13,12 +13,12 @@ from ltsweep.lottery.rows import layer_counts, summaries, until_diverged
 def run_levels(
     program: Program, members: Sequence[Member], first: int, checkpoint: Checkpoint | None = None
 ) -> Iterator[Progress | Checkpoint | LevelDone]:
-    """Run the levels from `first` on for all `members` together; a cell that diverges leaves after its level.
+    """Run the levels from `first` on for all `members` together. A cell that diverges leaves at the end of its level.
 
-    It does not leave in the middle, since its neighbours would go on as another program than they began as; but a level
-    ends as soon as all its cells have diverged. Either way the rows of a cell end where it diverged.
+    Inside the level it stays, since its neighbours would otherwise go on as another program. If every cell of the stack
+    has diverged, the level ends at once. The rows of a cell end where it diverged.
 
-    A checkpoint of level `first` from the same members is gone on from; any other is left aside.
+    The level resumes from `checkpoint` if that is of level `first` and of the same members; any other is ignored.
     """
     network, method = Network(program.model, program.precision), program.method
     alive = sorted(members, key=lambda member: member.group)  # neighbours share an optimizer group
@@ -35,9 +35,8 @@ def run_levels(
         tables = checkpoint.tables if checkpoint else {member.key: Tables() for member in alive}
         yield from train_level(program, network, look, alive, arms, tables, checkpoint)
 
-        tickets = dataclasses.replace(look, iteration=program.steps).every(
-            len(arms)
-        )  # the ticket is each cell's first arm
+        # The ticket is each cell's first arm.
+        tickets = dataclasses.replace(look, iteration=program.steps).every(len(arms))
         pruned = method.prune(tickets, [member.rates for member in alive])
         survivors = []
         for c, member in enumerate(alive):

@@ -1,4 +1,4 @@
-"""What a stack is made of when the loop gets it, and what the loop tells while it runs."""
+"""The arguments of the loop over levels, Program and Member, and the events that it yields."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from ltsweep.prune import Layer
 
 @dataclass(frozen=True)
 class Program:
-    """What all cells of a stack share."""
+    """The part of a stack that all its cells share."""
 
     model: nn.Module
     layers: Sequence[Layer]
@@ -39,9 +39,9 @@ class Program:
 
 @dataclass(frozen=True)
 class Member:
-    """What is one cell's own in a stack, with the ticket it goes on from.
+    """One cell's own part of a stack, with the ticket from which it resumes.
 
-    group: tells, from the config, cells of one learning-rate schedule and optimizer from others; it can be sorted.
+    group: equal for cells whose configs have the same learning-rate schedule and optimizer; sortable.
     """
 
     key: str
@@ -55,17 +55,17 @@ class Member:
     masks: Tensors
 
     def draws(self, program: Program, level: int, arms: Sequence[Arm]) -> Draws:
-        """Return what its random numbers at a level depend on."""
+        """Return the source of the cell's random numbers at a level."""
         return Draws(self.seed, level, program.validation, len(arms))
 
     def past(self, program: Program, level: int, masks: Tensors) -> Past:
-        """Return what its level may start from."""
+        """Return all that the cell's level may start from."""
         return Past(program.model, self.init, self.seed, level, self.initial, masks)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stack is: sent after each evaluation, with the newest row of each cell's ticket by its key."""
+    """The progress of a stack after an evaluation, with the newest row of each cell's ticket, by the cell's key."""
 
     level: int
     steps_done: int
@@ -74,7 +74,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Tables:
-    """What one cell's level has left to be read so far."""
+    """The rows of one cell's level so far."""
 
     evaluations: list[Row] = field(default_factory=list)
     readings: list[Row] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A stack in the middle of a level: enough to go on as if it had never stopped.
+    """A stack in the middle of a level: enough to resume as if it had never stopped.
 
     tables: key -> the level's rows so far. seconds: the level's training time so far.
     """
@@ -96,7 +96,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class LevelDone:
-    """One cell's finished level: its rows, and the masks of the next level (None after the last, or if it diverged)."""
+    """One cell's finished level: its rows, and the next level's masks (None after the last level or a divergence)."""
 
     key: str
     level: int

@@ -1,4 +1,4 @@
-"""What a level leaves to be read: one row an evaluation, one summary an arm. Pure functions over plain values."""
+"""The rows of a level: one for each evaluation, one summary for each arm. Pure functions over plain values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def evaluation_rows(arms: Sequence[Arm], scores: Mapping[str, list[float]], first: int, **same: Any) -> list[Row]:
-    """Return a row for each arm of a cell, whose networks stand from `first` on in `scores`; `same` is in every row."""
+    """Return a row for each arm of a cell. Its networks begin at `first` in `scores`; `same` goes into every row."""
     return [
         {"arm": arm.name, "draw": arm.draw, **same, **{name: values[c] for name, values in scores.items()}}
         for c, arm in enumerate(arms, start=first)
@@ -28,7 +28,7 @@ def of_ticket(table: Sequence[Row]) -> list[Row]:
 
 
 def until_diverged(table: list[Row]) -> tuple[list[Row], bool]:
-    """Return the rows up to the first evaluation at which the ticket's training loss is not finite, if there is one."""
+    """Return the rows up to the first evaluation with a non-finite training loss of the ticket, and if there is one."""
     bad = [row["iteration"] for row in of_ticket(table) if not math.isfinite(row["train_loss"])]
     return ([row for row in table if row["iteration"] <= bad[0]], True) if bad else (table, False)
 
@@ -45,8 +45,8 @@ def layer_counts(state: State, c: int, layers: Sequence[Layer]) -> Row:
 def summaries(table: Sequence[Row], counts: Row) -> list[Row]:
     """Return one row for each arm of a level: its final, best-by-validation and early-stop scores.
 
-    The early-stop iteration is that of the minimum validation loss (Frankle & Carbin 2019, section 2); the best model
-    is that of the maximum validation accuracy; the first of equals counts. Without a validation split both are None.
+    The early-stop iteration is that of the minimum validation loss (Frankle & Carbin 2019, section 2). The best model
+    is that of the maximum validation accuracy. Of equals the first counts. Without a validation split both are None.
     """
     found = []
     for arm in dict.fromkeys((row["arm"], row["draw"]) for row in table):

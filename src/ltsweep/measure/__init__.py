@@ -1,1 +1,1 @@
-"""What is looked at along the way: one file a measurement."""
+"""Measurements of networks during training, one file each."""

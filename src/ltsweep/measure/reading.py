@@ -1,4 +1,4 @@
-"""What a measurement is, and the rows of what it reads."""
+"""The protocol of a measurement, and the rows of its readings."""
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -9,15 +9,15 @@ from torch import Tensor
 from ltsweep.engine.look import Look
 from ltsweep.method.axes import Arm
 
-# When a measurement looks: before the first step of a level, whenever the level is scored, or after its last step.
+# When a measurement is taken: before the first step of a level, at each evaluation, or after the last step.
 Moment = Literal["start", "evaluation", "end"]
 
 
 class Reading(NamedTuple):
     """One quantity of all C networks.
 
-    place: where in the network, such as a layer; nothing for the whole. at: a number along an axis of the measurement's
-    own, such as a depth, or None. values: (C,).
+    place: part of the network, such as a layer's name; empty for the whole. at: position on an axis of the
+    measurement's own, such as a depth, or None. values: (C,).
     """
 
     name: str
@@ -27,27 +27,27 @@ class Reading(NamedTuple):
 
 
 class Measurement(Protocol):
-    """Looks at a stack and changes nothing. A plain function looks at the end of each level.
+    """A function that looks at a stack and changes nothing.
 
-    moments: when it looks.
+    moments: when it is called; a plain function, without moments, is called at the end of each level.
     """
 
     moments: Collection[Moment]
 
     def __call__(self, look: Look) -> Iterable[Reading]:
-        """Yield what is read of the C networks."""
+        """Yield the readings of the C networks."""
         ...
 
 
 def readings(measurements: Mapping[str, Measurement], moment: Moment, look: Look) -> Iterator[Reading]:
-    """Yield the readings of all measurements that look at this moment."""
+    """Yield the readings of all measurements that are taken at this moment."""
     for measurement in measurements.values():
         if moment in getattr(measurement, "moments", ("end",)):
             yield from measurement(look)
 
 
 def reading_rows(found: Iterable[Reading], look: Look, arms: Sequence[Arm], cell: int) -> list[dict[str, Any]]:
-    """Return a row for each reading of each arm of one cell, whose networks follow those of the cells before it."""
+    """Return a row for each reading of each arm of one cell: networks cell * len(arms) and following."""
     rows = []
     for reading in found:
         values = reading.values.tolist()
@@ -61,5 +61,5 @@ def reading_rows(found: Iterable[Reading], look: Look, arms: Sequence[Arm], cell
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
-    """Return part / whole, nan where there is nothing."""
+    """Return part / whole, nan where whole is 0."""
     return (part / whole).where(whole > 0, math.nan)

@@ -1,4 +1,4 @@
-"""How far the surviving weights have moved, layer by layer, at the end of a level."""
+"""The distance of the surviving weights from their start, layer by layer, at the end of a level."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,10 @@ from ltsweep.measure.reading import Moment, Reading, share
 
 
 class Weights:
-    """Reads, of the surviving weights of each prunable layer:
+    """Three readings of the surviving weights of each prunable layer.
 
-    norm: their Euclidean norm. distance: the Euclidean norm of the difference from what the level started from.
-    sign_changes: the share whose sign is another than at the start; nan for a layer without weights.
+    norm: their Euclidean norm. distance: the Euclidean norm of their difference from the weights at the level's start.
+    sign_changes: the share whose sign differs from that at the start; nan for a layer without surviving weights.
     """
 
     moments: tuple[Moment, ...] = ("end",)

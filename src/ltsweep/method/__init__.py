@@ -1,4 +1,4 @@
-"""Methods: what a level trains, from where, under which mask."""
+"""Methods: which networks a level trains, from which weights, under which masks."""
 
 from ltsweep.method.axes import TICKET, Arm, Past
 from ltsweep.method.imp import IMP

@@ -1,4 +1,4 @@
-"""What a method is made of: scores, removal, rewinding and controls, each a function of its own."""
+"""The parts of a method: scores, removal, rewinding and controls, each a function of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ltsweep.init import Init
 
 @dataclass(frozen=True)
 class Arm:
-    """What is trained at a level: the ticket, or one draw of a control that has as many weights in every layer."""
+    """A network that a level trains: the ticket, or one draw of a control with as many weights in every layer."""
 
     name: str
     draw: int = 0
@@ -26,10 +26,10 @@ TICKET = Arm(schema.TICKET)
 
 @dataclass(frozen=True)
 class Past:
-    """What a level of one cell may start from.
+    """All that a level of one cell may start from.
 
-    initial: the weights and buffers that the cell drew first, name -> (*shape). masks: the ticket's at this level, name
-    -> (*shape). Neither may be changed in place.
+    initial: the cell's initial weights and buffers, name -> (*shape). masks: the ticket's masks at this level, name ->
+    (*shape). Neither may be changed in place.
     """
 
     model: nn.Module
@@ -48,27 +48,27 @@ Start = tuple[Tensors, Tensors]
 # The four axes.
 Score = Callable[[Look], Tensors]  # a number for each prunable weight, name -> (C, *shape); the lowest are removed
 Remove = Callable[[Tensors, Tensors, Sequence[Rates]], Tensors]  # scores, masks and rates to the next masks
-Rewind = Callable[[Past], Tensors]  # the weights and buffers that the ticket starts a level from
-Control = Callable[[Past, Arm], Start]  # what is trained beside the ticket, and from where
+Rewind = Callable[[Past], Tensors]  # the weights and buffers from which the ticket starts a level
+Control = Callable[[Past, Arm], Start]  # weights and masks from which a control starts a level
 
 
 class Method(Protocol):
     """How a level starts, what is trained in it, and how its tickets are pruned."""
 
     def check_rates(self, rates: Rates) -> None:
-        """Raise UserError for rates that the method cannot keep to."""
+        """Raise UserError for rates that the method cannot apply."""
         ...
 
     def arms(self, level: int) -> list[Arm]:
-        """Return what is trained at `level`, the ticket first."""
+        """Return the arms that `level` trains, the ticket first."""
         ...
 
     def start(self, arm: Arm, past: Past) -> Start:
-        """Return what `arm` starts from."""
+        """Return the weights, buffers and masks from which `arm` starts a level."""
         ...
 
     def trained(self, network: Network) -> Trained:
-        """Return what the optimizer moves."""
+        """Return the choice of tensors that the optimizer moves."""
         ...
 
     def prune(self, look: Look, rates: Sequence[Rates]) -> Tensors:

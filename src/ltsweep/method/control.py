@@ -1,4 +1,4 @@
-"""Controls: what is trained beside the ticket, on its batches, with as many weights in every layer."""
+"""Controls: networks trained beside the ticket, on its batches, with as many weights in every layer."""
 
 from ltsweep import prune
 from ltsweep.init import draw
@@ -12,7 +12,7 @@ def reinit(past: Past, arm: Arm) -> Start:
 
 
 def random_mask(past: Past, arm: Arm) -> Start:
-    """Return the ticket's initial weights under masks with as many ones in each layer, placed at random."""
+    """Return the ticket's initial weights, and its masks with the ones of each layer at random positions."""
     purpose = (arm.name, arm.draw, past.level)
     masks = {name: prune.shuffle(mask, generator(past.seed, *purpose, name)) for name, mask in past.masks.items()}
     return past.initial, masks

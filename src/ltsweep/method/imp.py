@@ -16,7 +16,7 @@ from ltsweep.method.axes import TICKET, Arm, Control, Past, Rates, Remove, Rewin
 
 T = TypeVar("T", bound=Callable[..., Any])
 
-# The choices of each axis that go by a name; any other function is given by its `_target_`.
+# The named choices of each axis; any other function is given by its `_target_`.
 SCORES: dict[str, Score] = {"magnitude": prune.magnitude}
 SCOPES: dict[str, Remove] = {"layerwise": prune.prune_layerwise, "global": prune.prune_global}
 REWINDS: dict[str, Rewind] = {"init": rewind.init}
@@ -27,9 +27,9 @@ CONTROLS: dict[str, Control] = {schema.REINIT: control.reinit, schema.RANDOM_MAS
 class IMP:
     """Iterative magnitude pruning with rewinding to the initial weights (Frankle & Carbin 2019, section 2).
 
-    Each axis takes a name or a function: score, scope (how weights are removed), rewind, and the list of controls. A
-    control that is a function makes an arm of its name. `draws` of each control are trained beside the ticket, on the
-    same batches. A dense network has no mask to share, so level 0 has no controls.
+    Each axis takes a name or a function: score, scope (how weights are removed), rewind, and each of the controls. A
+    function as a control gives its name to its arms. `draws` arms of each control are trained beside the ticket, on the
+    same batches. Level 0 has no controls, since a dense network has no mask to share.
     """
 
     scope: str | Remove = "layerwise"
@@ -58,7 +58,7 @@ class IMP:
         return {_name(one): _chosen("controls", one, CONTROLS) for one in self.controls}
 
     def check_rates(self, rates: Rates) -> None:
-        """Raise UserError where global pruning is asked to keep to more than one rate; a rate of 0 spares a layer."""
+        """Raise UserError where global pruning gets more than one rate; a rate of 0 spares a layer and is allowed."""
         if self.scope == "global" and len({rate for rate in rates.values() if rate > 0}) > 1:
             raise UserError(
                 "method.scope=global ranks all layers together and so takes one rate: prune_rate=uniform, "
@@ -66,17 +66,17 @@ class IMP:
             )
 
     def arms(self, level: int) -> list[Arm]:
-        """Return what is trained at `level`, the ticket first."""
+        """Return the arms that `level` trains, the ticket first."""
         controls = self._controls if level > 0 else ()
         return [TICKET, *(Arm(name, number) for name in controls for number in range(self.draws))]
 
     def start(self, arm: Arm, past: Past) -> Start:
-        """Return what `arm` starts from: the rewound weights under the ticket's masks, or what its control says."""
+        """Return the rewound weights and the masks for the ticket; for another arm, its control's weights and masks."""
         rewound = dataclasses.replace(past, initial=_chosen("rewind", self.rewind, REWINDS)(past))
         return (rewound.initial, rewound.masks) if arm == TICKET else self._controls[arm.name](rewound, arm)
 
     def trained(self, network: Network) -> Trained:
-        """Return that weights are trained, under their masks."""
+        """Return masked weights: the optimizer moves the weights themselves."""
         return MaskedWeights(network)
 
     def prune(self, look: Look, rates: Sequence[Rates]) -> Tensors:
@@ -86,7 +86,7 @@ class IMP:
 
 
 def _chosen(field: str, given: str | T, choices: Mapping[str, T]) -> T:
-    """Return the function that an axis was given, by name or itself. Raises UserError for an unknown name."""
+    """Return the function of an axis, given by its name or as a function. Raises UserError for an unknown name."""
     if not isinstance(given, str) and callable(given):
         return given
     if given not in choices:
@@ -95,6 +95,6 @@ def _chosen(field: str, given: str | T, choices: Mapping[str, T]) -> T:
 
 
 def _name(given: object) -> str:
-    """Return the name of a control: as it was given, or that of the function."""
+    """Return the name of a control: the given name, or the function's."""
     function = getattr(given, "func", given)
     return given if isinstance(given, str) else str(getattr(function, "__name__", type(function).__name__))

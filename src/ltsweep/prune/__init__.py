@@ -1,4 +1,4 @@
-"""What is pruned: layers, rates, scores, and the removal of exact counts."""
+"""Pruning: layers, rates, scores, and the removal of exact counts."""
 
 from ltsweep.prune.layers import Layer, layers_of
 from ltsweep.prune.rates import by_type, half_output, uniform

@@ -1,4 +1,4 @@
-"""Which weights of a network are pruned, and what kind of layer each belongs to."""
+"""The prunable weights of a network, and the kind of layer of each."""
 
 import fnmatch
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ltsweep.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class Layer:
-    """A prunable weight: its parameter name, its shape in torch's layout and what kind of layer it belongs to."""
+    """A prunable weight: its parameter name, its shape in torch's layout and the kind of its layer."""
 
     name: str
     shape: tuple[int, ...]
@@ -22,9 +22,9 @@ class Layer:
 def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: str | None = None) -> list[Layer]:
     """Return the prunable weights of `model`, in its own order.
 
-    prunable: patterns of parameter names, such as `features.*.weight`; without them every parameter of two or more
-    dimensions, so that biases and normalization are never pruned. output: the name of the output layer's weight;
-    without it the last prunable one. Raises UserError for a pattern or a name that fits no parameter.
+    prunable: patterns of parameter names, such as `features.*.weight`. Without patterns, every parameter of two or more
+    dimensions is prunable, but no bias and no normalization. output: the name of the output layer's weight, by default
+    the last prunable weight. Raises UserError for a pattern or a name that fits no parameter.
     """
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     for pattern in (*(prunable or ()), *([output] if output is not None else [])):

@@ -1,4 +1,4 @@
-"""Pruning rates: short functions from a network's layers to the share of surviving weights that one level removes."""
+"""Pruning rates: short functions from a network's layers to the share of surviving weights that a level removes."""
 
 from collections.abc import Sequence
 
@@ -16,6 +16,6 @@ def half_output(layers: Sequence[Layer], value: float) -> dict[str, float]:
 
 
 def by_type(layers: Sequence[Layer], value: float, conv: float, fc: float, output: float) -> dict[str, float]:
-    """Return a rate for each kind of layer; `value` only stands for them in tables."""
+    """Return the rate of each layer's kind; `value` is not used, and only stands for the rates in tables."""
     rates = {"conv": conv, "fc": fc, "output": output}
     return {layer.name: rates[layer.kind] for layer in layers}

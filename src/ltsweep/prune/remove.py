@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 def count(rate: float, surviving: int) -> int:
-    """Return round-half-even(rate x surviving), with the rate as it is written: 0.1 of 25 is 2.5, which rounds to 2."""
+    """Return round-half-even(rate x surviving), the rate as a decimal number: 0.1 of 25 is 2.5, which rounds to 2."""
     return round(Fraction(repr(rate)) * surviving)
 
 
 def remove_lowest(scores: Tensor, mask: Tensor, counts: Sequence[int]) -> Tensor:
-    """Return a new mask with the `counts[c]` lowest-scored survivors of network c gone.
+    """Return a new mask without the `counts[c]` lowest-scored survivors of network c.
 
-    scores, mask: (C, N), the mask of zeros and ones; ties go by position, the earlier weight first.
+    scores, mask: (C, N), the mask of zeros and ones. Of equal scores the earlier weight is removed first.
     """
     order = scores.masked_fill(mask == 0, torch.inf).argsort(dim=1, stable=True)  # (C, N)
     ranks = torch.empty_like(order)
@@ -47,9 +47,9 @@ def prune_layerwise(
 def prune_global(
     scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], rates: Sequence[Mapping[str, float]]
 ) -> dict[str, Tensor]:
-    """Return new masks with the lowest scores of all layers together removed; layers at rate 0 stay whole.
+    """Return new masks without the lowest-scored weights of all layers ranked together; layers at rate 0 stay whole.
 
-    A network has one rate over all the layers it prunes; which layers those are may differ between networks.
+    All other layers of a network have one rate. Each network may have other layers at rate 0.
     """
     sizes = [mask[0].numel() for mask in masks.values()]
     flat = torch.cat([mask.flatten(1) for mask in masks.values()], dim=1)  # (C, N)

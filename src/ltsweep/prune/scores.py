@@ -1,4 +1,4 @@
-"""Scores of weights: short functions from a look at a stack to a number for each weight. The lowest are removed."""
+"""Scores: short functions from a look at a stack to a number for each prunable weight. The lowest are removed."""
 
 from ltsweep.engine.look import Look
 from ltsweep.engine.stack import Tensors

@@ -1,4 +1,4 @@
-"""Configs -> objects. The only place that instantiates, and where what cannot be made is refused."""
+"""Configs -> objects: the only place that instantiates, and that refuses a config which cannot be built."""
 
 import contextlib
 import copy
@@ -22,13 +22,13 @@ from ltsweep.measure.reading import Measurement
 from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
 
-# Fields of a choice's YAML that are read elsewhere, and that its target does not take. Those of a data set are read by
-# other groups through interpolation, those of a model say what is pruned.
+# Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation; those
+# of a model name the prunable weights.
 _NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation"), "model": ("prunable", "output")}
 
 
 def check_configs(cells: Sequence[Cell]) -> None:
-    """Raise UserError for the first config that does not make what it describes; each distinct one is tried once."""
+    """Raise UserError for the first config whose model, init, ... cannot be built; equal configs are tried once."""
     meta = torch.device("meta")
     tried: set[str] = set()
 
@@ -56,7 +56,7 @@ def check_configs(cells: Sequence[Cell]) -> None:
 
 
 def load_data(cells: Sequence[Cell], data_dir: Path) -> dict[str, Problem]:
-    """Load each data set that `cells` need once, keyed by its config. Raises UserError where it does not fit them."""
+    """Return each data set that `cells` need, by `data_key`. Raises UserError where a data set does not fit a cell."""
     loaded: dict[str, Problem] = {}
     for cell in cells:
         config = cell.config["dataset"]
@@ -81,7 +81,7 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
 
 
 def make(config: Mapping[str, Any], group: str) -> Any:
-    """Instantiate one group, without the fields that are not its target's; a YAML's mistakes become UserError."""
+    """Return a group's target, instantiated with the fields meant for it. Raises UserError for a YAML's mistakes."""
     left_out = ("name", *_NOT_TAKEN.get(group, ()))
     fields = {name: copy.deepcopy(value) for name, value in config[group].items() if name not in left_out}
     with _blamed_on(group, config):
@@ -89,7 +89,7 @@ def make(config: Mapping[str, Any], group: str) -> Any:
 
 
 def call(config: Mapping[str, Any], group: str, *arguments: Any) -> Any:
-    """Instantiate a group that is a function, and call it."""
+    """Return the result of a group that is a function, called with `arguments`."""
     function = make(config, group)
     with _blamed_on(group, config):
         return function(*arguments)
@@ -97,7 +97,7 @@ def call(config: Mapping[str, Any], group: str, *arguments: Any) -> Any:
 
 @contextlib.contextmanager
 def _blamed_on(group: str, config: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what a group's target refuses into a UserError that shows the group's fields."""
+    """Turn an error of a group's target into a UserError that shows the group's fields."""
     try:
         yield
     except UserError:
@@ -111,19 +111,19 @@ def _blamed_on(group: str, config: Mapping[str, Any]) -> Iterator[None]:
 
 
 def prunable_layers(config: Mapping[str, Any], model: torch.nn.Module) -> list[Layer]:
-    """Return the prunable weights of `model`, as its YAML says or by default."""
+    """Return the prunable weights of `model`, by its YAML's fields `prunable` and `output`."""
     with _blamed_on("model", config):
         return layers_of(model, config["model"].get("prunable"), config["model"].get("output"))
 
 
 def rates_of(config: Mapping[str, Any], layers: Sequence[Layer]) -> dict[str, float]:
-    """Return layer name -> pruning rate, as the group prune_rate gives it for these layers."""
+    """Return layer name -> pruning rate, from the group prune_rate."""
     rates: dict[str, float] = call(config, "prune_rate", layers)
     return rates
 
 
 def lengths(config: Mapping[str, Any], problem: Problem) -> tuple[int, int]:
-    """Return the optimizer steps of a level and of an epoch."""
+    """Return the numbers of optimizer steps in a level and in an epoch."""
     epoch = problem.epoch(config["batch_size"], config["validation"])
     return (config["epochs"] * epoch if config["iterations"] is None else config["iterations"]), epoch
 
@@ -135,7 +135,7 @@ def program_of(
     checkpoint_every: float,
     measurements: Mapping[str, Measurement] | None = None,
 ) -> Program:
-    """Return what `cell` shares with every cell of its stack, with the problem on `device`."""
+    """Return the part of a stack that `cell` shares with its other cells, with the problem on `device`."""
     config = cell.config
     model = make(config, "model")
     steps, epoch = lengths(config, problem)
@@ -159,7 +159,7 @@ def program_of(
 
 
 def member_of(cell: Cell, program: Program, initial: Tensors | None, masks: Tensors | None) -> Member:
-    """Return what is `cell`'s own in a stack, going on from a ticket or, without one, from a fresh draw."""
+    """Return `cell`'s own part of a stack, with the initial weights and masks of its ticket, or drawn and dense."""
     config, init = cell.config, make(cell.config, "init")
     optimizer = config["optimizer"]
     return Member(
@@ -176,10 +176,10 @@ def member_of(cell: Cell, program: Program, initial: Tensors | None, masks: Tens
 
 
 def make_measurements(chosen: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Instantiate the choices of the group measure: name -> measurement. Raises UserError for what cannot be made."""
+    """Return name -> measurement for the choices of the group measure. Raises UserError if one cannot be built."""
     return {name: make({name: fields}, name) for name, fields in chosen.items()}
 
 
 def data_key(cell: Cell) -> str:
-    """Return what tells one data set's config from another's."""
+    """Return a cell's config of its data set, as text."""
     return json.dumps(cell.config["dataset"], sort_keys=True)

@@ -1,4 +1,4 @@
-"""The hardware that a result was made on."""
+"""This machine's hardware: names for the records, devices, free memory and cores."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from ltsweep.errors import UserError
 
 
 def hardware(device: torch.device) -> dict[str, str | int]:
-    """Return the host, the processor and its cores; also the GPU, or on a CPU the library of the matrix products."""
+    """Return the names of host and processor, and the cores; also the GPU, or on a CPU the matrix library."""
     common: dict[str, str | int] = {"host": platform.node(), "cpu": _cpu_name(), "cores": os.cpu_count() or 0}
     if device.type == "cuda":
         return common | {"gpu": torch.cuda.get_device_name(device)}
@@ -32,7 +32,10 @@ def _cpu_name() -> str:
 
 
 def find_devices(name: str) -> list[torch.device]:
-    """Return the devices that `device=name` means: every GPU for auto or cuda where there are any, else the CPU."""
+    """Return the devices of `device=name`; cuda is every GPU, and auto the same or, without a GPU, the CPU.
+
+    Raises UserError for an unknown name, and for a GPU that this machine lacks.
+    """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and not gpus):
         return [torch.device("cpu")]
@@ -49,7 +52,7 @@ def find_devices(name: str) -> list[torch.device]:
 
 
 def free_bytes(device: torch.device) -> float:
-    """Return the bytes of a device that nobody uses; of the machine's memory what Linux calls available."""
+    """Return the free bytes of a GPU, or the bytes of memory that Linux calls available; elsewhere infinity."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     try:
@@ -61,5 +64,5 @@ def free_bytes(device: torch.device) -> float:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,20 +1,20 @@
-"""What a stack takes of a device's memory and of a processor's caches, reckoned before it is trained.
+"""The memory and the caches that a stack needs, reckoned before training.
 
-For one network of P parameters, M of them prunable and L in its largest layer, whose modules make A activations of an
-example of I numbers, with an optimizer that keeps S numbers a parameter and batches of B examples, in numbers of four
-bytes:
+One network has P parameters, M of them prunable, L in its largest layer. Its modules make A activations of an example
+of I numbers. The optimizer keeps S numbers for each parameter, and a batch has B examples. In numbers of four bytes the
+network needs:
 
     held        P * (2 + S) + M         weights, gradients, optimizer state, masks
-    on a CPU    2 * P + 2 * M           initial weights and masks, as kept and as a level starts
-    on a GPU    P                       gradients once more: a captured step has memory of its own
+    on a CPU    2 * P + 2 * M           initial weights and masks, kept and copied for a level
+    on a GPU    P                       gradients again: a captured step has memory of its own
     and the larger of
     a step      B * (I + 3 * A)         on a GPU: twice a batch, its activations as backward needs them, a gradient
                 B * (I + 3.5 * A)       on a CPU, where a recorded step keeps all that it made
     pruning     8 * L                   scores, their order and ranks (8 bytes each), sorting
 
-and, for a stack of any size, the activations of one batch of an evaluation, which have a bound of their own.
+A stack of any size also needs the activations of one batch of an evaluation, bounded by `engine.stack.ACTIVATIONS`.
 
-What is held is gone through at each step. On a CPU a stack pays as long as that stays in the caches.
+Each step reads all of `held`. On a CPU a stack pays as long as `held` stays in the caches.
 """
 
 import math
@@ -30,15 +30,15 @@ from ltsweep.grid.cell import Cell
 from ltsweep.run.build import make, prunable_layers
 from ltsweep.run.hardware import free_bytes
 
-# Of what is free, the share that stacks may fill: allocators round up, and others use the machine too.
+# Share of the free memory that stacks may fill: allocators round up, and other programs use the machine too.
 _SHARE = 0.8
 
-# Of a step, the numbers that are held at once for each activation.
+# Numbers that a step holds at once for each activation, as in the table above.
 _KEPT = {"cpu": 3.5, "cuda": 3.0}
 
 
-# Bytes of networks that a worker goes through at each step without waiting for them. On two cores of an AMD EPYC with
-# 32 MB of shared cache, LeNet-300-100 on MNIST (5.3 MB) is best in stacks of 2, 6 % slower in 4, 11 to 19 % in 8.
+# Bytes of networks that stay in one worker's caches from step to step. On two cores of an AMD EPYC with 32 MB of shared
+# cache, LeNet-300-100 on MNIST (5.3 MB) is best in stacks of 2, 6 % slower in 4, 11 to 19 % in 8.
 _CACHED = 12 * 2**20
 
 
@@ -49,7 +49,7 @@ def held_bytes(cell: Cell) -> int:
 
 
 def network_bytes(cell: Cell, kind: str) -> int:
-    """Return the bytes that one network of a cell takes in a stack on a `cpu` or `cuda` device."""
+    """Return the bytes that one network of a cell needs in a stack on a `cpu` or `cuda` device."""
     config, model = cell.config, _model(cell)
     parameters, layers = _sizes(cell, model)
     shape = config["dataset"]["input_shape"]
@@ -60,20 +60,20 @@ def network_bytes(cell: Cell, kind: str) -> int:
 
 
 def networks_in(cell: Cell, kind: str, free: float) -> int:
-    """Return how many networks like a cell's fit into `free` bytes of a `cpu` or `cuda` device, at least 1."""
+    """Return the number of a cell's networks that fit into `free` bytes of a `cpu` or `cuda` device, at least 1."""
     evaluation = 4 * 3 * ACTIVATIONS[kind]
     return max(1, int((_SHARE * free - evaluation) // network_bytes(cell, kind)))
 
 
 def networks_cached(cell: Cell) -> int:
-    """Return how many networks like a cell's a processor's caches hold beside each other, at least 1."""
+    """Return the number of a cell's networks that a processor's caches hold at once, at least 1."""
     return max(1, _CACHED // held_bytes(cell))
 
 
 def free_for_stacks(device: torch.device, workers: int, data: Iterable[Problem]) -> float:
-    """Return the bytes that a stack may take of a device that so many workers share.
+    """Return the bytes that a stack may fill on a device shared by `workers`.
 
-    On a CPU they share the data sets too; on a GPU each has one of its own beside its stack.
+    On a CPU the workers share the data sets too. On a GPU each worker has a copy of its data set beside its stack.
     """
     free = free_bytes(device) / workers
     if device.type == "cpu":
@@ -88,13 +88,13 @@ def _model(cell: Cell) -> nn.Module:
 
 
 def _sizes(cell: Cell, model: nn.Module) -> tuple[int, list[int]]:
-    """Return how many parameters a model has, and how many weights each of its prunable layers."""
+    """Return the number of parameters of a model, and the number of weights of each prunable layer."""
     layers = [math.prod(layer.shape) for layer in prunable_layers(cell.config, model)]
     return sum(value.numel() for value in model.parameters()), layers
 
 
 def _slots(config: Mapping[str, Any]) -> int:
-    """Return how many numbers a config's optimizer keeps for each parameter, from a step of one."""
+    """Return the numbers of optimizer state for each parameter, counted after one step of a config's optimizer."""
     one = torch.zeros(2)
     one.grad = torch.ones(2)
     optimizer = make(config, "optimizer")([{"params": [one], "lr": 0.1}])

@@ -1,4 +1,4 @@
-"""What a search gets of a cell: its objective, or why there is none."""
+"""The result of a cell that a search reads: the objective, or the error of a failed cell."""
 
 import math
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from ltsweep.store import tables
 
 
 def outcome(study: Path, key: str, status: Mapping[str, Any], name: str | None) -> float | CellFailedError:
-    """Return a column of the ticket at the last level of a cell, or why there is none; NaN where it is null.
+    """Return column `name` of a cell's ticket at its last level, NaN for null; or the error of an unfinished cell.
 
-    status: the fields of status.json. name: None where nobody asks, which spares reading the table; NaN then.
+    status: the fields of status.json. name: None if no sweeper reads the result; then NaN, without reading the table.
 
-    A diverged cell has the worst value, since what it reached before is not a result: 0 for an accuracy, else infinity.
+    A diverged cell has the worst value, 0 for an accuracy, else infinity: its scores before divergence do not count.
     """
     if status["status"] not in FINISHED:
         reason = " ".join(str(status.get("error") or status["status"]).split())

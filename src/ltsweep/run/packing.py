@@ -1,4 +1,4 @@
-"""Which device, how many workers, and which cells train together."""
+"""The packing of cells into stacks: which cells train together, and how many."""
 
 import hashlib
 import itertools
@@ -11,12 +11,12 @@ from ltsweep.grid.cell import Cell
 from ltsweep.run.build import make
 from ltsweep.run.memory import networks_cached, networks_in
 
-# Networks a stack, for a model that does not say: beyond 8 there is nothing to gain on a CPU; a GPU wants many.
+# Largest stack, in networks, for a model whose YAML gives none: a CPU gains nothing beyond 8, a GPU needs many.
 _LARGEST = {"cpu": 8, "cuda": 128}
 
 
 def count(value: int | str, name: str, default: int) -> int:
-    """Return a whole number given as a setting, or `default` for auto."""
+    """Return the whole number of setting `name`, `default` for auto. Raises UserError for any other value."""
     if value == "auto":
         return default
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -25,9 +25,9 @@ def count(value: int | str, name: str, default: int) -> int:
 
 
 def largest_stack(cell: Cell, kind: str, free: float = math.inf) -> int:
-    """Return how many networks like a cell's are worth training as one program on a `cpu` or `cuda` device.
+    """Return the number of a cell's networks worth training as one program on a `cpu` or `cuda` device.
 
-    That is what its model's YAML says, or fewer where the `free` bytes, or a CPU's caches, hold no more.
+    The model's YAML gives the number. It is smaller if the `free` bytes, or a CPU's caches, hold fewer networks.
     """
     bounds = [cell.largest_stack.get(kind, _LARGEST[kind])]
     if free != math.inf:
@@ -38,10 +38,10 @@ def largest_stack(cell: Cell, kind: str, free: float = math.inf) -> int:
 
 
 def pack(cells: Sequence[Cell], largest: Callable[[Cell], int], workers: int) -> list[tuple[Cell, ...]]:
-    """Split cells into stacks: equal in all that a stack must share, evenly filled.
+    """Return stacks of cells with equal `stack_key`, evenly filled.
 
-    No stack holds more than `largest` networks of its cells (one cell's arms stay together). There are as many stacks
-    for each worker as for any other, as far as the cells go, so that none waits at the end for the last one.
+    A stack holds at most `largest` networks, but at least one cell with all its arms. If there are cells enough, every
+    worker gets equally many stacks, so that no worker waits at the end for another.
     """
     alike: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
@@ -57,7 +57,7 @@ def pack(cells: Sequence[Cell], largest: Callable[[Cell], int], workers: int) ->
 
 
 def arms(cell: Cell) -> int:
-    """Return how many networks a cell trains at once: its ticket and its controls."""
+    """Return the number of networks that a cell trains at once: its ticket and its controls."""
     return len(make(cell.config, "method").arms(1))
 
 

@@ -1,4 +1,4 @@
-"""Everything that can be refused before any work, and what the work then needs."""
+"""The checks before any work, and the plan that the work needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ from ltsweep.store.folder import NOT_BEGUN, CellFolder
 class Plan:
     """A checked grid, with the data that its unfinished cells need.
 
-    statuses: key -> the fields of status.json, and seen: key -> the file's size and time when they were read. workers,
-    stack_size: as given, or for stack_size 0 for auto. data: `build.data_key` -> problem.
+    statuses: key -> the fields of status.json. seen: key -> size and time of that file when it was read. stack_size: in
+    networks, 0 for auto. data: `build.data_key` -> problem.
     """
 
     cells: tuple[Cell, ...]
@@ -42,11 +42,11 @@ class Plan:
 
 
 def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> Plan:
-    """Check the grid, read each cell's status, and load the data that its unfinished cells need.
+    """Return the plan of a grid: checked, with each cell's status and the data that its unfinished cells need.
 
-    again: take every cell as not begun. The caller then forgets what there is, once it holds the study.
+    again: treat every cell as not begun. The caller deletes the old results once it holds the study.
 
-    Raises UserError for whatever is wrong with the configs, the data or the settings.
+    Raises UserError for a mistake in the configs, the data or the settings.
     """
     cells = tuple({cell.key: cell for cell in cells}.values())
     devices = find_devices(settings.device)
@@ -64,7 +64,7 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> P
 
 
 def brought_up_to_date(plan: Plan) -> Plan:
-    """Return the plan with the statuses that have changed since it was made read anew. The caller holds the cells."""
+    """Return the plan after reading the statuses again that have changed since. The caller holds the cells."""
     folders = {cell.key: CellFolder(plan.settings.study, cell.key) for cell in plan.cells}
     seen = {key: folder.seen() for key, folder in folders.items()}
     changed: dict[str, Mapping[str, Any]] = {

@@ -1,4 +1,4 @@
-"""Where and how to compute: what a command says besides its cells."""
+"""Settings: where and how a command computes its cells."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,9 @@ from ltsweep.errors import UserError
 
 @dataclass(frozen=True)
 class Settings:
-    """Where and how to compute; none of it decides a number.
+    """Where and how to compute. No setting changes a result.
 
-    checkpoint_every: seconds. measure: the choices of the group measure, name -> what to instantiate.
+    checkpoint_every: seconds. measure: name -> the config of a measurement.
     """
 
     study: Path

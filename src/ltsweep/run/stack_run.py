@@ -1,4 +1,4 @@
-"""One stack of cells, from their records to their records, on one device."""
+"""One stack of cells on one device: read their records, train, and write their records."""
 
 import dataclasses
 import gc
@@ -28,24 +28,24 @@ from ltsweep.store.records import CellRecords
 
 @dataclass(frozen=True)
 class Job:
-    """One stack, and all that a worker is told of where and how to run it."""
+    """One stack, with all that a worker needs to run it."""
 
     stack: Stack
     study: Path
     checkpoint_every: float  # seconds
-    measure: Mapping[str, Any]  # name -> what to instantiate
+    measure: Mapping[str, Any]  # name -> the config of a measurement
     versions: Mapping[str, str]
 
 
 def run_stack(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[News | Note | DiskFull]:
-    """Run one stack of cells on a device, writing their records and yielding what happens.
+    """Run one stack of cells on a device, write their records, and yield its events.
 
-    An error is logged in full with its cell. To find that cell, or a size that the memory suffices for, the stack is
-    halved and each half goes on from its last level, so that one bad cell fails alone. A disk that takes no more is not
-    a cell's error: DiskFull is yielded, as the last event, and nothing more is tried.
+    After an error the stack is halved, and each half resumes from its last level. So one bad cell fails alone, and its
+    log has the whole error; and a stack too large for the memory shrinks until it fits. A full disk is not a cell's
+    error: DiskFull is then the last event, and nothing more is tried.
     """
     if device.startswith("cuda"):
-        torch.cuda.set_device(device)  # or the first GPU is made ready too, and gives memory to each worker
+        torch.cuda.set_device(device)  # otherwise each worker takes memory of the first GPU too
     try:
         yield from _run_or_halve(job, data, device)
     except CannotWriteError as error:
@@ -79,9 +79,9 @@ def _run_or_halve(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
 
 
 def _free_memory(device: str) -> None:
-    """Give back what the stacks before held, since memory may be what there was too little of.
+    """Free the memory of earlier stacks, since the error may have been too little memory.
 
-    Not inside an `except`: until that ends, the error keeps the frames, and with them the tensors, it came from.
+    Not inside an `except`: until that ends, the error keeps its frames, and so their tensors.
     """
     gc.collect()
     if device.startswith("cuda"):
@@ -89,9 +89,9 @@ def _free_memory(device: str) -> None:
 
 
 def set_precision(precision: str) -> None:
-    """Let products and convolutions of 32-bit floats on a GPU be rounded to TF32 only where that is asked for.
+    """Let a GPU round products and convolutions of 32-bit floats to TF32 only for `tf32`, and sum in a fixed order.
 
-    Left alone, cuDNN does so by itself, and takes algorithms whose sums come in any order.
+    By default cuDNN rounds to TF32, and takes algorithms that sum in any order.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.deterministic = True
@@ -107,7 +107,7 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
     tickets = {key: record.resume(first) for key, record in records.items()} if first else {}
     if not all(tickets.values()):
         first, tickets = 0, {}
-        records = {cell.key: CellRecords(job.study, cell.key) for cell in cells}  # without the rows just read
+        records = {cell.key: CellRecords(job.study, cell.key) for cell in cells}  # new, without the rows just read
     checkpoint = None
     try:
         checkpoint = _checkpoint(job)
@@ -183,7 +183,7 @@ def _save(event: LevelDone, program: Program, record: CellRecords) -> News:
 
 
 def _checkpoint(job: Job) -> Checkpoint | None:
-    """Return what the stack was last in the middle of, None if nothing. Raises BrokenFileError."""
+    """Return the stack's checkpoint inside a level, None without one. Raises BrokenFileError."""
     found = load_checkpoint(job.study, job.stack.name)
     if found is None:
         return None
@@ -197,5 +197,5 @@ def _checkpoint(job: Job) -> Checkpoint | None:
 
 
 def steps_done(method: Method, steps: int, level: int, steps_done: int) -> int:
-    """Return the steps that one cell's networks have taken in all, after `steps_done` steps of `level`."""
+    """Return the optimizer steps of one cell's networks, summed over networks, after `steps_done` steps of `level`."""
     return sum(len(method.arms(n)) for n in range(level)) * steps + len(method.arms(level)) * steps_done

@@ -1,4 +1,4 @@
-"""The work of a plan: stacks to workers, what happens to a watcher, and how every cell ended."""
+"""The run of a plan: send stacks to workers and events to a watcher, and return how every cell ended."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +23,10 @@ from ltsweep.store.repair import repair
 
 
 def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
-    """Bring every cell of the plan to its end and return key -> the fields of its status.json.
+    """Run every unfinished cell of the plan to its end. Return key -> the fields of status.json, for all cells.
 
-    The caller holds the cells. Finished ones are left as they are.
-
-    Raises CannotWriteError when the disk takes no more; and UserError, before any work, where a folder is a link.
+    The caller holds the cells. Raises CannotWriteError when the disk takes no more, and UserError, before any work,
+    where a folder is a link.
     """
     study = plan.settings.study
     folders = {cell.key: CellFolder(study, cell.key) for cell in plan.cells}
@@ -63,7 +62,7 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
 
 
 def _stacks(plan: Plan) -> list[Stack]:
-    """Return the stacks to run: as large as was asked for, or as pays and fits."""
+    """Return the stacks to run, of `stack_size` networks, or for auto as large as pays and fits."""
     kind = plan.devices[0].type
     free = free_for_stacks(plan.devices[0], math.ceil(plan.workers / len(plan.devices)), plan.data.values())
 
@@ -74,7 +73,7 @@ def _stacks(plan: Plan) -> list[Stack]:
 
 
 def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:
-    """Return the steps of all of a cell's networks: in the whole cell, and those done by earlier commands."""
+    """Return the optimizer steps of a cell, summed over its networks: all of them, and those of earlier commands."""
     problem: Problem = plan.data[data_key(cell)]
     steps, _ = lengths(cell.config, problem)
     method, level = make(cell.config, "method"), plan.statuses[cell.key]["level"]
@@ -83,7 +82,7 @@ def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:
 
 
 def _failed(job: Job) -> Iterator[News]:
-    """Mark the unfinished cells of a stack whose process died; the same command goes on at their last level."""
+    """Mark the unfinished cells of a stack whose process died, and yield their news."""
     for cell in job.stack.cells:
         reason = "the worker process was killed (out of memory, or by hand)"
         if CellFolder(job.study, cell.key).fail(reason):
@@ -91,7 +90,7 @@ def _failed(job: Job) -> Iterator[News]:
 
 
 def _not_measured(plan: Plan) -> list[str]:
-    """Return a line on each measurement that was asked for and that levels of earlier commands lack."""
+    """Return a line on each chosen measurement that finished levels of earlier commands lack."""
     lines = []
     for name in plan.settings.measure:
         lacking = [

@@ -1,4 +1,4 @@
-"""Jobs side by side in processes that outlive them, one thread each; a process that dies takes only its job along."""
+"""Worker processes of one thread, each running job after job. If a worker dies, only its present job fails."""
 
 import contextlib
 import ctypes
@@ -26,20 +26,20 @@ _FINISHED = "finished"
 
 
 def prepare_process() -> None:
-    """Set this process up to train: one thread, and denormals flushed, which pruned networks fill Adam's state with."""
+    """Set this process up to train: one thread, and denormals flushed to zero. Pruning fills Adam's state with them."""
     torch.set_num_threads(1)
     threadpool_limits(1)  # numpy's too
     for kind in (np.float32, np.float64):
-        np.finfo(kind)  # which it keeps; asked for later, numpy up to 2.2 would warn that there are no denormals
+        np.finfo(kind)  # kept by numpy: computed after the flush, numpy up to 2.2 warns that there are no denormals
     torch.set_flush_denormal(True)
 
 
 def run_jobs(jobs: Sequence[J], work: Work[J, P], shared: Any, places: Sequence[P]) -> Iterator[tuple[J, Any]]:
-    """Yield (job, event) for all that `work(job, shared, place)` yields, over a process for each place at most.
+    """Yield (job, event) for every event of `work(job, shared, place)`, run in one process for each place.
 
-    A process stays at its place, such as a GPU, and takes the next job when it has done one. One that dies (killed, out
-    of memory) yields (job, Died()) and is replaced. With one job, or one place, all is done in this process. Closing
-    the generator, as an exception in the caller does, ends the processes.
+    A process stays at its place, such as a GPU, and takes a new job after each job. A process that dies (killed, out of
+    memory) yields (job, Died()) and is replaced. A single job, or a single place, runs in this process. Closing the
+    generator, as an exception in the caller does, ends the processes.
     """
     places = places[: len(jobs)]
     if len(places) <= 1:
@@ -51,7 +51,7 @@ def run_jobs(jobs: Sequence[J], work: Work[J, P], shared: Any, places: Sequence[
     busy: dict[_Worker, J] = {}
 
     def start(worker: _Worker) -> None:
-        """Give a worker the next job; one that died while it had none is replaced."""
+        """Send a worker the next job. If the worker died while idle, start a new one for the job."""
         while True:
             try:
                 worker.connection.send(waiting[0])
@@ -89,7 +89,7 @@ def run_jobs(jobs: Sequence[J], work: Work[J, P], shared: Any, places: Sequence[
 
 
 class _Worker:
-    """A process and the driver's end of its pipe."""
+    """A worker process, and the driver's end of the pipe to it."""
 
     def __init__(self, work: Work[Any, Any], shared: Any, place: Any) -> None:
         self.place = place
@@ -97,7 +97,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work, shared, place, os.getpid()), daemon=True)
         with _signals_blocked():
-            interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the driver decides what Ctrl-C means
+            interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the driver alone handles Ctrl-C
             self.process.start()
             signal.signal(signal.SIGINT, interrupt)
         theirs.close()  # so that the pipe ends when the process does
@@ -110,9 +110,9 @@ class _Worker:
 
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Block, for processes started within, the signals that a batch system sends to a whole group.
+    """Block SIGTERM and SIGUSR2 in processes started within, since a batch system signals the whole process group.
 
-    The driver decides what they mean. This process gets what arrives meanwhile at the end.
+    The driver alone handles them. Signals that arrive meanwhile reach this process at the end.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -120,7 +120,7 @@ def _signals_blocked() -> Iterator[None]:
     ours = (signal.SIGTERM, signal.SIGUSR2)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
     try:
-        resource_tracker.ensure_running()  # by itself it starts with the first process, and unblocks SIGTERM
+        resource_tracker.ensure_running()  # else it starts with the first process, and unblocks SIGTERM
         signal.pthread_sigmask(signal.SIG_BLOCK, ours)
         yield
     finally:
@@ -128,9 +128,9 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _serve(connection: Connection, work: Work[Any, Any], shared: Any, place: Any, driver: int) -> None:
-    """Do the jobs that come down the pipe until it closes."""
+    """Run the jobs from the pipe until it closes."""
     if sys.platform == "linux":
-        # Die with the driver, even a killed one: whoever goes on must not meet a second writer.
+        # Die with the driver, even a killed one: the next command must not meet a second writer.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != driver:
         return
