@@ -54,7 +54,7 @@ CASES = {
     "batch_size above the data": (["batch_size=100000"], ["batch_size=100000", "1237"]),
     "validation above the data": (["validation=5000"], ["validation=5000", "1437"]),
     "validation is all": (["validation=1437"], ["validation=1437", "1437"]),
-    "iterations zero": (["iterations=0"], ["iterations=0", "from 1"]),
+    "iterations below zero": (["iterations=-1"], ["iterations=-1", "from 0"]),
     "evaluate_every above the level": (["evaluate_every=100000"], ["evaluate_every=100000", "1 iteration"]),
     "evaluate_every zero": (["evaluate_every=0"], ["evaluate_every=0", "from 1"]),
     "precision": (["precision=half"], ["precision=half", "float32, tf32, bf16"]),

@@ -118,11 +118,19 @@ def test_a_failed_cell_ends_with_its_error_before_the_exit(diary, small):
     assert "cell.log" in ends[0]["value"]
 
 
-def test_a_study_that_is_refused_ends_every_job(diary, small):
+def test_a_study_that_is_refused_starts_no_job(diary, small):
     diary.inside("-m", "batch_size=60,5000", *small, "levels=0", diary.callback, code=2)
+    assert diary.diary() == []
+
+
+def test_a_study_that_is_stopped_ends_every_job(diary, small):
+    """Its folder is a file, which shows once the study is to be held."""
+    (diary.folder / "multirun").mkdir()
+    (diary.folder / "multirun/default").write_text("in the way")
+    diary.inside("-m", "seed=0,1", *small, "levels=0", diary.callback, code=2)
     lines = diary.diary()
     assert [line["what"] for line in lines] == ["start", "start", "end", "end"]
-    assert all("batch_size=5000" in line["value"] for line in lines[2:])
+    assert all("is a file" in line["value"] for line in lines[2:])
 
 
 def test_nothing_is_composed_for_nobody(command, small, monkeypatch):

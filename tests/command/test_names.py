@@ -3,7 +3,7 @@
 import hydra
 import pytest
 
-import ltsweep.run.study
+import ltsweep.run.prepare
 from ltsweep.grid import cell
 
 QUICK = ("dataset=digits", "levels=0", "iterations=1", "device=cpu")
@@ -52,7 +52,7 @@ def test_the_fields_are_those_of_a_yaml_of_ones_own(command):
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(ltsweep.run.study, "find_devices"), (ltsweep.run.study, "load_data"), (cell, "check")],
+    [(ltsweep.run.prepare, "find_devices"), (ltsweep.run.prepare, "load_data"), (cell, "check")],
 )
 @pytest.mark.parametrize("launcher", ["local", "basic"])
 def test_a_fault_in_a_wing_keeps_its_traceback(command, monkeypatch, module, name, launcher):

@@ -16,7 +16,7 @@ FINE = {
     "seed": ("", {"0"}),
     "levels": ("", {"0"}),
     "epochs": ("", set()),
-    "iterations": ("", set()),
+    "iterations": ("", {"0"}),
     "batch_size": ("", set()),
     "validation": ("", {"0"}),
     "evaluate_every": ("", set()),

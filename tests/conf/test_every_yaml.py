@@ -22,10 +22,11 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.utils import get_class
+from omegaconf import OmegaConf
 
 from ltsweep.errors import UserError
 from ltsweep.grid import cell
-from ltsweep.run.build import check_configs, load_data
+from ltsweep.run.build import check_configs, load_data, make_measurements
 
 CONF = Path(next(iter(ltsweep.conf.__path__)))
 REPOSITORY = Path(__file__).parents[2]
@@ -33,6 +34,7 @@ REPOSITORY = Path(__file__).parents[2]
 YAMLS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
 CHOICES = [path for path in YAMLS if path.parts[0] in cell.GROUPS]
 EXPERIMENTS = [path for path in YAMLS if path.parts[0] == "experiment"]
+MEASURES = [path for path in YAMLS if path.parts[0] == "measure"]
 HYDRA = [path for path in YAMLS if path.parts[0] == "hydra"]
 ROOT = [path for path in YAMLS if len(path.parts) == 1]
 
@@ -60,7 +62,7 @@ def test_every_yaml_is_looked_at():
     }
     assert {str(path) for path in YAMLS} == on_disk
     assert len(on_disk) > 20
-    families = [CHOICES, EXPERIMENTS, HYDRA, ROOT]
+    families = [CHOICES, EXPERIMENTS, MEASURES, HYDRA, ROOT]
     assert sorted(itertools.chain(*families)) == YAMLS  # each in one, and none twice
     assert {path.parts[0] for path in CHOICES} == set(cell.GROUPS)
     assert [str(path) for path in ROOT] == ["config.yaml"]
@@ -157,11 +159,20 @@ def test_hydras_own_choices_are_plugins_of_their_kind(compose, path):
     assert isinstance(plugin(**fields, **({"params": None} if kind is Sweeper else {})), kind)
 
 
+@pytest.mark.parametrize("path", MEASURES, ids=str)
+def test_a_measurement_can_be_made_by_its_name(compose, path):
+    chosen = OmegaConf.to_container(compose(f"measure=[{path.stem}]").measure)
+    assert list(chosen) == [path.stem]
+    (made,) = make_measurements(chosen).values()
+    assert callable(made)
+
+
 def test_no_setting_enters_the_key(compose):
     """The last block of config.yaml says where and how; every other key of it decides a number."""
     top = [name for name in yaml.safe_load((CONF / "config.yaml").read_text()) if name != "defaults"]
-    assert set(cell.SETTINGS) <= set(top)
+    assert set(cell.SETTINGS) - {"measure"} <= set(top)  # a group, of which none is chosen
     plain = cell.from_config(compose()).key
+    assert cell.from_config(compose("measure=[weights]")).key == plain
     for name, value in {
         "study": "x",
         "data_dir": "x",
@@ -182,7 +193,7 @@ def test_no_setting_enters_the_key(compose):
         "evaluate_every": 1,
         "precision": "bf16",
     }
-    assert set(numbers) | set(cell.SETTINGS) == set(top)
+    assert set(numbers) | set(cell.SETTINGS) - {"measure"} == set(top)
     keys = {cell.from_config(compose(f"{name}={value}")).key for name, value in numbers.items()}
     assert len(keys | {plain}) == len(numbers) + 1
 
