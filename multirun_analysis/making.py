@@ -126,9 +126,11 @@ def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> I
     if not files:
         return
     module = figures.get(figure)
-    table = module.table(study, look)
+    with figures.blamed_on(figure, "table failed"):
+        table = module.table(study, look)
     for file, each in files.items():
-        drawn = module.draw(table, dataclasses.replace(look, style=each))
+        with figures.blamed_on(figure, "draw failed"):
+            drawn = module.draw(table, dataclasses.replace(look, style=each))
         if not isinstance(drawn, Figure):
             raise AnalysisError(f"{figure}: draw returns {type(drawn).__name__}, and must return a matplotlib Figure")
         yield file, style.image(drawn, each)

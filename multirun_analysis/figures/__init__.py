@@ -4,12 +4,13 @@ A figure is known by the name of its file. To add one is to add a file with thes
 else, given by its path. All functions below take either: a shipped figure's name, or a path.
 """
 
+import contextlib
 import importlib
 import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Protocol, cast
 import pandas as pd
 from matplotlib.figure import Figure
 
-from multirun_analysis.errors import AnalysisError
+from multirun_analysis.errors import AnalysisError, NothingToShow
 from multirun_analysis.load import Study
 from multirun_analysis.view import View
 
@@ -108,11 +109,22 @@ def _imported(figure: str) -> ModuleType:
     assert spec is not None
     module = module_from_spec(spec)
     sys.modules[module.__name__] = module  # a dataclass looks up its module by name
-    try:
+    with blamed_on(figure, "cannot be imported"):
         loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def blamed_on(figure: str, what: str) -> Iterator[None]:
+    """Turn what the file of a figure that is given by a path raises into an AnalysisError with its line."""
+    try:
+        yield
+    except (AnalysisError, NothingToShow):
+        raise
     except (Exception, SystemExit) as error:
+        if not is_path(figure):
+            raise  # a fault of ours
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == figure]
         where = f" (line {lines[-1]})" if lines else ""
         said = " ".join(str(error).split())
-        raise AnalysisError(f"{figure}: cannot be imported: {type(error).__name__}: {said}{where}") from None
-    return module
+        raise AnalysisError(f"{figure}: {what}: {type(error).__name__}: {said}{where}") from None

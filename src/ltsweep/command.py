@@ -47,8 +47,8 @@ def task(config: DictConfig) -> float:
     from ltsweep.run.settings import settings_from
     from ltsweep.run.study import run
     from ltsweep.show.table import LiveTable
-    from ltsweep.store.folder import forget
     from ltsweep.store.hold import hold
+    from ltsweep.store.records import forget
 
     one = cell.from_config(config)
     check_objective(config.objective, HydraConfig.get().sweeper._target_, [one.config["validation"]])

@@ -1,5 +1,6 @@
 """An own choice in every group, from outside the package: a function, a class, and a target of torch or torchvision."""
 
+import importlib
 import json
 import sys
 import textwrap
@@ -112,6 +113,24 @@ MODULE = textwrap.dedent(
 
     def negated(past, arm):
         return {name: -value if value.dim() > 1 else value for name, value in past.initial.items()}, past.masks
+
+
+    def flat(look):
+        return {name: value.abs().flatten() for name, value in look.state.params.items()}
+
+
+    def weights_alone(past, arm):
+        return past.initial
+
+
+    def dense(past, arm):
+        return past.initial, {name: torch.ones_like(mask) for name, mask in past.masks.items()}
+
+
+    def per_neuron(look):
+        from ltsweep.measure.reading import Reading
+
+        yield Reading("norm", "fc1.weight", None, torch.zeros(300))
 
 
     def biggest(look):
@@ -239,3 +258,68 @@ def test_a_models_yaml_says_what_is_pruned_and_which_layer_is_the_output(own, sm
     ended = own.inside("--config-dir=own", *small, "levels=1", "model=wrong", "study=wrong", code=2)
     assert "4.weight fits no parameter of the model" in ended.err
     assert not (own.folder / "multirun/wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"score": "flat"}, "method.score=flat gives fc1.weight the shape (19200,)"),
+        ({"controls": ["weights_alone"]}, "control weights_alone returns dict; it is to return (weights, masks)"),
+        ({"controls": ["dense"]}, "control dense keeps 19200 weights of fc1.weight, and the ticket 15360"),
+    ],
+    ids=["score", "control", "counts"],
+)
+def test_an_axis_that_returns_the_wrong_thing_is_named(own, small, fields, says):
+    def target(name):
+        return {"_target_": f"own_choices.{name}", "_partial_": True}
+
+    given = {k: [target(n) for n in v] if isinstance(v, list) else target(v) for k, v in fields.items()}
+    (own.folder / "own/method/wrong.yaml").write_text(
+        yaml.safe_dump({"name": "wrong", "_target_": "ltsweep.method.IMP", **IMP, **given})
+    )
+    own.inside("--config-dir=own", *small, "levels=1", "iterations=2", "method=wrong", code=1)
+    (folder,) = own.study().cells().values()
+    assert says in folder.status["error"]
+
+
+def test_a_measurement_of_another_length_is_named(own, small):
+    (own.folder / "own/measure/per_neuron.yaml").write_text(
+        yaml.safe_dump({"per_neuron": {"_target_": "own_choices.per_neuron", "_partial_": True}})
+    )
+    own.inside("--config-dir=own", *small, "levels=0", "iterations=2", "measure=[per_neuron]", code=1)
+    (folder,) = own.study().cells().values()
+    assert "measure=per_neuron reads [300] numbers, and there are 1 networks" in folder.status["error"]
+    (own.folder / "own/measure/nameless.yaml").write_text("_target_: own_choices.biggest\n_partial_: true\n")
+    ended = own.inside("--config-dir=own", *small, "levels=0", "measure=[nameless]", "study=n", code=2)
+    assert "a YAML of this group is {NAME: {_target_: ...}}" in ended.err
+
+
+def test_force_with_a_model_that_no_longer_fits_loses_nothing(own, small):
+    arguments = ("--config-dir=own", *small, "levels=1", "iterations=2", "model=own_class")
+    own.inside(*arguments)
+    before = own.study().snapshot()
+    code = (own.folder / "own_choices.py").read_text()
+    for broken, says in (
+        (code.replace("nn.Linear(inputs, width)", "nn.Linear(inputs + 1, width)"), "model"),
+        (code.replace("nn.Linear(width, num_classes)", "nn.Linear(width, 7)"), "there are 10 classes"),
+    ):
+        (own.folder / "own_choices.py").write_text(broken)
+        del sys.modules["own_choices"]
+        importlib.invalidate_caches()
+        ended = own.inside(*arguments, "force=true", code=2)
+        assert says in ended.err
+        assert ended.err.count("\n") == 1
+        assert own.study().snapshot() == before
+
+
+def test_a_field_may_refer_to_a_setting(own, small, tmp_path):
+    """It is resolved before the settings are left out of the config."""
+    fields = CHOICES["dataset", "function"] | {"name": "placed", "folder": "${data_dir}/sub"}
+    (own.folder / "own_choices.py").write_text(
+        MODULE.replace("def turned(data_dir, by)", "def turned(data_dir, by, folder='')")
+    )
+    (own.folder / "own/dataset/placed.yaml").write_text(yaml.safe_dump(fields))
+    small = [text for text in small if not text.startswith("dataset=")]
+    own.inside("--config-dir=own", *small, "dataset=placed", "levels=0", "iterations=1", "data_dir=/somewhere")
+    (folder,) = own.study().cells().values()
+    assert folder.config["dataset"]["folder"] == "/somewhere/sub"

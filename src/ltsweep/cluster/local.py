@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltsweep.cluster.follow import take_over
-from ltsweep.run.prepare import Plan
+from ltsweep.run.prepare import Plan, brought_up_to_date
 from ltsweep.run.study import run
 from ltsweep.show.table import LiveTable
 from ltsweep.store.checkpoints import drop_leftovers
-from ltsweep.store.folder import forget
 from ltsweep.store.hold import hold
+from ltsweep.store.records import forget
 
 
 def compute(plan: Plan, force: bool = False) -> dict[str, Mapping[str, Any]]:
@@ -20,6 +20,8 @@ def compute(plan: Plan, force: bool = False) -> dict[str, Mapping[str, Any]]:
     """
     study = plan.settings.study
     with hold(study):
+        if not force:  # which computes every cell, whatever has become of it
+            plan = brought_up_to_date(plan)
         take_over(study, [cell.key for cell in plan.todo])
         drop_leftovers(study)
         if force:

@@ -17,8 +17,9 @@ from ltsweep.run.resume import Statuses
 from ltsweep.run.settings import Settings
 from ltsweep.schema import FAILED
 from ltsweep.show.table import closing_table
-from ltsweep.store.folder import NOT_BEGUN, forget, statuses_of, unfinished
+from ltsweep.store.folder import NOT_BEGUN, statuses_of, unfinished
 from ltsweep.store.hold import hold
+from ltsweep.store.records import forget
 
 # Keys that a message names.
 _NAMED = 3

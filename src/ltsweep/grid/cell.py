@@ -76,7 +76,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 def _taken_apart(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
     """Return the config, the rules that its choices bring (dotted name -> rule), and their fields listed in `how`."""
     # Hydra's own node stays out: it is large, and not yet fully resolvable.
-    names = [str(name) for name in config if name not in SETTINGS]
+    names = [str(name) for name in config if name != "hydra"]
     try:
         plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -87,11 +87,20 @@ def _taken_apart(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], di
     for group in GROUPS:
         choice = plain.get(group)
         if isinstance(choice, dict):
-            given = choice.pop("rules", None) or {}
-            fields = [*(choice.pop("how", None) or []), *_HOW.get(group, ())]
+            given, listed = choice.pop("rules", None) or {}, choice.pop("how", None) or []
+            _check_own(group, given, listed)
+            fields = [*listed, *_HOW.get(group, ())]
             rules |= {f"{group}.{name}": rule for name, rule in given.items()}
             how[group] = {name: choice.pop(name) for name in fields if name in choice}
-    return {str(name): value for name, value in plain.items()}, rules, how
+    return {str(name): value for name, value in plain.items() if name not in SETTINGS}, rules, how
+
+
+def _check_own(group: str, rules: object, how: object) -> None:
+    """Raise UserError unless `rules` and `how` of a choice's YAML are of their form."""
+    if not isinstance(rules, dict):
+        raise UserError(f"{group}.rules={rules} is out of range: it is {{FIELD: RULE, ...}}")
+    if not isinstance(how, list) or not all(isinstance(name, str) for name in how):
+        raise UserError(f"{group}.how={how} is out of range: it is a list of fields, such as [largest_stack]")
 
 
 def _check_largest_stack(found: object) -> None:

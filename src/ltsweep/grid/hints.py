@@ -34,7 +34,6 @@ def _missing(name: str, node: DictConfig) -> str:
     if path:
         name, names = f"{path}.{name}", [f"{path}.{key}" for key in names if key != "name"]
     else:
-        shown = (*VALUES, *SETTINGS, *GROUPS)
-        names = [key for key in shown if key in names and key != "hydra"]
+        names = [key for key in (*VALUES, *SETTINGS, *GROUPS) if key in (*names, "measure") and key != "hydra"]
     there = f"there are {', '.join(names)}" if names else f"{path} has no names in it"
     return f"{name} is not a name of the config; {did_you_mean(name, names)}{there}"

@@ -104,8 +104,15 @@ def optimizer_groups(members: Sequence[Member], arms: int) -> list[Group]:
 def _rates(groups: Sequence[Group], optimizer: torch.optim.Optimizer, cells: int, arms: int) -> list[float | None]:
     """Return the learning rate of each cell's last step, read from the optimizer."""
     return [
-        float(settings["lr"])
+        _number(settings["lr"])
         for c in range(cells)
         for group, settings in zip(groups, optimizer.param_groups, strict=True)
         if group.rows.start <= c * arms < group.rows.stop
     ]
+
+
+def _number(rate: float | torch.Tensor) -> float:
+    """Return a learning rate as it was written: on a GPU 0.0012 is held as the 32-bit float nearest to it."""
+    if not isinstance(rate, torch.Tensor):
+        return float(rate)
+    return float(str(rate.cpu().numpy())) if rate.dtype == torch.float32 else float(rate)

@@ -41,9 +41,19 @@ class Measurement(Protocol):
 
 def readings(measurements: Mapping[str, Measurement], moment: Moment, look: Look) -> Iterator[Reading]:
     """Yield the readings of all measurements that are taken at this moment."""
-    for measurement in measurements.values():
+    networks = len(look.starts)
+    for name, measurement in measurements.items():
         if moment in getattr(measurement, "moments", ("end",)):
-            yield from measurement(look)
+            for reading in measurement(look):
+                if not isinstance(reading, Reading) or not isinstance(reading.values, Tensor):
+                    raise TypeError(
+                        f"measure={name} yields {type(reading).__name__}; it is to yield Reading, with a tensor"
+                    )
+                if reading.values.shape != (networks,):
+                    raise ValueError(
+                        f"measure={name} reads {list(reading.values.shape)} numbers, and there are {networks} networks"
+                    )
+                yield reading
 
 
 def reading_rows(found: Iterable[Reading], look: Look, arms: Sequence[Arm], cell: int) -> list[dict[str, Any]]:

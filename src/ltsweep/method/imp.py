@@ -73,7 +73,11 @@ class IMP:
     def start(self, arm: Arm, past: Past) -> Start:
         """Return the rewound weights and the masks for the ticket; for another arm, its control's weights and masks."""
         rewound = dataclasses.replace(past, initial=_chosen("rewind", self.rewind, REWINDS)(past))
-        return (rewound.initial, rewound.masks) if arm == TICKET else self._controls[arm.name](rewound, arm)
+        if arm == TICKET:
+            return rewound.initial, rewound.masks
+        start = self._controls[arm.name](rewound, arm)
+        _check_start(arm.name, start, rewound)
+        return start
 
     def trained(self, network: Network) -> Trained:
         """Return masked weights: the optimizer moves the weights themselves."""
@@ -82,7 +86,35 @@ class IMP:
     def prune(self, look: Look, rates: Sequence[Rates]) -> Tensors:
         """Return the next level's masks, name -> (C, *shape), from a look at C trained tickets."""
         scores = _chosen("score", self.score, SCORES)(look)
+        wrong = [name for name, mask in look.state.masks.items() if _shape(scores, name) != mask.shape]
+        if wrong:
+            raise ValueError(
+                f"method.score={_name(self.score)} gives {wrong[0]} the shape {_shape(scores, wrong[0])}; "
+                f"it is a number for each weight, {tuple(look.state.masks[wrong[0]].shape)}"
+            )
         return _chosen("scope", self.scope, SCOPES)(scores, look.state.masks, rates)
+
+
+def _shape(tensors: object, name: str) -> tuple[int, ...] | None:
+    found = tensors.get(name) if isinstance(tensors, Mapping) else None
+    return None if found is None else tuple(found.shape)
+
+
+def _check_start(name: str, start: object, past: Past) -> None:
+    """Raise ValueError unless a control gives the weights and masks of the network, with the ticket's counts."""
+    if not isinstance(start, tuple) or len(start) != 2:
+        raise ValueError(f"control {name} returns {type(start).__name__}; it is to return (weights, masks)")
+    for what, given, like in (("weights", start[0], past.initial), ("masks", start[1], past.masks)):
+        wrong = [one for one, value in like.items() if _shape(given, one) != value.shape]
+        if wrong:
+            found = _shape(given, wrong[0])
+            raise ValueError(
+                f"control {name}: {what} of {wrong[0]} have shape {found}, not {tuple(like[wrong[0]].shape)}"
+            )
+    for layer, mask in past.masks.items():
+        kept, ones = int(start[1][layer].count_nonzero()), int(mask.count_nonzero())
+        if kept != ones:
+            raise ValueError(f"control {name} keeps {kept} weights of {layer}, and the ticket {ones}")
 
 
 def _chosen(field: str, given: str | T, choices: Mapping[str, T]) -> T:
@@ -90,7 +122,10 @@ def _chosen(field: str, given: str | T, choices: Mapping[str, T]) -> T:
     if not isinstance(given, str) and callable(given):
         return given
     if given not in choices:
-        raise UserError(f"method.{field}={given} is unknown; choose from {', '.join(choices)}")
+        raise UserError(
+            f"method.{field}={given} is unknown; choose from {', '.join(choices)}, "
+            "or name a function of your own by _target_"
+        )
     return choices[given]
 
 

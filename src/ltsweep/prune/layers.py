@@ -26,6 +26,10 @@ def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: s
     dimensions is prunable, but no bias and no normalization. output: the name of the output layer's weight, by default
     the last prunable weight. Raises UserError for a pattern or a name that fits no parameter.
     """
+    if prunable is not None and (isinstance(prunable, str) or not all(isinstance(one, str) for one in prunable)):
+        raise UserError(f"model.prunable={prunable} is out of range: it is a list of patterns, such as ['*.weight']")
+    if output is not None and not isinstance(output, str):
+        raise UserError(f"model.output={output} is out of range: it is the name of a parameter")
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     for pattern in (*(prunable or ()), *([output] if output is not None else [])):
         if not fnmatch.filter(shapes, pattern):
@@ -36,7 +40,10 @@ def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: s
     else:
         names = [name for name in shapes if any(fnmatch.fnmatchcase(name, pattern) for pattern in prunable)]
     if not names:
-        raise UserError("the model has nothing to prune: no parameter of two or more dimensions")
+        raise UserError(
+            "the model has nothing to prune: "
+            + ("no parameter of two or more dimensions" if prunable is None else f"model.prunable={list(prunable)}")
+        )
     last = output if output is not None else names[-1]
 
     def kind(name: str) -> Literal["conv", "fc", "output"]:

@@ -45,6 +45,8 @@ def check_configs(cells: Sequence[Cell]) -> None:
         with meta:
             model = make(config, "model")
         layers = prunable_layers(config, model)
+        if once("model", config["model"], config["dataset"]):
+            _check_outputs(config, model)
         with _blamed_on("method", config):
             make(config, "method").check_rates(rates_of(config, layers))
         if once("init", config["init"]):
@@ -53,6 +55,16 @@ def check_configs(cells: Sequence[Cell]) -> None:
             call(config, "lr", 0, 1)
         if once("optimizer", config["optimizer"]):
             call(config, "optimizer", [{"params": [torch.zeros(1)], "lr": 0.1}])
+
+
+def _check_outputs(config: Mapping[str, Any], model: torch.nn.Module) -> None:
+    """Raise UserError unless a model takes an example of its data set and gives a number for each class."""
+    dataset = config["dataset"]
+    with _blamed_on("model", config):
+        found = tuple(model.eval()(torch.empty(1, *dataset["input_shape"], device="meta")).shape)
+        if len(found) < 2 or found[-1] < dataset["num_classes"]:
+            classes = dataset["num_classes"]
+            raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes} classes")
 
 
 def load_data(cells: Sequence[Cell], data_dir: Path) -> dict[str, Problem]:
@@ -107,7 +119,10 @@ def _blamed_on(group: str, config: Mapping[str, Any]) -> Iterator[None]:
         if isinstance(cause, UserError):
             raise cause from error
         shown = " ".join(f"{group}.{name}={value}" for name, value in config[group].items() if not name.endswith("_"))
-        raise UserError(f"{group}: {' '.join(str(cause).split())} (with {shown})") from error
+        says = " ".join(str(cause).split())
+        if "required positional argument" in says and "_partial_" not in config[group]:
+            says += "; what is called later with what it lacks needs _partial_: true"
+        raise UserError(f"{group}: {says} (with {shown})") from error
 
 
 def prunable_layers(config: Mapping[str, Any], model: torch.nn.Module) -> list[Layer]:

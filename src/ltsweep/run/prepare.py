@@ -11,6 +11,7 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import check_configs, load_data, make_measurements
 from ltsweep.run.hardware import cores, find_devices
+from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
 from ltsweep.run.resume import Statuses
 from ltsweep.run.settings import Settings
@@ -60,6 +61,8 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> P
     plan = Plan(cells, settings, statuses, seen, devices, workers, stack_size, {})
     if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in plan.todo):
         raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")
+    for cell in {cell.stack_key: cell for cell in plan.todo}.values():
+        network_bytes(cell, devices[0].type)  # what cannot be reckoned fails here, before anything is forgotten
     return replace(plan, data=load_data(plan.todo, settings.data_dir))
 
 
@@ -73,5 +76,6 @@ def brought_up_to_date(plan: Plan) -> Plan:
     if not changed:
         return plan
     new = replace(plan, statuses={**plan.statuses, **changed}, seen=seen)
-    lacking = [cell for cell in new.todo if cell not in plan.todo]
+    known = {cell.key for cell in plan.todo}
+    lacking = [cell for cell in new.todo if cell.key not in known]
     return replace(new, data={**plan.data, **load_data(lacking, plan.settings.data_dir)}) if lacking else new

@@ -36,8 +36,13 @@ def settings_from(config: DictConfig, study: Path) -> Settings:
         raise UserError(
             f"data_dir={config.data_dir} is no folder; set data_dir or LTSWEEP_DATA, or take dataset=digits"
         )
-    measure = OmegaConf.to_container(OmegaConf.create(config.get("measure") or {}), resolve=True)
-    assert isinstance(measure, dict)
+    chosen = config.get("measure")
+    found = OmegaConf.to_container(chosen, resolve=True) if OmegaConf.is_config(chosen) else {}
+    assert isinstance(found, dict)
+    measure = {str(name): one for name, one in found.items()}
+    for name, one in measure.items():
+        if not isinstance(one, dict) or "_target_" not in one:
+            raise UserError(f"measure: {name} has no _target_; a YAML of this group is {{NAME: {{_target_: ...}}}}")
     names = ("device", "workers", "stack_size", "checkpoint_every")
     given = {name: config[name] for name in names}
-    return Settings(study, Path(config.data_dir), **given, measure={str(name): one for name, one in measure.items()})
+    return Settings(study, Path(config.data_dir), **given, measure=measure)

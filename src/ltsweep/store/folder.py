@@ -41,13 +41,13 @@ class CellFolder:
         except (FileNotFoundError, BrokenFileError):
             return dict(NOT_BEGUN)
 
-    def seen(self) -> tuple[int, int] | None:
-        """Return time of change and size of status.json, which tell whether it was written again; None without it."""
+    def seen(self) -> tuple[int, int, int] | None:
+        """Return inode, time of change and size of status.json: others once it is written again. None without it."""
         try:
             facts = (self.folder / STATUS).lstat()
         except OSError:
             return None
-        return facts.st_mtime_ns, facts.st_size
+        return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
     def read_status(self) -> dict[str, Any]:
         """Return the fields of status.json.
@@ -135,18 +135,6 @@ class CellFolder:
 def statuses_of(cells: Iterable[Cell], study: Path) -> dict[str, dict[str, Any]]:
     """Return key -> the fields of its status.json, for each of `cells`."""
     return {cell.key: CellFolder(study, cell.key).status() for cell in cells}
-
-
-def forget(study: Path, cells: Iterable[Cell]) -> None:
-    """Remove what was computed of the cells, so that they are computed from nothing. The caller holds them.
-
-    Raises UserError, before anything is removed, where a folder is a link.
-    """
-    folders = [CellFolder(study, cell.key) for cell in cells]
-    for folder in folders:
-        folder.check_folders()
-    for folder in folders:
-        folder.forget()
 
 
 def unfinished(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]]) -> list[Cell]:

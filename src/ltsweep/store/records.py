@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from ltsweep.grid.cell import Cell
 from ltsweep.schema import CONFIG, EVALUATIONS_FILE, INITIAL, LEVELS_FILE, READINGS_FILE, TICKETS, ticket_file
 from ltsweep.store import disk, tables, tickets
+from ltsweep.store.checkpoints import drop_checkpoint
 from ltsweep.store.disk import Noted
 from ltsweep.store.folder import CellFolder
 from ltsweep.store.tables import Row
@@ -89,8 +91,11 @@ class CellRecords(CellFolder):
         self._write_table(LEVELS_FILE, self.summaries)
         if self.readings:
             self._write_table(READINGS_FILE, self.readings)
-        fields: dict[str, Any] = {"measured": list(measured)} if measured else {}
-        seconds = float(self.status().get("seconds", 0.0)) + sum(row["seconds"] for row in summaries)
+        before = self.status()
+        # A measurement counts when every level has it.
+        kept = [name for name in measured if not level or name in before.get("measured", [])]
+        fields: dict[str, Any] = {"measured": kept} if kept or "measured" in before else {}
+        seconds = float(before.get("seconds", 0.0)) + sum(row["seconds"] for row in summaries)
         self.set_status(status, level=level, error=error, seconds=seconds, files=self.files, **fields)
 
     def _write_table(self, name: str, rows: Sequence[Row]) -> None:
@@ -98,3 +103,18 @@ class CellRecords(CellFolder):
 
     def _make_tickets(self) -> None:
         disk.make(self.folder / TICKETS)
+
+
+def forget(study: Path, cells: Sequence[Cell]) -> None:
+    """Remove what was computed of the cells, and of their stacks in the middle of a level. The caller holds them.
+
+    Raises UserError, before anything is removed, where a folder is a link.
+    """
+    folders = [CellFolder(study, cell.key) for cell in cells]
+    for folder in folders:
+        folder.check_folders()
+    stacks = {folder.status().get("stack") for folder in folders}
+    for stack in sorted(stack for stack in stacks if stack):
+        drop_checkpoint(study, stack)
+    for folder in folders:
+        folder.forget()

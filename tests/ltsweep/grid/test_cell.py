@@ -368,3 +368,14 @@ def test_a_choice_brings_rules_and_fields_that_decide_no_number(compose):
 
 def test_groups_are_the_folders_of_conf():
     assert set(check_module.GROUPS) == {"dataset", "init", "lr", "method", "model", "optimizer", "prune_rate"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("rules", [1]), ("rules", 3), ("how", 3), ("how", "largest_stack"), ("how", [1])]
+)
+def test_rules_and_how_of_another_form_are_one_line(compose, field, value):
+    config = compose(*OVERRIDES)
+    OmegaConf.set_struct(config, False)
+    config.model[field] = value
+    with pytest.raises(UserError, match=rf"^model\.{field}=.* is out of range"):
+        from_config(config)

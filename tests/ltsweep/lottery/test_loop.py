@@ -707,3 +707,11 @@ def test_the_recorded_rate_is_the_optimizers(make_program, make_member, run):
     program = make_program(make_optimizer=Halved, levels=0)
     rows = run(program, [make_member(program, "a", lr=0.5)]).rows("a")
     assert {row["lr"] for row in rows} == {0.25}
+
+
+@pytest.mark.parametrize("rate", [1.2e-3, 0.1, 1e-30, 3e-4, 0.33333334])
+def test_a_rate_that_a_gpu_holds_is_recorded_as_it_was_written(rate):
+    """A GPU's optimizer reads it from a 32-bit float, a CPU's from a 64-bit one."""
+    assert level_module._number(torch.tensor(rate, dtype=torch.float32)) == rate
+    assert level_module._number(torch.tensor(rate, dtype=torch.float64)) == rate
+    assert level_module._number(rate) == rate

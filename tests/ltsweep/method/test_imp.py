@@ -36,12 +36,12 @@ def test_arms_are_the_ticket_and_each_draw_of_each_control_but_for_the_dense_lev
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"scope": "local"}, r"^method\.scope=local .*layerwise, global$"),
-        ({"rewind": "late"}, r"^method\.rewind=late .*init$"),
-        ({"controls": ["reinit", "dense"]}, r"^method\.controls=dense .*reinit, random_mask$"),
+        ({"scope": "local"}, r"^method\.scope=local .*layerwise, global, or .* _target_$"),
+        ({"rewind": "late"}, r"^method\.rewind=late .*init, or .* _target_$"),
+        ({"controls": ["reinit", "dense"]}, r"^method\.controls=dense .*reinit, random_mask, or .* _target_$"),
         ({"controls": ["reinit", "reinit"]}, r"^method\.controls=.*twice"),
-        ({"controls": ["ticket"]}, r"^method\.controls=ticket .*reinit, random_mask$"),
-        ({"score": "size"}, r"^method\.score=size .*magnitude$"),
+        ({"controls": ["ticket"]}, r"^method\.controls=ticket .*reinit, random_mask, or .* _target_$"),
+        ({"score": "size"}, r"^method\.score=size .*magnitude, or .* _target_$"),
     ],
 )
 def test_a_name_that_is_no_choice_is_refused(fields, text):

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ltsweep.cluster import local
 from ltsweep.cluster.local import compute
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import from_config
@@ -14,7 +15,7 @@ from ltsweep.run.packing import stack_id
 from ltsweep.run.settings import Settings, settings_from
 from ltsweep.show.table import LiveTable
 from ltsweep.store.checkpoints import save_checkpoint
-from ltsweep.store.records import CellRecords
+from ltsweep.store.records import CellRecords, forget
 
 SMALL = ("dataset=digits", "iterations=4", "levels=2", "batch_size=30")
 
@@ -354,3 +355,29 @@ def test_what_another_command_finished_meanwhile_is_not_computed_again(cells, se
     assert {status["status"] for status in statuses.values()} == {"done"}
     after = contents(settings().study)
     assert {path: after[path] for path in before} == before
+
+
+def test_what_is_forgotten_is_not_gone_on_from_in_the_middle_of_a_level(cells, settings, saves):
+    """A checkpoint is of what was computed, and may be of other code."""
+    saves.stop_at = (cells[0].key, 0)
+    with pytest.raises(KeyboardInterrupt):
+        run(cells[:1], settings(checkpoint_every=0))
+    stacks = settings().study / ".stacks"
+    assert list(stacks.iterdir())
+    run(cells[:1], settings(), force=True)
+    log = (settings().study / cells[0].key / "cell.log").read_text()
+    assert "starts at level 0" in log
+    assert "in level 0" not in log
+
+
+def test_a_cell_that_was_forgotten_meanwhile_is_asked_for_before_it_is_computed(cells, settings, monkeypatch):
+    """Another command may have forgotten it, and handed it to a cluster, between the plan and the hold."""
+    asked = []
+    run(cells[:2], settings())
+    plan = prepare_module.prepare(cells[:2], settings())
+    assert plan.todo == []
+    forget(settings().study, cells[:1])
+    monkeypatch.setattr(local, "take_over", lambda study, keys: asked.extend(keys))
+    statuses = compute(plan)
+    assert asked == [cells[0].key]
+    assert {status["status"] for status in statuses.values()} == {"done"}

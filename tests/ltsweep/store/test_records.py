@@ -469,8 +469,23 @@ def test_readings_are_a_table_only_where_there_are_any(finished, measured):
     folder, _ = measured
     assert pq.read_table(folder / "readings.parquet").to_pylist() == [reading(1)]
     status = CellRecords(folder.parent, KEY).status()
-    assert status["measured"] == ["norms"]
+    assert "measured" not in status  # level 0 lacks it
     assert "readings.parquet" in status["files"]
+
+
+def test_a_measurement_counts_when_every_level_has_it(tmp_path, finished):
+    """Else a command that asks for it later could not tell that levels lack it."""
+    _, _, done = finished
+    for levels, expected in (
+        ((["a", "b"], ["b", "a"], ["b"]), ["b"]),
+        (([], ["a"], ["a"]), []),
+        ((["a"], [], ["a"]), []),
+    ):
+        cell_records = CellRecords(tmp_path, f"{len(list(tmp_path.iterdir())):016x}")
+        cell_records.plan(Cell(CELL.config, cell_records.folder.name))
+        for level, names in enumerate(levels):
+            save(cell_records, done[KEY, level], "running", measured=names)
+        assert cell_records.status().get("measured", []) == expected
 
 
 def test_readings_of_earlier_levels_are_kept(measured):

@@ -135,3 +135,29 @@ def test_names_and_paths_are_told_apart() -> None:
     assert not any(map(figures.is_path, figures.names()))
     assert all(map(figures.is_path, ("mine.py", "a/mine", "./mine", "/a/mine.py")))
     assert {figures.name(path) for path in ("mine.py", "a/mine", "a/mine.py", "mine")} == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        (
+            "few.py",
+            "def table(study): ...\ndef draw(df, view): ...",
+            "table failed: TypeError: table() takes 1 positional argument but 2 were given",
+        ),
+        (
+            "column.py",
+            "def table(study, view): return study.levels\ndef draw(df, view):\n    df['valu']",
+            "draw failed: KeyError: 'valu' (line 3)",
+        ),
+    ],
+)
+def test_what_it_raises_while_drawing_is_one_line(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, says: str
+) -> None:
+    mine = tmp_path / name
+    mine.write_text(content)
+    assert draw(study, mine) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"multirun_analysis: {mine}: {says}")
+    assert said.count("\n") == 1
