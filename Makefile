@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= digits
 GRID ?= init=xavier_u,kaiming_n lr=1.2e-3,0.1 dataset=digits
-TESTS ?= tests
+# Slurm's first: they wait much, and fill the others' pauses.
+TESTS ?= tests/slurm tests
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
@@ -32,8 +33,8 @@ figures: $(READY)  ## redraw what is out of date, for every study under multirun
 	@set -- multirun/*/; [ -d "$$1" ] || { echo "no studies under multirun/; make sweep makes one"; exit 0; }; \
 	  $(RUN) -m multirun_analysis "$$@" $(ARGS)
 
-test: $(READY)  ## run all tests, on up to four cores (TESTS=tests/ltsweep/test_prune.py for some)
-	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(TESTS)
+test: $(READY)  ## run all tests, one process more than there are cores, up to five (TESTS=tests/ltsweep/prune for some)
+	$(RUN) -m pytest --numprocesses=$$($(RUN) -c 'import os; print(min(5, os.cpu_count() + 1))') --dist=loadfile $(TESTS)
 
 lint: $(READY)  ## style and types
 	$(VENV)/bin/ruff check .

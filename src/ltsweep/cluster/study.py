@@ -12,7 +12,7 @@ from ltsweep.cluster.submit import Pack, array_sizes, check_options, make_packs,
 from ltsweep.cluster.watch import Watch
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.run.build import check_configs, load_data
+from ltsweep.run.build import check_configs, check_outputs, load_data
 from ltsweep.run.resume import Statuses
 from ltsweep.run.settings import Settings
 from ltsweep.schema import FAILED
@@ -40,7 +40,9 @@ def launch(cells: Sequence[Cell], settings: Settings, options: Options, force: b
             print(f"\n{script(study, options, size)}")
         return 0
     # Compute nodes often cannot reach the internet, so what is missing is fetched here.
-    load_data(unfinished(cells, _statuses(cells, study, force)), Path(for_tasks["data_dir"]))
+    todo = unfinished(cells, _statuses(cells, study, force))
+    check_outputs(todo)
+    load_data(todo, Path(for_tasks["data_dir"]))
     with hold(study):
         packs, todo = _plan(cells, study, for_tasks, options, force)
         if force:

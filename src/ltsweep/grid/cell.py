@@ -77,8 +77,9 @@ def _taken_apart(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], di
     """Return the config, the rules that its choices bring (dotted name -> rule), and their fields listed in `how`."""
     # Hydra's own node stays out: it is large, and not yet fully resolvable.
     names = [str(name) for name in config if name != "hydra"]
+    own = OmegaConf.masked_copy(config, names) if "hydra" in config else config
     try:
-        plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True, throw_on_missing=True)
+        plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(plain, dict)

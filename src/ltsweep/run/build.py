@@ -45,8 +45,6 @@ def check_configs(cells: Sequence[Cell]) -> None:
         with meta:
             model = make(config, "model")
         layers = prunable_layers(config, model)
-        if once("model", config["model"], config["dataset"]):
-            _check_outputs(config, model)
         with _blamed_on("method", config):
             make(config, "method").check_rates(rates_of(config, layers))
         if once("init", config["init"]):
@@ -57,9 +55,16 @@ def check_configs(cells: Sequence[Cell]) -> None:
             call(config, "optimizer", [{"params": [torch.zeros(1)], "lr": 0.1}])
 
 
-def _check_outputs(config: Mapping[str, Any], model: torch.nn.Module) -> None:
-    """Raise UserError unless a model takes an example of its data set and gives a number for each class."""
+def check_outputs(cells: Sequence[Cell]) -> None:
+    """Raise UserError unless each model takes an example of its data set and gives a number for each class."""
+    for cell in {json.dumps([cell.config["model"], cell.config["dataset"]]): cell for cell in cells}.values():
+        _check_outputs(cell.config)
+
+
+def _check_outputs(config: Mapping[str, Any]) -> None:
     dataset = config["dataset"]
+    with torch.device("meta"):
+        model = make(config, "model")
     with _blamed_on("model", config):
         found = tuple(model.eval()(torch.empty(1, *dataset["input_shape"], device="meta")).shape)
         if len(found) < 2 or found[-1] < dataset["num_classes"]:

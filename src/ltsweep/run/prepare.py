@@ -9,7 +9,7 @@ import torch
 from ltsweep.engine.problem import Problem
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.run.build import check_configs, load_data, make_measurements
+from ltsweep.run.build import check_configs, check_outputs, load_data, make_measurements
 from ltsweep.run.hardware import cores, find_devices
 from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
@@ -61,6 +61,7 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> P
     plan = Plan(cells, settings, statuses, seen, devices, workers, stack_size, {})
     if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in plan.todo):
         raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")
+    check_outputs(plan.todo)
     for cell in {cell.stack_key: cell for cell in plan.todo}.values():
         network_bytes(cell, devices[0].type)  # what cannot be reckoned fails here, before anything is forgotten
     return replace(plan, data=load_data(plan.todo, settings.data_dir))
