@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "ltsweep"
 ANALYSIS = Path(__file__).parents[2] / "multirun_analysis"
 
-GROUND = {"schema", "errors", "rng"}
+GROUND = {"schema", "errors", "words", "rng"}
 CHOICES = {"prune", "init", "optim", "data", "models"}
 SCIENCE = {"engine", *CHOICES, "method", "measure", "lottery"}
 BOOKS = {"grid", "store", "show"}
@@ -20,15 +20,15 @@ BOOKS = {"grid", "store", "show"}
 MAY: dict[str, set[str]] = {
     **{name: set() for name in sorted(GROUND)},
     # the science tower
-    "engine": {"rng", "errors"},
+    "engine": {"rng", "errors", "words"},
     **{name: {"engine"} | GROUND for name in sorted(CHOICES)},
     "method": {"prune", "init", "engine"} | GROUND,
     "measure": {"method", "prune", "init", "engine"} | GROUND,
     "lottery": {"measure", "method", "prune", "init", "engine"} | GROUND,
     # the books tower
-    "grid": {"schema", "errors"},
-    "store": {"grid", "schema", "errors"},
-    "show": {"store", "grid", "schema", "errors"},
+    "grid": {"schema", "errors", "words"},
+    "store": {"grid", "schema", "errors", "words"},
+    "show": {"store", "grid", "schema", "errors", "words"},
     # where both meet
     "run": SCIENCE | BOOKS | GROUND,
     "cluster": {"run"} | SCIENCE | BOOKS | GROUND,
@@ -42,7 +42,17 @@ MAY: dict[str, set[str]] = {
 }
 
 # What the analysis may import of the package: what needs neither torch nor Hydra.
-TORCH_FREE = {"schema", "errors", "grid.flat", "store.disk", "store.tables", "store.tickets"}
+TORCH_FREE = {
+    "schema",
+    "errors",
+    "words",
+    "grid.flat",
+    "grid.key",
+    "store.disk",
+    "store.reader",
+    "store.tables",
+    "store.tickets",
+}
 
 
 def imported(path: Path) -> set[str]:
