@@ -14,8 +14,11 @@ multirun/<study>/<key>/config.yaml                    the resolved config
 # Version of the record format. It enters every key: raise it when the same config gives other records than before.
 VERSION = 1
 
-# A cell's folder is named by its key; every other name in a study's folder is something else.
+# A cell's folder is named by its key; every other name in a study's folder is something else. So are stacks named.
 KEY = r"[0-9a-f]{16}"
+
+# Most prunings of a cell: the number of a level has up to four digits.
+MOST_LEVELS = 1_000
 
 # Names of files and folders within a cell's folder.
 CONFIG = "config.yaml"
@@ -83,6 +86,13 @@ READINGS = {
     "at": "float64",  # a number along an axis of the measurement's own, or null
     "value": "float64",
 }
+# Columns that may be null: there was nothing held out, or a reading is of no place or point. No other may.
+NULLABLE = (
+    *(name for name in LEVELS if name.startswith(("best_", "early_stop_"))),
+    "place",
+    "at",
+    "value",
+)
 TABLES = {"evaluations.parquet": EVALUATIONS, "levels.parquet": LEVELS, "readings.parquet": READINGS}
 EVALUATIONS_FILE, LEVELS_FILE, READINGS_FILE = TABLES
 
@@ -99,6 +109,9 @@ SETTINGS = (
     "measure",
     "hydra",
 )
+
+# What status.json may note: the files of a cell, and no others.
+FILES = "|".join((CONFIG, *TABLES, INITIAL, f"{TICKETS}/level_[0-9]{{2,4}}.safetensors")).replace(".", r"\.")
 
 # Groups that are known by a number: `lr=0.1` means `lr.value=0.1`.
 NUMBERED = ("lr", "prune_rate")

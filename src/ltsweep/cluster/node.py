@@ -123,5 +123,5 @@ def _restarts() -> int:
 def _fail(folders: Sequence[CellFolder], reason: str, trace: str = "") -> None:
     """Mark the cells as failed, except those that another process holds."""
     for folder in folders:
-        with contextlib.suppress(UserError), hold(folder.folder):
+        with contextlib.suppress(UserError), hold(folder.folder, patient=False):
             folder.fail(reason, trace)

@@ -127,7 +127,7 @@ class Watch:
         if not self.mark:
             return folder.status() | {"status": FAILED, "error": reason}
         try:
-            with hold(folder.folder):  # writing in the folder makes a network file system look again
+            with hold(folder.folder, patient=False):  # writing in the folder makes a network file system look again
                 folder.fail(reason)
         except UserError:
             pass  # held by a process that runs, or another user's

@@ -6,17 +6,36 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
 from ltsweep.errors import BrokenFileError
-from ltsweep.schema import STACKS, VERSION
+from ltsweep.schema import MOST_LEVELS, STACKS, VERSION
 from ltsweep.store import disk
 
 Tensors = dict[str, torch.Tensor]
+
+
+class _Sealed(msgspec.Struct):
+    """A checkpoint's one entry of metadata."""
+
+    schema: int
+    facts: str
+    sha256: str
+
+
+class _Facts(msgspec.Struct):
+    """What every checkpoint says beside its tensors: where it is, and the rows of the level so far, key -> rows."""
+
+    level: Annotated[int, msgspec.Meta(ge=0, le=MOST_LEVELS)]
+    step: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+    seconds: float
+    rows: dict[str, list[dict[str, Any]]]
+    readings: dict[str, list[dict[str, Any]]] = {}  # older ones have none
 
 
 def save_checkpoint(study: Path, stack: str, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
@@ -38,13 +57,15 @@ def load_checkpoint(study: Path, stack: str) -> tuple[dict[str, Any], Tensors] |
     disk.check(path, None, thorough=False)
     try:
         with safe_open(path, framework="pt") as file:
-            sealed = json.loads(file.metadata()["checkpoint"])
+            sealed = msgspec.json.decode(file.metadata()["checkpoint"], type=_Sealed)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        if sealed["schema"] != VERSION:
-            raise BrokenFileError(f"is of version {sealed['schema']}, and this ltsweep knows {VERSION}")
-        if sealed["sha256"] != _digest(sealed["facts"], tensors):
+        if sealed.schema != VERSION:
+            raise BrokenFileError(f"is of version {sealed.schema}, and this ltsweep knows {VERSION}")
+        if sealed.sha256 != _digest(sealed.facts, tensors):
             raise BrokenFileError("does not hold what was written (its SHA-256 is another)")
-        return dict(json.loads(sealed["facts"])), tensors
+        facts = json.loads(sealed.facts)  # not by msgspec: rows hold NaN
+        msgspec.convert(facts, _Facts)
+        return facts, tensors
     except BrokenFileError:
         raise
     except Exception as error:

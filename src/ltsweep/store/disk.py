@@ -1,19 +1,26 @@
 """Files of a study: written whole or not at all, checked before they are trusted, never reached through a link."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
 from ltsweep.schema import BROKEN
 
 # What status.json notes of a file: size in bytes, time of change in nanoseconds, SHA-256 of the content.
 Noted = Sequence[int | str]
+
+# Bytes of the largest file of a study that is read: the initial weights of two billion parameters.
+MOST = 8 << 30
+# Bytes that are hashed at a time.
+_CHUNK = 1 << 20
 
 
 def write(path: Path, content: bytes) -> Noted:
@@ -39,26 +46,55 @@ def write(path: Path, content: bytes) -> Noted:
 
 
 def append(path: Path, text: str) -> None:
-    """Add text to a file. Raises CannotWriteError, for a symbolic link too."""
+    """Add text to a regular file, made if need be. Raises CannotWriteError, for a link or a pipe too."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666), "a") as file:
+        with os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8", errors="backslashreplace") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
             file.write(text)
     except OSError as error:
         raise CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def read(path: Path) -> bytes:
-    """Return the bytes of a regular file. Raises FileNotFoundError, or BrokenFileError for anything else."""
+def read(path: Path, most: int = MOST) -> bytes:
+    """Return the bytes of a regular file of at most `most` bytes.
+
+    Raises FileNotFoundError, or BrokenFileError for anything else.
+    """
+    with _opened(path, most) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise BrokenFileError(f"holds more than {most:,} bytes")
+    return content
+
+
+@contextlib.contextmanager
+def _opened(path: Path, most: int = MOST) -> Iterator[BinaryIO]:
+    """Open a regular file to read it: a pipe in its place must not hang its reader, nor a device fill its memory."""
     try:
-        # A pipe in a file's place must not hang its reader.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
                 raise BrokenFileError("is not a regular file")
-            return file.read()
+            if facts.st_size > most:
+                raise BrokenFileError(f"holds {facts.st_size:,} bytes, more than the {most:,} that are read")
+            yield file
     except FileNotFoundError:
         raise
-    except OSError as error:
-        raise BrokenFileError(f"is not a readable file ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        if isinstance(error, BrokenFileError):
+            raise
+        raise BrokenFileError(f"is not a readable file ({getattr(error, 'strerror', None) or error})") from error
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a regular file. Raises FileNotFoundError or BrokenFileError."""
+    hashed = hashlib.sha256()
+    with _opened(path) as file:
+        while content := file.read(_CHUNK):
+            hashed.update(content)
+    return hashed.hexdigest()
 
 
 def check(path: Path, noted: Noted | None, *, thorough: bool) -> None:
@@ -80,7 +116,7 @@ def check(path: Path, noted: Noted | None, *, thorough: bool) -> None:
         return
     if facts.st_size != size:
         raise BrokenFileError(f"holds {facts.st_size:,} bytes, and {size:,} were written")
-    if hashlib.sha256(read(path)).hexdigest() != digest:
+    if sha256(path) != digest:
         raise BrokenFileError("does not hold what was written (its SHA-256 is another)")
 
 

@@ -1,7 +1,5 @@
 """A cell's folder as everything that follows a study sees it, without torch: config, status, log."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,16 +7,15 @@ from typing import Any
 
 import yaml
 
-from ltsweep.errors import BrokenFileError, UserError
+from ltsweep.errors import BrokenFileError
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import CONFIG, ENDED, FAILED, FINISHED, LOG, PENDING, STATUS, TABLES, TICKETS, VERSION
-from ltsweep.store import disk
+from ltsweep.store import disk, reader
 from ltsweep.store.disk import Noted
+from ltsweep.words import printable
 
-# Fields of status.json that the program relies on, and their types; the first three are in every status.
-_TYPES = {"status": str, "level": int, "schema": int, "stack": str, "files": dict}
-_NEEDED = ("status", "level", "schema")
-
+# Characters of a reason that status.json keeps; the log has the whole.
+_MOST_REASON = 10_000
 
 # The status of a cell that has none on the disk.
 NOT_BEGUN: Mapping[str, Any] = {"status": PENDING, "level": -1}
@@ -37,7 +34,7 @@ class CellFolder:
         Raises UserError if another version of ltsweep wrote it.
         """
         try:
-            return self.read_status()
+            return reader.status(self.folder)
         except (FileNotFoundError, BrokenFileError):
             return dict(NOT_BEGUN)
 
@@ -48,27 +45,6 @@ class CellFolder:
         except OSError:
             return None
         return facts.st_ino, facts.st_mtime_ns, facts.st_size
-
-    def read_status(self) -> dict[str, Any]:
-        """Return the fields of status.json.
-
-        Raises FileNotFoundError, BrokenFileError, or UserError if another version of ltsweep wrote it.
-        """
-        content = disk.read(self.folder / STATUS)
-        try:
-            fields = json.loads(content)
-        except ValueError as error:
-            raise BrokenFileError("is not whole") from error
-        if not isinstance(fields, dict):
-            raise BrokenFileError("is not a status")
-        digest = fields.pop("sha256", None)  # older records have none
-        if digest is not None and digest != _digest(fields):
-            raise BrokenFileError("does not hold what was written (its SHA-256 is another)")
-        self._check_version(fields.get("schema"))
-        typed = all(isinstance(fields.get(name, kind()), kind) for name, kind in _TYPES.items())
-        if not typed or not fields.keys() >= set(_NEEDED):
-            raise BrokenFileError("is not a status")
-        return fields
 
     def plan(self, cell: Cell, **fields: Any) -> None:
         """Make the folder with config and status, so that a cell that never starts is seen as missing."""
@@ -86,13 +62,14 @@ class CellFolder:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         before = {"schema": VERSION, "level": -1, "error": None, "seconds": 0.0, "started": now} | self.status()
         after = before | {"updated": now} | fields | {"status": status}
-        disk.write(self.folder / STATUS, (_text(after | {"sha256": _digest(after)}) + "\n").encode())
+        disk.write(self.folder / STATUS, (reader.text_of(after | {"sha256": reader.digest_of(after)}) + "\n").encode())
 
     def fail(self, reason: str, trace: str = "") -> bool:
         """Mark the cell as failed, unless it has ended already; return whether it was marked.
 
         The log gets the traceback `trace` if there is one, else the reason.
         """
+        reason = printable(reason)[:_MOST_REASON]
         if self.status()["status"] in ENDED:
             return False
         self.log(trace or reason)
@@ -115,21 +92,7 @@ class CellFolder:
     def forget(self) -> None:
         """Remove the results and the log, so that the cell is computed from nothing."""
         self.drop_results()
-        (self.folder / LOG).unlink(missing_ok=True)
-
-    def _check_version(self, schema: Any) -> None:
-        if not isinstance(schema, int) or schema == VERSION:
-            return
-        path = self.folder / STATUS
-        if schema > VERSION:
-            raise UserError(
-                f"{path} was written by a newer ltsweep (its records are of version {schema}, this one knows "
-                f"{VERSION}); update ltsweep, or take another study=NAME"
-            )
-        raise UserError(
-            f"{path} was written by an older ltsweep (its records are of version {schema}, this one's are "
-            f"{VERSION}); force=true computes it again, another study=NAME keeps it"
-        )
+        disk.remove(self.folder / LOG)
 
 
 def statuses_of(cells: Iterable[Cell], study: Path) -> dict[str, dict[str, Any]]:
@@ -140,11 +103,3 @@ def statuses_of(cells: Iterable[Cell], study: Path) -> dict[str, dict[str, Any]]
 def unfinished(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
     """Return the cells that have something left to compute, by key -> fields of status.json."""
     return [cell for cell in cells if statuses[cell.key]["status"] not in FINISHED]
-
-
-def _text(status: Mapping[str, Any]) -> str:
-    return json.dumps(status, indent=1)
-
-
-def _digest(status: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_text(status).encode()).hexdigest()

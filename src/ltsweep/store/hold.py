@@ -7,6 +7,7 @@ file's time of change, and a process that finds it old may take over.
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import platform
@@ -18,11 +19,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from filelock import FileLock, Timeout
+from msgspec import Meta
 
-from ltsweep.errors import UserError
-from ltsweep.store import disk
+from ltsweep.errors import BrokenFileError, UserError
+from ltsweep.schema import KEY
+from ltsweep.store import disk, reader
+from ltsweep.words import shown
 
 # Seconds between two renewals of .owner.
 _BEAT = 4.0
@@ -44,22 +49,24 @@ class Owner:
     time of change the owner renews, relative to the folder that is held.
     """
 
-    name: str
-    pid: int
-    boot: str
-    token: str
-    renewed: str
+    name: reader.Name
+    pid: Annotated[int, Meta(ge=1, le=2**31)]
+    boot: reader.Name
+    token: reader.Name
+    renewed: Annotated[str, Meta(pattern=rf"\A(\.\./{KEY}/)?\.owner\Z")]
 
 
 @contextlib.contextmanager
-def hold(*folders: Path, wait: float = 0.0) -> Iterator[None]:
+def hold(*folders: Path, wait: float = 0.0, patient: bool = True) -> Iterator[None]:
     """Hold folders, a study or cells of it, while the block runs; wait up to `wait` seconds for them.
 
+    patient: where an owner was last heard of in the future, by the file system's clock, watch for its next renewal.
     Raises UserError if a folder cannot be written, or another process holds it.
     """
     token, until = secrets.token_hex(8), time.monotonic() + wait
     with contextlib.ExitStack() as held:
-        contested = [folder for folder in folders if held.enter_context(_held(folder, folders[0], token, until))]
+        taking = [held.enter_context(_held(folder, folders[0], token, until, patient)) for folder in folders]
+        contested = list(itertools.compress(folders, taking))
         if contested:
             time.sleep(_SETTLE)
         for folder in contested:
@@ -71,7 +78,7 @@ def hold(*folders: Path, wait: float = 0.0) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(folder: Path, first: Path, token: str, until: float) -> Iterator[bool]:
+def _held(folder: Path, first: Path, token: str, until: float, patient: bool) -> Iterator[bool]:
     """Hold one folder; yield whether another machine may be taking it at the same moment."""
     disk.check_folders(folder)
     try:
@@ -88,7 +95,7 @@ def _held(folder: Path, first: Path, token: str, until: float) -> Iterator[bool]
         renewed = os.path.relpath(first / ".owner", folder)
         mine = Owner(f"process {os.getpid()} on {platform.node()}", os.getpid(), _boot(), token, renewed)
         try:
-            contested = _take(folder, mine, until)
+            contested = _take(folder, mine, until, patient)
         except OSError as error:
             raise _refused(folder, error) from error
         try:
@@ -101,27 +108,45 @@ def _held(folder: Path, first: Path, token: str, until: float) -> Iterator[bool]
         lock.release()
 
 
-def _take(folder: Path, mine: Owner, until: float) -> bool:
+def _take(folder: Path, mine: Owner, until: float, patient: bool) -> bool:
     """Write our name into .owner, after waiting for an owner on another machine; return whether others may do so too.
 
     The caller holds the folder's lock, so no other process of this machine does.
     """
     text = json.dumps(mine.__dict__).encode()
+    seen: list[tuple[float, float]] = []  # times of renewal, each with when it was first seen
     while True:
         other = _owner(folder)
         if other is None and _link(folder, text):
             return False
         other = other or _owner(folder)
-        age = _EXPIRES if other is None or other.boot == mine.boot else _age(folder, other)
-        if other is None or age >= _EXPIRES or other.boot == mine.boot:
+        silent = _EXPIRES if other is None or other.boot == mine.boot else _silent(folder, other, seen)
+        if other is None or silent >= _EXPIRES or other.boot == mine.boot:
             disk.write(folder / ".owner", text)
             return other is None or other.boot != mine.boot
-        if time.monotonic() >= until:
+        # A time in the future tells nothing of when it was written, and only one that moves is a sign of life.
+        unclear = patient and len(seen) == 1 and seen[0][0] > _clock(folder)
+        if not unclear and time.monotonic() >= until:
             raise UserError(
-                f"{folder} is being computed by {other.name}, heard of {age:.0f} s ago; wait for it, or take another "
-                f"study=NAME (if it is dead, its hold ends {_EXPIRES:.0f} s after it was last heard of)"
+                f"{folder} is being computed by {shown(other.name)}, heard of {silent:.0f} s ago; wait for it, or take "
+                f"another study=NAME (if it is dead, its hold ends {_EXPIRES:.0f} s after it was last heard of)"
             )
         time.sleep(_LOOK)
+
+
+def _silent(folder: Path, owner: Owner, seen: list[tuple[float, float]]) -> float:
+    """Return the seconds since an owner was last heard of, and note in `seen` when it was.
+
+    A time of renewal in the future counts from when it was first seen.
+    """
+    try:
+        renewed = (folder / owner.renewed).lstat().st_mtime
+    except OSError:
+        return _EXPIRES
+    if not seen or seen[-1][0] != renewed:
+        seen.append((renewed, time.monotonic()))
+    age = _clock(folder) - renewed
+    return age if age >= 0 else time.monotonic() - seen[-1][1]
 
 
 def _link(folder: Path, text: bytes) -> bool:
@@ -166,7 +191,11 @@ def _renewed(folders: Sequence[Path], token: str) -> Iterator[None]:
 
 def _end(folder: Path, other: Owner) -> None:
     """End this process as a kill would; its workers end with it."""
-    print(f"\nltsweep: {folder} was taken over by {other.name}; this command stops here", file=sys.stderr, flush=True)
+    print(
+        f"\nltsweep: {folder} was taken over by {shown(other.name)}; this command stops here",
+        file=sys.stderr,
+        flush=True,
+    )
     os._exit(1)
 
 
@@ -176,9 +205,9 @@ def _holder(folder: Path) -> str:
     while True:
         owner = _owner(folder)
         if owner is not None and (owner.boot != _boot() or _lives(owner.pid)):
-            return owner.name
+            return shown(owner.name)
         if time.monotonic() >= until:
-            return owner.name if owner else "another process"
+            return shown(owner.name) if owner else "another process"
         time.sleep(0.02)
 
 
@@ -200,19 +229,15 @@ def _is_owner(folder: Path, token: str) -> bool:
 def _owner(folder: Path) -> Owner | None:
     """Return the owner that a folder's .owner names; None if the file is missing or cannot be read."""
     try:
-        return Owner(**json.loads(disk.read(folder / ".owner")))
-    except (FileNotFoundError, ValueError, TypeError):
+        return reader.json_as(folder / ".owner", Owner, "the name of an owner")
+    except (FileNotFoundError, BrokenFileError):
         return None
 
 
-def _age(folder: Path, owner: Owner) -> float:
-    """Return the seconds since an owner's last renewal, by the clock of the file system."""
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            now = os.fstat(file.fileno()).st_mtime
-        return max(0.0, now - (folder / owner.renewed).stat().st_mtime)
-    except FileNotFoundError:
-        return _EXPIRES
+def _clock(folder: Path) -> float:
+    """Return the time by the clock of the file system."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def _boot() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from ltsweep.errors import BrokenFileError
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import CONFIG, EVALUATIONS_FILE, INITIAL, LEVELS_FILE, READINGS_FILE, TICKETS, ticket_file
 from ltsweep.store import disk, tables, tickets
@@ -42,12 +43,13 @@ class CellRecords(CellFolder):
         """
         files = self.status().get("files", {})
         try:
-            for name in (INITIAL, ticket_file(level)):
-                disk.check(self.folder / name, files.get(name), thorough=True)
-            initial, masks = load_file(self.folder / INITIAL), tickets.unpack(self.folder / ticket_file(level))
+            disk.check(self.folder / INITIAL, files.get(INITIAL), thorough=True)
+            initial, ticket = load_file(self.folder / INITIAL), ticket_file(level)
+            masks = tickets.unpack(self.folder / ticket, files.get(ticket))
             evaluations = tables.rows_before(self.folder / EVALUATIONS_FILE, level)
             summaries = tables.rows_before(self.folder / LEVELS_FILE, level)
             readings = tables.rows_before(self.folder / READINGS_FILE, level) if READINGS_FILE in files else []
+            _check_alike(initial, masks)
         except Exception as error:  # whatever is wrong with a file, the cell can be computed again
             self.log(f"level {level} cannot be gone on from: {error}")
             return None
@@ -60,6 +62,7 @@ class CellRecords(CellFolder):
         contiguous = {name: value.contiguous() for name, value in weights.items()}
         config = {name: noted for name, noted in self.status().get("files", {}).items() if name == CONFIG}
         self.files = config | {INITIAL: disk.write(self.folder / INITIAL, save(contiguous))}
+        self.evaluations, self.summaries, self.readings = [], [], []
         disk.remove(self.folder / READINGS_FILE)  # the other tables are written by every level, this one by some
 
     def save_level(
@@ -84,13 +87,15 @@ class CellRecords(CellFolder):
             name = ticket_file(level + 1)
             packed = tickets.pack({layer: mask.numpy() for layer, mask in next_masks.items()})
             self.files[name] = disk.write(self.folder / name, packed)
-        self.evaluations += evaluations
-        self.summaries += summaries
-        self.readings += readings
-        self._write_table(EVALUATIONS_FILE, self.evaluations)
-        self._write_table(LEVELS_FILE, self.summaries)
-        if self.readings:
-            self._write_table(READINGS_FILE, self.readings)
+        whole = {
+            EVALUATIONS_FILE: [*self.evaluations, *evaluations],
+            LEVELS_FILE: [*self.summaries, *summaries],
+            READINGS_FILE: [*self.readings, *readings],
+        }
+        for name, rows in whole.items():
+            if rows or name != READINGS_FILE:
+                self._write_table(name, rows)
+        self.evaluations, self.summaries, self.readings = whole.values()  # once all of them are on the disk
         before = self.status()
         # A measurement counts when every level has it.
         kept = [name for name in measured if not level or name in before.get("measured", [])]
@@ -103,6 +108,15 @@ class CellRecords(CellFolder):
 
     def _make_tickets(self) -> None:
         disk.make(self.folder / TICKETS)
+
+
+def _check_alike(initial: Tensors, masks: Mapping[str, Any]) -> None:
+    for name, mask in masks.items():
+        if name not in initial or initial[name].shape != mask.shape:
+            raise BrokenFileError(f"the mask of {name} is not of the shape of its weights")
+    for name, weights in initial.items():
+        if weights.is_floating_point() and not torch.isfinite(weights).all():
+            raise BrokenFileError(f"the initial weights of {name} are not finite")
 
 
 def forget(study: Path, cells: Sequence[Cell]) -> None:

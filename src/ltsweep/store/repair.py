@@ -20,7 +20,7 @@ from ltsweep.schema import (
     TICKETS,
     ticket_file,
 )
-from ltsweep.store import disk, tables
+from ltsweep.store import disk, reader, tables
 from ltsweep.store.disk import Noted
 from ltsweep.store.folder import CellFolder
 
@@ -36,7 +36,7 @@ def repair(study: Path, cell: Cell) -> list[str]:
     disk.drop_leftovers(records.folder / TICKETS)
     files: dict[str, Noted] = {}
     try:
-        status = records.read_status()
+        status = reader.status(records.folder)
     except FileNotFoundError:
         return []
     except BrokenFileError as torn:

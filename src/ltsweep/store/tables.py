@@ -1,14 +1,16 @@
 """The tables of a cell as Parquet, with the columns of `ltsweep.schema`. No torch: the analysis uses it too."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ltsweep.errors import BrokenFileError
-from ltsweep.schema import READINGS_FILE, TABLES
+from ltsweep.schema import MOST_LEVELS, NULLABLE, READINGS_FILE, TABLES
 from ltsweep.store import disk
 
 Row = dict[str, Any]
@@ -20,29 +22,119 @@ def arrow(columns: Mapping[str, str]) -> pa.Schema:
     return pa.schema([(name, types.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()])
 
 
+# Bytes of a table, characters of a text and seconds in it, above which it is not read.
+_MOST_BYTES, _MOST_TEXT, _MOST_SECONDS = 1 << 29, 1_000, 1e12
+# Rows that are read at a time.
+_AT_ONCE = 1 << 16
+
 SCHEMAS = {file: arrow(columns) for file, columns in TABLES.items()}
 
 
 def as_parquet(file: str, rows: Sequence[Row]) -> bytes:
-    """Return rows as the content of the table `file`, with a checksum on every page."""
+    """Return rows as the content of the table `file`, with a checksum on every page.
+
+    Raises BrokenFileError for rows that `read` would refuse.
+    """
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMAS[file])
+    _check_rows(table)
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMAS[file]), sink, write_page_checksum=True)
+    pq.write_table(table, sink, write_page_checksum=True)
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
-def read(path: Path) -> pa.Table:
+def read(path: Path, noted: disk.Noted | None = None) -> pa.Table:
     """Return a table as it was written.
 
-    Raises FileNotFoundError, or BrokenFileError where a page's checksum, the format or the columns are not right.
+    noted: size, time and SHA-256 that the file must have. Raises FileNotFoundError, or BrokenFileError where these, a
+    page's checksum, the format, the columns or the rows are not right.
     """
-    content = disk.read(path)
+    content = disk.read(path, _MOST_BYTES)
+    if noted is not None and hashlib.sha256(content).hexdigest() != noted[2]:
+        raise BrokenFileError("does not hold what was written (its SHA-256 is another)")
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        table = _whole(content)
+        table.validate(full=True)
+    except BrokenFileError:
+        raise
     except Exception as error:
         raise BrokenFileError("is not a Parquet file, or not whole") from error
-    if not table.schema.equals(SCHEMAS[path.name]):
-        raise BrokenFileError("does not have the columns of this version")
+    table = _with_columns(table, SCHEMAS[path.name])
+    _check_rows(table)
     return table
+
+
+def _whole(content: bytes) -> pa.Table:
+    """Return a Parquet file's table. Raises BrokenFileError for one that a few bytes make too large for the memory."""
+    # ParquetFile, one thread: read_table's data-set machinery costs more than reading a file this small. Nothing is
+    # asked of the file's metadata, since that of a broken file can abort the process.
+    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    batches, size = [], 0
+    for batch in file.iter_batches(batch_size=_AT_ONCE, use_threads=False):
+        batches.append(batch)
+        size += batch.nbytes
+        if size > _MOST_BYTES:
+            raise BrokenFileError(f"holds more than {_MOST_BYTES:,} bytes of rows")
+    return pa.Table.from_batches(batches, schema=file.schema_arrow)
+
+
+def _with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the columns of the contract, in its order and types, as another program may write them."""
+    if table.schema.equals(schema):
+        return table
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise BrokenFileError("does not have the columns of this version") from error
+
+
+def _check_rows(table: pa.Table) -> None:
+    """Raise BrokenFileError unless the rows are such as a cell can have."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count and name not in NULLABLE:
+            raise BrokenFileError(f"has no {name} in some rows")
+        if pa.types.is_integer(column.type) and _least(column) < 0:
+            raise BrokenFileError(f"has a {name} below 0")
+        if pa.types.is_string(column.type) and _longest(column) > _MOST_TEXT:
+            raise BrokenFileError(f"has a {name} of more than {_MOST_TEXT} characters")
+    if not table.num_rows:
+        return
+    if pc.max(table["level"]).as_py() > MOST_LEVELS:
+        raise BrokenFileError(f"has a level above {MOST_LEVELS:,}")
+    names = set(table.column_names)
+    if "weights_total" in names:
+        left, there = table["weights_remaining"], table["weights_total"]
+        if not _all(pc.less_equal(left, there)) or _least(there) < 1:
+            raise BrokenFileError("has more weights remaining than there are")
+    if "seconds" in names and not _all(pc.less(pc.abs(table["seconds"]), _MOST_SECONDS)):
+        raise BrokenFileError("has seconds that are no number")
+    if "layers" in names:
+        _check_layers(table)
+    by = [name for name in ("arm", "draw", "level", "iteration") if name in names]
+    if "value" not in names and table.group_by(by, use_threads=False).aggregate([]).num_rows != table.num_rows:
+        raise BrokenFileError("has a row twice")
+
+
+def _check_layers(table: pa.Table) -> None:
+    lengths = [pc.list_value_length(table[name]) for name in ("layers", "layer_remaining", "layer_total")]
+    flat = [pc.list_flatten(table[name]) for name in ("layers", "layer_remaining", "layer_total")]
+    if not (lengths[0].equals(lengths[1]) and lengths[0].equals(lengths[2])):
+        raise BrokenFileError("has layers without a count")
+    if any(values.null_count for values in flat) or _longest(flat[0]) > _MOST_TEXT or _least(flat[1]) < 0:
+        raise BrokenFileError("has layers without a name or a count")
+    if not _all(pc.less_equal(flat[1], flat[2])):
+        raise BrokenFileError("has more weights remaining in a layer than there are")
+
+
+def _all(column: pa.ChunkedArray) -> bool:
+    return pc.all(column).as_py() is not False  # None for no rows
+
+
+def _least(column: pa.ChunkedArray) -> int:
+    return pc.min(column).as_py() or 0
+
+
+def _longest(column: pa.ChunkedArray) -> int:
+    return pc.max(pc.utf8_length(column)).as_py() or 0
 
 
 def rows_before(path: Path, level: int) -> list[Row]:

@@ -44,7 +44,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path, path):
 
 
 def test_a_checkpoint_with_rows_that_are_nan_comes_back(tmp_path):
-    save_checkpoint(tmp_path, "stack", {"rows": {KEY: [{"val_loss": math.nan}]}}, {"w": torch.ones(1)})
+    save_checkpoint(tmp_path, "stack", FACTS | {"rows": {KEY: [{"val_loss": math.nan}]}}, {"w": torch.ones(1)})
     facts, _ = load_checkpoint(tmp_path, "stack")
     assert math.isnan(facts["rows"][KEY][0]["val_loss"])
 

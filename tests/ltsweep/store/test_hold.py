@@ -204,13 +204,13 @@ def test_of_two_machines_that_find_a_dead_owner_at_the_same_time_one_has_the_stu
 
 
 def test_many_folders_are_held_at_once_and_renewed_as_one(tmp_path):
-    folders = [tmp_path / str(number) for number in range(5)]
+    folders = [tmp_path / f"{number:016x}" for number in range(5)]
     threads = threading.active_count()
     with hold(*folders):
         assert threading.active_count() == threads + 1
         owners = [json.loads((folder / ".owner").read_text()) for folder in folders]
         assert {os.path.normpath(f / o["renewed"]) for f, o in zip(folders, owners, strict=True)} == {
-            str(tmp_path / "0/.owner")
+            str(folders[0] / ".owner")
         }
         with pytest.raises(UserError, match=str(folders[3])), hold(tmp_path / "new", folders[3]):
             pass

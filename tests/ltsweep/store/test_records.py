@@ -106,11 +106,11 @@ def test_every_field_of_a_row_reaches_the_disk(finished):
 def test_a_status_keeps_the_fields_not_given(tmp_path):
     cell_records = CellRecords(tmp_path, KEY)
     cell_records.plan(CELL)
-    cell_records.set_status("running", level=0, error="x", stack="abc")
+    cell_records.set_status("running", level=0, error="x", stack="abc" * 5 + "0")
     started = cell_records.status()["started"]
     cell_records.set_status("done")
     status = cell_records.status()
-    assert (status["status"], status["level"], status["error"], status["stack"]) == ("done", 0, "x", "abc")
+    assert (status["status"], status["level"], status["error"], status["stack"]) == ("done", 0, "x", "abc" * 5 + "0")
     assert status["started"] == started
     assert status["schema"] == VERSION
 
