@@ -1,5 +1,6 @@
 """Files of a cell that are not as they were written: found, named and set aside, so that nothing wrong is kept."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ltsweep.schema import (
     FINISHED,
     INITIAL,
     LEVELS_FILE,
+    LOG,
     READINGS_FILE,
     STATUS,
     TABLES,
@@ -23,6 +25,9 @@ from ltsweep.schema import (
 from ltsweep.store import disk, reader, tables
 from ltsweep.store.disk import Noted
 from ltsweep.store.folder import CellFolder
+
+# Files that are no loss, and what becomes of them: the command knows the config, whose hash is the cell's key.
+_ANEW = {CONFIG: "it was written anew", LOG: "a new one was begun"}
 
 
 def repair(study: Path, cell: Cell) -> list[str]:
@@ -34,33 +39,43 @@ def repair(study: Path, cell: Cell) -> list[str]:
     records = CellFolder(study, cell.key)
     disk.drop_leftovers(records.folder)
     disk.drop_leftovers(records.folder / TICKETS)
-    files: dict[str, Noted] = {}
+    status: dict[str, Any] = {}
+    broken = _no_files(records.folder)
     try:
         status = reader.status(records.folder)
+        broken |= _broken(records.folder, status, status.get("files", {}))
     except FileNotFoundError:
-        return []
+        pass  # not begun
     except BrokenFileError as torn:
-        broken: dict[str, BrokenFileError] = {STATUS: torn}
-    else:
-        files = status.get("files", {})
-        broken = _broken(records.folder, status, files)
-    if not broken:
-        return []
-    lost = broken.keys() != {CONFIG}  # the command knows the config, whose hash is the cell's key
+        broken[STATUS] = torn
+    lost = not broken.keys() <= _ANEW.keys()
     lines = []
-    for name, error in broken.items():
+    for name, error in sorted(broken.items(), key=lambda item: item[0] != LOG):  # the log first, which is written to
         aside = disk.set_aside(records.folder / name, records.folder)
         lines.append(
             f"{records.folder / name} {error}; "
             + (f"it was set aside as {aside.relative_to(records.folder)}, and " if aside else "")
-            + ("its cell is computed again" if lost else "it was written anew")
+            + ("its cell is computed again" if lost else _ANEW[name])
         )
         records.log(lines[-1])
     if lost:
         records.drop_results()
-    else:
-        records.set_status(status["status"], files=files | {CONFIG: records.write_config(cell)})
+    elif CONFIG in broken and status:
+        files = status.get("files", {}) | {CONFIG: records.write_config(cell)}
+        records.set_status(status["status"], files=files)
     return lines
+
+
+def _no_files(folder: Path) -> dict[str, BrokenFileError]:
+    """Return file -> what is wrong, for files in whose place is a link, a pipe or a folder: none can be written to."""
+    found = {}
+    for name in (LOG, CONFIG, *TABLES):
+        if os.path.lexists(folder / name):
+            try:
+                disk.check(folder / name, None, thorough=False)
+            except BrokenFileError as error:
+                found[name] = error
+    return found
 
 
 def _broken(folder: Path, status: Mapping[str, Any], files: Mapping[str, Noted]) -> dict[str, BrokenFileError]:

@@ -1,6 +1,7 @@
 """One study, one process: on one machine, and on several that share a file system."""
 
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -217,6 +218,80 @@ def test_many_folders_are_held_at_once_and_renewed_as_one(tmp_path):
         assert not (tmp_path / "new/.owner").exists()
     assert threading.active_count() == threads
     assert not list(tmp_path.glob("*/.owner"))
+
+
+# An owner on another machine, as this program writes it.
+OTHER = {"name": "process 7 on elsewhere", "pid": 7, "boot": "1111", "token": "2222", "renewed": ".owner"}
+
+
+@pytest.fixture
+def claimed(tmp_path, monkeypatch):
+    """Return a study that another machine claims; its hold ends in a second where it is not renewed."""
+    monkeypatch.setattr("ltsweep.store.hold._EXPIRES", 1.0)
+    monkeypatch.setattr("ltsweep.store.hold._SETTLE", 0.1)
+    monkeypatch.setattr("ltsweep.store.hold._LOOK", 0.1)
+    (tmp_path / ".owner").write_text(json.dumps(OTHER))
+    return tmp_path
+
+
+@pytest.mark.parametrize("ahead", [60, 86_400, 10**9])
+def test_a_time_of_the_future_that_does_not_move_is_no_sign_of_life(claimed, ahead):
+    future = time.time() + ahead
+    os.utime(claimed / ".owner", (future, future))
+    with hold(claimed):
+        assert f"process {os.getpid()} on " in (claimed / ".owner").read_text()
+    assert not (claimed / ".owner").exists()
+
+
+def test_a_time_of_the_future_that_moves_is_one(claimed):
+    ended = threading.Event()
+
+    def renew():
+        for number in itertools.count():
+            os.utime(claimed / ".owner", (time.time() + 1000 + number,) * 2)
+            if ended.wait(0.3):
+                return
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        with pytest.raises(UserError, match="is being computed by process 7 on elsewhere"), hold(claimed):
+            pass
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_look_does_not_wait_for_a_time_of_the_future(claimed):
+    future = time.time() + 1000
+    os.utime(claimed / ".owner", (future, future))
+    with pytest.raises(UserError, match="is being computed by process 7"), hold(claimed, patient=False):
+        pass
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"renewed": "../../../proc/uptime"},
+        {"renewed": "/proc/uptime"},
+        {"pid": 10**40},
+        {"pid": -1},
+        {"name": "x" * 10_000},
+        {"name": ["a"]},
+        {"boot": None},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_an_owner_that_no_process_wrote_is_none(claimed, changes):
+    (claimed / ".owner").write_text(json.dumps(OTHER | changes))
+    with hold(claimed):
+        pass
+
+
+def test_what_an_owner_is_called_is_shown_as_text(claimed):
+    (claimed / ".owner").write_text(json.dumps(OTHER | {"name": "\x1b[2J\nnobody"}))
+    with pytest.raises(UserError, match=r"is being computed by \\x1b\[2J nobody"), hold(claimed):
+        pass
 
 
 def test_a_hold_that_cannot_be_read_is_replaced(tmp_path):

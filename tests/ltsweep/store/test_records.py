@@ -419,11 +419,12 @@ def test_folders_that_are_links_are_refused(finished, tmp_path, name):
         CellRecords(folder.parent, KEY).save_initial({}) if name else CellRecords(folder.parent, KEY).plan(CELL)
 
 
-@pytest.mark.parametrize("name", ["status.json", "config.yaml", *NEEDED])
+@pytest.mark.parametrize("name", ["status.json", "config.yaml", "cell.log", *NEEDED])
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
 def test_what_is_no_file_is_set_aside(finished, tmp_path, name, kind):
     folder, _, _ = finished
     elsewhere = tmp_path / "elsewhere"
+    CellRecords(folder.parent, KEY).log("text")
     (folder / name).rename(elsewhere)
     content = elsewhere.read_bytes()
     if kind == "link":
