@@ -86,8 +86,9 @@ READINGS = {
     "at": "float64",  # a number along an axis of the measurement's own, or null
     "value": "float64",
 }
-# Columns that may be null: there was nothing held out, or a reading is of no place or point. No other may.
+# Columns that may be null: no step was taken, nothing was held out, a reading is of no place or point. No other may.
 NULLABLE = (
+    "lr",
     *(name for name in LEVELS if name.startswith(("best_", "early_stop_"))),
     "place",
     "at",
