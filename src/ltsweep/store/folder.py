@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,12 +12,20 @@ import yaml
 
 from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import CONFIG, ENDED, FAILED, FINISHED, LOG, PENDING, STATUS, TABLES, TICKETS, VERSION
+from ltsweep.schema import CONFIG, ENDED, FAILED, FINISHED, KEY, LOG, PENDING, STATUS, TABLES, TICKETS, VERSION
 from ltsweep.store import disk
 from ltsweep.store.disk import Noted
 
 # Fields of status.json that the program relies on, and their types; the first three are in every status.
-_TYPES = {"status": str, "level": int, "schema": int, "stack": str, "files": dict}
+_TYPES = {
+    "status": str,
+    "level": int,
+    "schema": int,
+    "stack": str,
+    "stack_keys": list,
+    "packed": dict,
+    "files": dict,
+}
 _NEEDED = ("status", "level", "schema")
 
 
@@ -66,7 +75,7 @@ class CellFolder:
             raise BrokenFileError("does not hold what was written (its SHA-256 is another)")
         self._check_version(fields.get("schema"))
         typed = all(isinstance(fields.get(name, kind()), kind) for name, kind in _TYPES.items())
-        if not typed or not fields.keys() >= set(_NEEDED):
+        if not typed or not fields.keys() >= set(_NEEDED) or not all(map(_is_key, fields.get("stack_keys", ()))):
             raise BrokenFileError("is not a status")
         return fields
 
@@ -137,9 +146,20 @@ def statuses_of(cells: Iterable[Cell], study: Path) -> dict[str, dict[str, Any]]
     return {cell.key: CellFolder(study, cell.key).status() for cell in cells}
 
 
+def mates_of(statuses: Mapping[str, Mapping[str, Any]], study: Path) -> dict[str, dict[str, Any]]:
+    """Return the statuses of other cells, with which an unfinished one of these began its stack, by key."""
+    begun = [status.get("stack_keys", ()) for status in statuses.values() if status["status"] not in FINISHED]
+    others = {key for keys in begun for key in keys} - statuses.keys()
+    return {key: CellFolder(study, key).status() for key in sorted(others)}
+
+
 def unfinished(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
     """Return the cells that have something left to compute, by key -> fields of status.json."""
     return [cell for cell in cells if statuses[cell.key]["status"] not in FINISHED]
+
+
+def _is_key(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(KEY, value) is not None
 
 
 def _text(status: Mapping[str, Any]) -> str:

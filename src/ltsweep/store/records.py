@@ -5,7 +5,8 @@ does not count is written again. status.json holds the SHA-256 of its own text a
 count. The tables carry a checksum on every page too, since a table may already hold a level that does not count yet.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ import torch
 from safetensors.torch import load_file, save
 
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import CONFIG, EVALUATIONS_FILE, INITIAL, LEVELS_FILE, READINGS_FILE, TICKETS, ticket_file
+from ltsweep.schema import (
+    CONFIG,
+    EVALUATIONS_FILE,
+    FINISHED,
+    INITIAL,
+    KEY,
+    LEVELS_FILE,
+    READINGS_FILE,
+    TICKETS,
+    ticket_file,
+)
 from ltsweep.store import disk, tables, tickets
 from ltsweep.store.checkpoints import drop_checkpoint
 from ltsweep.store.disk import Noted
@@ -42,9 +53,7 @@ class CellRecords(CellFolder):
         """
         files = self.status().get("files", {})
         try:
-            for name in (INITIAL, ticket_file(level)):
-                disk.check(self.folder / name, files.get(name), thorough=True)
-            initial, masks = load_file(self.folder / INITIAL), tickets.unpack(self.folder / ticket_file(level))
+            ticket = self._ticket(level, files)
             evaluations = tables.rows_before(self.folder / EVALUATIONS_FILE, level)
             summaries = tables.rows_before(self.folder / LEVELS_FILE, level)
             readings = tables.rows_before(self.folder / READINGS_FILE, level) if READINGS_FILE in files else []
@@ -52,7 +61,20 @@ class CellRecords(CellFolder):
             self.log(f"level {level} cannot be gone on from: {error}")
             return None
         self.evaluations, self.summaries, self.readings, self.files = evaluations, summaries, readings, dict(files)
-        return initial, {name: torch.from_numpy(mask).float() for name, mask in masks.items()}
+        return ticket
+
+    def ticket(self, level: int) -> tuple[Tensors, Tensors] | None:
+        """Return the same initial weights and masks; None if they cannot be read. Nothing is kept, or written."""
+        try:
+            return self._ticket(level, self.status().get("files", {}))
+        except Exception:  # whatever is wrong with a file, a stack can train without it
+            return None
+
+    def _ticket(self, level: int, files: Mapping[str, Noted]) -> tuple[Tensors, Tensors]:
+        for name in (INITIAL, ticket_file(level)):
+            disk.check(self.folder / name, files.get(name), thorough=True)
+        masks = tickets.unpack(self.folder / ticket_file(level))
+        return load_file(self.folder / INITIAL), {name: torch.from_numpy(mask).float() for name, mask in masks.items()}
 
     def save_initial(self, weights: Tensors) -> None:
         """Write the weights, name -> (*shape), that a cell begins with; its earlier levels no longer count."""
@@ -113,8 +135,19 @@ def forget(study: Path, cells: Sequence[Cell]) -> None:
     folders = [CellFolder(study, cell.key) for cell in cells]
     for folder in folders:
         folder.check_folders()
-    stacks = {folder.status().get("stack") for folder in folders}
-    for stack in sorted(stack for stack in stacks if stack):
-        drop_checkpoint(study, stack)
+    drop_unnamed(study, (folder.status() for folder in folders), {cell.key for cell in cells})
     for folder in folders:
         folder.forget()
+
+
+def drop_unnamed(study: Path, statuses: Iterable[Mapping[str, Any]], leaving: Collection[str] = ()) -> None:
+    """Remove the checkpoints of the stacks that `statuses` name, but for stacks that an unfinished cell is still in.
+
+    leaving: keys of cells that do not count.
+    """
+    stacks = {str(status.get("stack")): status.get("stack_keys", ()) for status in statuses}
+    for name, keys in stacks.items():
+        others = (CellFolder(study, key).status() for key in keys if key not in leaving)
+        still = any(status.get("stack") == name and status["status"] not in FINISHED for status in others)
+        if re.fullmatch(KEY, name) and not still:
+            drop_checkpoint(study, name)
