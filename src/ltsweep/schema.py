@@ -97,7 +97,8 @@ NULLABLE = (
 TABLES = {"evaluations.parquet": EVALUATIONS, "levels.parquet": LEVELS, "readings.parquet": READINGS}
 EVALUATIONS_FILE, LEVELS_FILE, READINGS_FILE = TABLES
 
-# Names of the config that say where and how the work is done: they decide no number, so they stay out of the key.
+# Names of the config that say where and how the work is done: they decide no draw, at most the device and the size of a
+# stack, and so the rounding. They stay out of the key.
 SETTINGS = (
     "study",
     "data_dir",

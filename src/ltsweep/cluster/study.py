@@ -8,7 +8,16 @@ from typing import Any
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.follow import ClusterDisplay, cancel, follow, plan_totals
 from ltsweep.cluster.options import Options, options_from
-from ltsweep.cluster.submit import Pack, array_sizes, check_options, make_packs, script, settings_for, submit
+from ltsweep.cluster.submit import (
+    Pack,
+    array_sizes,
+    check_options,
+    count_cells,
+    make_packs,
+    script,
+    settings_for,
+    submit,
+)
 from ltsweep.cluster.watch import Watch
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
@@ -66,14 +75,15 @@ def _plan(
             f"wait, or: python -m ltsweep.status {study} --cancel"
         )
     statuses = _statuses(cells, study, force)
-    packs = make_packs([cell for cell in cells if cell.key not in queued], statuses, settings, options)
+    packs = make_packs([cell for cell in cells if cell.key not in queued], study, statuses, settings, options)
+    counts = count_cells(packs)
     todo = unfinished(cells, statuses)
     finished = len(cells) - len(todo)
     parts = [
         f"{len(cells)} cell{'s' * (len(cells) != 1)}",
         f"{finished} already finished" if finished else "",
         f"{len(queued)} in the queue already" if queued else "",
-        f"{sum(map(len, packs))} in {len(packs)} task{'s' * (len(packs) != 1)} of up to {max(map(len, packs))}"
+        f"{sum(counts)} in {len(packs)} task{'s' * (len(packs) != 1)} of up to {max(counts)}"
         if packs
         else "nothing to submit",
     ]
@@ -145,9 +155,9 @@ def resubmit(study: Path, failed: Sequence[Cell], cells: Sequence[Cell]) -> None
             free = [by_key[key] for key in sorted(keys) if key in by_key and not standings[key].queued]
             busy = keys - {cell.key for cell in free}
             _print_busy({str(standings[cell.key].task) for cell in failed if cell.key in busy})
-            packs = make_packs(free, statuses_of(free, study), submission.settings, options)
+            packs = make_packs(free, study, statuses_of(free, study), submission.settings, options)
             tasks = submit(packs, study, submission.settings, options)
-            print(f"{sum(map(len, packs))} cells submitted again as {len(tasks)} tasks", file=sys.stderr)
+            print(f"{sum(count_cells(packs))} cells submitted again as {len(tasks)} tasks", file=sys.stderr)
 
 
 def _print_busy(tasks: Collection[str]) -> None:

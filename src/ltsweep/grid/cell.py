@@ -19,7 +19,7 @@ from ltsweep.schema import SETTINGS
 # Dotted names of the values that may differ within a stack; cells that differ in any other value are not stacked.
 WITHIN_STACK = ("seed", "init", "prune_rate", "lr.value", "optimizer.weight_decay")
 
-# Fields that change no result, though a YAML need not list them under `how`: largest_stack is older than `how`.
+# Fields that say only how to compute, though a YAML need not list them under `how`: largest_stack is older than `how`.
 _HOW = {"model": ("largest_stack",)}
 
 _NUMBER = number(-math.inf, math.inf)
@@ -27,9 +27,10 @@ _NUMBER = number(-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Cell:
-    """A resolved config without the fields that change no result, and its key: 16 hexadecimal digits.
+    """A resolved config without the fields that say only how to compute, and its key: 16 hexadecimal digits.
 
-    how: group -> those fields of its choice, which are neither in the config nor in the key.
+    how: group -> those fields of its choice, which are neither in the config nor in the key. They decide at most the
+    size of a stack, and so the rounding.
     """
 
     config: Mapping[str, Any]
@@ -69,7 +70,7 @@ def from_config(config: DictConfig) -> Cell:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Return the config as plain containers, interpolations resolved, without the fields that change no result."""
+    """Return the config as plain containers, interpolations resolved, without the settings and the fields of `how`."""
     return _taken_apart(config)[0]
 
 

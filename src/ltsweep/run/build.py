@@ -178,8 +178,17 @@ def program_of(
     )
 
 
-def member_of(cell: Cell, program: Program, initial: Tensors | None, masks: Tensors | None) -> Member:
-    """Return `cell`'s own part of a stack, with the initial weights and masks of its ticket, or drawn and dense."""
+def member_of(
+    cell: Cell,
+    program: Program,
+    initial: Tensors | None,
+    masks: Tensors | None,
+    later: Mapping[int, Tensors] | None = None,
+) -> Member:
+    """Return `cell`'s own part of a stack, with the initial weights and masks of its ticket, or drawn and dense.
+
+    later: level -> masks, of tickets from which the cell goes on later than the stack.
+    """
     config, init = cell.config, make(cell.config, "init")
     optimizer = config["optimizer"]
     return Member(
@@ -192,6 +201,7 @@ def member_of(cell: Cell, program: Program, initial: Tensors | None, masks: Tens
         rates=rates_of(config, program.layers),
         initial=draw(program.model, init, config["seed"], "init") if initial is None else initial,
         masks={layer.name: torch.ones(layer.shape) for layer in program.layers} if masks is None else masks,
+        later=later or {},
     )
 
 

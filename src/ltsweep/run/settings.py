@@ -11,7 +11,10 @@ from ltsweep.errors import UserError
 
 @dataclass(frozen=True)
 class Settings:
-    """Where and how to compute. No setting changes a result.
+    """Where and how to compute. No setting changes a draw, a batch or a key.
+
+    The size of the stacks and the device decide how numbers are rounded. A given stack_size alone decides the stacks of
+    new cells; with auto, workers and the free memory do too. The records say which stack and which device it was.
 
     checkpoint_every: seconds. measure: name -> the config of a measurement.
     """
