@@ -209,7 +209,7 @@ def kill_sweeper(folder: Path, kills: Kills, rng: random.Random) -> Path:
         kills.count("ended")
 
     while not kills.enough:
-        if kills.done % ANEW == ANEW - 1:
+        if kills.done % ANEW == 2:
             with log.open("a") as out:
                 command = [sys.executable, "-m", "ltsweep", *GRID, *HASTE, "workers=2"]
                 process = subprocess.Popen(command, cwd=at, stdout=out, stderr=out, start_new_session=True)
