@@ -26,6 +26,13 @@ class Target:
 
 _FILE = (damage.BYTES, damage.PLACES)
 _ALL = ("status", "sweeper", "analysis")
+# Beside them, now and then: target -> readers and how often.
+_ALSO = {
+    "status.json": (("forced", 0.2), ("resubmit", 0.1)),
+    "config.yaml": (("resubmit", 0.1),),
+    "ledger": (("resubmit", 0.5),),
+    "folders": (("forced", 0.3),),
+}
 
 TARGETS = (
     Target("status.json", ("{key}/status.json",), texts.JSON + texts.STATUS, _ALL),
@@ -82,7 +89,7 @@ UNTOUCHED, UNTOUCHED_BY_ALL = -1, -2
 def make(world: World, number: int, seed: int) -> Mutant:
     """Change the untouched study into mutant `number`."""
     if number < 0:
-        by = ("status",) if number == UNTOUCHED else (*_ALL, "tensors", "checkpoint", "command")
+        by = ("status",) if number == UNTOUCHED else (*_ALL, "forced", "tensors", "checkpoint", "command")
         return Mutant(number, "nothing", "nothing", "", "", None, False, False, by)
     rng = random.Random(f"{seed} {number}")
     target = rng.choices(TARGETS, _SHARES)[0]
@@ -151,4 +158,4 @@ def _readers(target: Target, rng: random.Random) -> tuple[str, ...]:
         chosen.append("figures")
     elif "sweeper" in dear and more > 0.985:
         chosen.append("command")
-    return tuple(chosen)
+    return (*chosen, *(name for name, often in _ALSO.get(target.name, ()) if rng.random() < often))

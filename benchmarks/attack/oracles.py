@@ -36,7 +36,7 @@ FAILURES = {
     "harness": "the campaign itself failed",
 }
 _NO_MEMORY = re.compile(r"MemoryError|Unable to allocate|malloc of size|Cannot allocate memory|realloc of size")
-_COMMANDS = ("sweeper", "command")
+_COMMANDS = ("sweeper", "forced", "command")
 
 
 def judge(
@@ -230,6 +230,19 @@ def _sweeper(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str
     return ("set aside", aside) if aside and found[0] in ("unchanged", "as new") else found
 
 
+def _forced(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str, str]:
+    """Every cell begins at nothing, whatever its folder held."""
+    for key, true in truth["forced"].cells.items():
+        if seen.cells[key] != true:
+            return "other numbers", f"{key}: {seen.cells[key]}, not {true}"
+    return "unchanged", ""
+
+
+def _resubmit(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str, str]:
+    """Nothing can be submitted, and so nothing can be shown; that there was nothing to submit can be."""
+    return "unchanged", ""
+
+
 _SET_ASIDE = re.compile("set aside|computed again|begun again|cannot be gone on from|written anew")
 
 
@@ -262,5 +275,5 @@ def _command(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str
 
 _JUDGES = {
     "status": _status, "analysis": _analysis, "figures": _drawn, "report": _drawn, "tensors": _tensors,
-    "checkpoint": _checkpoint, "sweeper": _sweeper, "command": _command,
+    "checkpoint": _checkpoint, "sweeper": _sweeper, "forced": _forced, "resubmit": _resubmit, "command": _command,
 }  # fmt: skip

@@ -160,7 +160,20 @@ def checkpoint(world: World) -> Seen:
     return seen
 
 
-def sweeper(world: World) -> Seen:
+def resubmit(world: World) -> Seen:
+    """Run `python -m ltsweep.status --resubmit-failed` where Slurm has lost the task of the cell that was stopped."""
+    from ltsweep.status import main
+
+    slurm_answers(world, "bin-gone")
+    return heard(lambda: main([STUDY, "--resubmit-failed"]))
+
+
+def forced(world: World) -> Seen:
+    """Do all that the command does with force=true before it trains: forget everything."""
+    return sweeper(world, force=True)
+
+
+def sweeper(world: World, force: bool = False) -> Seen:
     """Do all that the command does before it trains: prepare, hold, take over, repair, read what it goes on from."""
     from ltsweep import command as ltsweep
     from ltsweep.cluster.local import compute
@@ -181,9 +194,11 @@ def sweeper(world: World) -> Seen:
         return iter(())
 
     def look() -> int:
-        plan = prepare(_cells(), Settings(world.study, Path("data"), device="cpu", workers=1, stack_size=1,
-                                          measure=_measure()))  # fmt: skip
-        compute(plan)
+        settings = Settings(
+            world.study, Path("data"), device="cpu", workers=1, stack_size=1, measure=_measure()
+        )  # fmt: skip
+        plan = prepare(_cells(), settings, again=force)
+        compute(plan, force)
         return 0
 
     levels, task = stack_run._run_levels, ltsweep.task
@@ -220,7 +235,7 @@ def whole_command(world: World) -> Seen:
 
 READERS: dict[str, Callable[[World], Seen]] = {
     "status": status, "analysis": analysis, "figures": figures, "report": report, "tensors": tensors,
-    "checkpoint": checkpoint, "sweeper": sweeper, "command": whole_command,
+    "checkpoint": checkpoint, "sweeper": sweeper, "forced": forced, "resubmit": resubmit, "command": whole_command,
 }  # fmt: skip
 
 
@@ -324,9 +339,9 @@ def quiet_environment(world: World) -> None:
         os.environ.pop(name, None)
 
 
-def slurm_answers(world: World, yes: bool) -> None:
-    """Let Slurm's commands be found, or not."""
-    os.environ["PATH"] = str(world.box / ("bin" if yes else "no-bin"))
+def slurm_answers(world: World, where: str) -> None:
+    """Let Slurm's commands be those of a folder of the box: `bin`, `bin-gone`, or none in `no-bin`."""
+    os.environ["PATH"] = str(world.box / where)
 
 
 def no_waiting() -> None:

@@ -73,7 +73,7 @@ def _other_numbers(seen: readers.Seen) -> None:
 
 
 # The readers that show numbers, each of which must be seen to show others.
-SHOWING = ("status", "analysis", "tensors", "checkpoint", "sweeper", "command")
+SHOWING = ("status", "analysis", "tensors", "checkpoint", "sweeper", "forced", "command")
 LISTING = ("status", "analysis")
 
 

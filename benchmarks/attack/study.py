@@ -110,16 +110,18 @@ def make(box: Path) -> World:
 
 def surroundings(box: Path) -> None:
     """Make all but the study: files with tempting names beside it and above it."""
-    for folder in ("home", "outside", "outside/tickets", "multirun/other", "claims", "bin", "no-bin"):
+    for folder in ("home", "outside", "outside/tickets", "multirun/other", "claims", "bin", "bin-gone", "no-bin"):
         (box / folder).mkdir(parents=True, exist_ok=True)
     for folder in ("", "home", "outside", "outside/tickets", "multirun", "multirun/other"):
         for name in ("thesis.tex", "model.safetensors", ".draft.12345", ".tmpdraft", "status.json", "cell.log"):
             (box / folder / name).write_text(f"{folder}/{name}: three years of work\n" * 20)
     (box / CLAIM).write_text(_CLAIM)
-    _script(box / "bin/scontrol", '[ "$2" = config ] || [ "$3" = config ] || exit 1\necho "ClusterName = attacked"')
-    _script(box / "bin/squeue", "echo '7_0|RUNNING|None'\necho '7_1|RUNNING|None'")
-    for name in ("sbatch", "scancel", "srun"):
-        _script(box / f"bin/{name}", "exit 1")
+    for folder, queue in (("bin", "echo '7_0|RUNNING|None'\necho '7_1|RUNNING|None'"), ("bin-gone", "true")):
+        _script(box / folder / "squeue", queue)
+        asked = '[ "$2" = config ] || [ "$3" = config ] || exit 1'
+        _script(box / folder / "scontrol", f"{asked}\necho 'ClusterName = attacked'")
+        for name in ("sbatch", "scancel", "srun"):
+            _script(box / folder / name, "exit 1")
 
 
 def _script(path: Path, text: str) -> None:
