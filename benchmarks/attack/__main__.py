@@ -5,6 +5,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy: a fork keeps no threads
 
 import argparse
+import contextlib
 import gc
 import importlib
 import platform
@@ -12,7 +13,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,30 +58,36 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         if options.prove:
-            _end(_prove(lambda numbers, broken: list(attacked(world, copies, truth, numbers, 0, 1, broken))))
-        began = time.monotonic()
-        readings = []
-        for one in attacked(world, copies, truth, numbers, options.seed, options.processes):
-            readings.append(one)
-            if options.only is None and len(readings) % 1000 == 0:
-                print(
-                    f"{len(readings):,} readings, {len(report.failed(readings)):,} failures",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            if options.only is not None:
-                print(f"{one.said}\n{one.reader}: {one.outcome}\n{one.detail}\n")
-        seconds = time.monotonic() - began
-    failed = report.failed(readings)
-    rate = f"{len(numbers):,} mutants, {len(readings):,} readings, {seconds / 60:.1f} minutes, "
-    rate += f"{len(numbers) / seconds:.1f} mutants a second in {options.processes} process(es)"
+            well = _prove(lambda numbers, broken: list(attacked(world, copies, truth, numbers, 0, 1, broken)))
+        else:
+            began = time.monotonic()
+            readings: list[Reading] = []
+            with contextlib.suppress(KeyboardInterrupt):  # which ends the campaign with what there is
+                for one in attacked(world, copies, truth, numbers, options.seed, options.processes):
+                    readings.append(one)
+                    _say(one, readings, options.only is not None)
+            seconds = time.monotonic() - began
+    if options.prove:
+        _end(well)
+    failed, count = report.failed(readings), len({one.number for one in readings})
+    rate = f"{count:,} mutants, {len(readings):,} readings, {seconds / 60:.1f} minutes, "
+    rate += f"{count / seconds:.1f} mutants a second in {options.processes} process(es)"
     lines = [*report.table(readings), "", *report.speeds(readings), "", rate, f"{len(failed):,} failures"]
     print("\n".join([*lines, *report.kinds(readings)]))
     if unseen := report.without_effect(readings):
         print(f"never noticed by any reader: {', '.join(unseen)}")
     if options.out:
         _write(options.out, options, lines)
-    _end(not failed)
+    _end(not failed and count == len(numbers))
+
+
+def _say(one: Reading, readings: Sequence[Reading], whole: bool) -> None:
+    """Print a reading in full, or now and then how many there were."""
+    if whole:
+        print(f"{one.said}\n{one.reader}: {one.outcome}\n{one.detail}\n")
+    elif len(readings) % 500 == 0:
+        said = f"{len(readings):,} readings, {len(report.failed(readings)):,} failures, at mutant {one.number:,}"
+        print(said, file=sys.stderr, flush=True)
 
 
 def _end(well: bool) -> None:

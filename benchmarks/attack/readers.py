@@ -185,6 +185,8 @@ def sweeper(world: World, force: bool = False) -> Seen:
 
     def begin(job, program, members, records, first, inside) -> Iterator[Any]:  # noqa: ANN001
         for member, key in zip(members, records, strict=True):
+            if inside is not None and inside.level != first:
+                inside = None  # the loop ignores it
             rows = {} if inside is None else {one: inside.tables[one].evaluations for one in inside.tables}
             facts = {} if inside is None else {"level": inside.level, "step": inside.step, "rows": rows}
             digest = None if inside is None else _checkpoint_digest(facts, inside.tensors)
