@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from rich.table import Table
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.follow import cancel
@@ -17,11 +16,14 @@ from ltsweep.cluster.watch import Standing, Watch
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import CONFIG, FAILED, KEY, PENDING
-from ltsweep.show.labels import labels, last_line
-from ltsweep.show.table import terminal
+from ltsweep.show.labels import count_cells, labels, last_line
+from ltsweep.show.page import Column, page, plain, table
+from ltsweep.words import printable
 
 # Columns of a page that is not a terminal: one line a cell, for grep and the like.
 _WIDE = 1_000
+
+_COLUMNS: list[Column] = [*((name, "left") for name in ("cell", "status", "level", "task", "key")), ("", "fold")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show = _as_json if given.json else _as_table
         show(given.study, cells, standings, watch.unreachable)
     except (UserError, OSError) as error:
-        print(f"ltsweep: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"ltsweep: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -78,26 +80,20 @@ def cells_of(study: Path) -> list[Cell]:
 
 
 def _as_table(study: Path, cells: Sequence[Cell], standings: Mapping[str, Standing], note: str) -> None:
-    console = terminal(_WIDE)
+    console = page(_WIDE)
     names = labels(cells)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("cell", "status", "level", "task", "key"):
-        table.add_column(heading, header_style="dim", no_wrap=True)
-    table.add_column("", overflow="fold")
+    rows = []
     for cell in cells:
         one = standings[cell.key]
         level = f"{max(0, one.level)} / {cell.config['levels']}"
-        table.add_row(names[cell.key], one.status, level, one.task or "", cell.key, _why(one))
-    console.print(table)
+        rows.append((names[cell.key], one.status, level, one.task or "", cell.key, _why(one)))
+    console.print(table(_COLUMNS, rows))
     counts = Counter(one.status for one in standings.values())
-    console.print(
-        f"{study}: {len(cells)} cell{'s' * (len(cells) != 1)}, "
-        + ", ".join(f"{count} {status}" for status, count in counts.items())
-    )
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
+    lines = [f"{study}: {count_cells(len(cells))}, {ended}"]
     if counts[FAILED]:
-        console.print(f"logs  {study}/<key>/cell.log, and of tasks {ledger.folder(study)}/<task>_0_log.err")
-    if note:
-        console.print(note)
+        lines.append(f"logs  {study}/<key>/cell.log, and of tasks {ledger.folder(study)}/<task>_0_log.err")
+    console.print(plain("\n".join([*lines, note] if note else lines)))
 
 
 def _as_json(study: Path, cells: Sequence[Cell], standings: Mapping[str, Standing], note: str) -> None:

@@ -9,13 +9,13 @@ import pytest
 from ltsweep.store.provenance import PACKAGE
 
 LOWER = {
-    "store": {"store", "grid", "schema", "errors"},
-    "show": {"show", "store", "grid", "schema", "errors"},
-    "cluster": {"cluster", "run", "show", "store", "grid", "schema", "errors"},
+    "store": {"store", "grid", "schema", "errors", "words"},
+    "show": {"show", "store", "grid", "schema", "errors", "words"},
+    "cluster": {"cluster", "run", "show", "store", "grid", "schema", "errors", "words"},
 }
 LIGHT = (
     *(f"ltsweep.store.{name}" for name in ("disk", "folder", "hold", "provenance", "repair", "tables", "tickets")),
-    *(f"ltsweep.show.{name}" for name in ("events", "labels", "table", "watcher")),
+    *(f"ltsweep.show.{name}" for name in ("events", "labels", "page", "table", "watcher")),
     *(f"ltsweep.cluster.{name}" for name in ("follow", "ledger", "options", "slurm", "watch")),
     "ltsweep.status",
 )
