@@ -96,6 +96,7 @@ SETTINGS = (
     "checkpoint_every",
     "force",
     "objective",
+    "max_cells",
     "measure",
     "hydra",
 )
