@@ -52,6 +52,7 @@ def task(config: DictConfig) -> float:
     from ltsweep.run.prepare import prepare
     from ltsweep.run.settings import settings_from
     from ltsweep.run.study import run
+    from ltsweep.show.streams import rest_in
     from ltsweep.show.table import LiveTable
     from ltsweep.store.hold import hold
     from ltsweep.store.records import forget
@@ -61,6 +62,7 @@ def task(config: DictConfig) -> float:
     study = study_folder(config.study, HydraConfig.get())
     plan = prepare([one], settings_from(config, study), again=config.force)
     with hold(study / one.key):  # this cell only: the study's other cells run beside it
+        rest_in(study)
         if config.force:
             forget(study, [one])
         statuses = run(plan, LiveTable(again=config.force))
@@ -71,7 +73,7 @@ def task(config: DictConfig) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit."""
+    """Run the command and exit, but for an interrupt, which the caller meets."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra prints many lines for an error; with this setting it raises the exception.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -81,9 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cell.register_resolver()
         _register_plugins()
         cast(Callable[[], None], task)()
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last finished level", file=sys.stderr)
-        sys.exit(130)
     except CannotWriteError as error:
         if wants_traceback:
             raise

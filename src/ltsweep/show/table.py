@@ -56,7 +56,7 @@ class LiveTable:
         self._total = sum(total for total, _ in totals.values())
         self.done = {key: before for key, (_, before) in totals.items()}
         self._print_plan(study, cells, totals)
-        if self._total and self.console.is_terminal:
+        if self._total and self._is_live:
             self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
 
@@ -87,13 +87,15 @@ class LiveTable:
 
     def say(self, line: str, always: bool = False) -> None:
         """Print a line where there is no terminal; unless `always`, only some time after the last one."""
-        if self.console.is_terminal or (not always and time.monotonic() - self._spoke < _EVERY):
+        if self._is_live or (not always and time.monotonic() - self._spoke < _EVERY):
             return
         self._spoke = time.monotonic()
         self.console.print(plain(line))
 
     def render(self) -> RenderableType:
         """Return the table as it stands: counts, the bar, the running cells."""
+        if not self._is_live and self._live is not None:  # the terminal was closed, and a log holds no frames
+            return plain("")
         latest = [self.latest[key] for key in self._labels if key in self.latest]  # in the order of the grid
         running = [news for news in latest if news.status == RUNNING]
         rows = [self._row(news) for news in running[:_ROWS]]
@@ -105,6 +107,11 @@ class LiveTable:
         parts = (ended, f"{len(running)} running", f"{waiting} waiting" if waiting else "", self._left())
         counts = plain(", ".join(part for part in parts if part))
         return Group(counts, Padding(bar, (0, 0, 1, 0)), table(_RUNNING, rows))
+
+    @property
+    def _is_live(self) -> bool:
+        """Return whether there is a terminal, and it still takes text."""
+        return self.console.is_terminal and getattr(self.console.file, "error", None) is None
 
     def _row(self, news: News) -> tuple[str, str, str, str]:
         remaining = "" if news.remaining is None else f"{news.remaining:.1%}"

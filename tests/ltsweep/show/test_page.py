@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ltsweep import status
+from ltsweep.cluster import standings
 from ltsweep.cluster.follow import ClusterDisplay
 from ltsweep.cluster.watch import Standing
 from ltsweep.grid.cell import Cell
@@ -66,8 +66,8 @@ def test_a_study_is_shown_whatever_its_records_say(text):
 
 @given(ANY)
 def test_a_status_is_shown_whatever_its_records_say(text):
-    standings = {key: Standing("failed", 0, text) for key in KEYS}
-    out = printed(lambda: status._as_table(Path("multirun/x"), cells(text, "other"), standings, text))
+    found = {key: Standing("failed", 0, text) for key in KEYS}
+    out = printed(lambda: standings._as_table(Path("multirun/x"), cells(text, "other"), found, text))
     assert_plain(out)
     assert printable(text) in out
 

@@ -15,8 +15,9 @@ LOWER = {
 }
 LIGHT = (
     *(f"ltsweep.store.{name}" for name in ("disk", "folder", "hold", "provenance", "repair", "tables", "tickets")),
-    *(f"ltsweep.show.{name}" for name in ("events", "labels", "page", "table", "watcher")),
-    *(f"ltsweep.cluster.{name}" for name in ("follow", "ledger", "options", "slurm", "watch")),
+    *(f"ltsweep.show.{name}" for name in ("events", "labels", "page", "streams", "table", "watcher")),
+    *(f"ltsweep.cluster.{name}" for name in ("follow", "ledger", "options", "slurm", "standings", "watch")),
+    "ltsweep.start",
     "ltsweep.status",
 )
 
