@@ -28,9 +28,11 @@ TICKETS = "tickets"
 INITIAL = f"{TICKETS}/init.safetensors"
 BROKEN = ".broken"
 
-# Names of the files and folders of a study beside its cells: stacks in the middle of a level, what was handed to Slurm.
+# Names of the files and folders of a study beside its cells: stacks in the middle of a level, what was handed to Slurm,
+# and what a closed terminal did not take.
 STACKS = ".stacks"
 SUBMITTED = ".submitit"
+STUDY_LOG = "study.log"
 
 # Statuses of a cell, as status.json has them.
 PENDING = "pending"
@@ -108,6 +110,7 @@ SETTINGS = (
     "checkpoint_every",
     "force",
     "objective",
+    "max_cells",
     "measure",
     "hydra",
 )

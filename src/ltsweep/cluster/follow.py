@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.watch import Standing, Watch
@@ -14,6 +13,7 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import LEVELS_FILE, PENDING, RUNNING, TICKET
 from ltsweep.show.events import News
+from ltsweep.show.page import plain
 from ltsweep.show.table import LiveTable
 from ltsweep.store.folder import CellFolder
 from ltsweep.store.hold import hold
@@ -43,7 +43,7 @@ class ClusterDisplay(LiveTable):
 
     def render(self) -> RenderableType:
         """Return the table as it stands, with the line on the tasks."""
-        return Group(super().render(), Text(self.line, style="dim"))
+        return Group(super().render(), plain(self.line, "dim"))
 
     def _print_plan(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
         """Print nothing: the plan, which knows the tasks too, was printed before they were submitted."""

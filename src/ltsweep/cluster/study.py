@@ -25,6 +25,7 @@ from ltsweep.run.build import check_configs, check_outputs, load_data
 from ltsweep.run.resume import Statuses
 from ltsweep.run.settings import Settings
 from ltsweep.schema import FAILED
+from ltsweep.show.streams import rest_in
 from ltsweep.show.table import closing_table
 from ltsweep.store.folder import NOT_BEGUN, statuses_of, unfinished
 from ltsweep.store.hold import hold
@@ -53,6 +54,7 @@ def launch(cells: Sequence[Cell], settings: Settings, options: Options, force: b
     check_outputs(todo)
     load_data(todo, Path(for_tasks["data_dir"]))
     with hold(study):
+        rest_in(study)
         packs, todo = _plan(cells, study, for_tasks, options, force)
         if force:
             forget(study, cells)

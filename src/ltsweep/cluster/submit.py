@@ -16,6 +16,7 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.store.folder import CellFolder, mates_of
 from ltsweep.store.provenance import versions
+from ltsweep.words import shown
 
 if TYPE_CHECKING:
     from ltsweep.run.resume import Stack, Statuses
@@ -36,7 +37,7 @@ def settings_for(settings: "Settings", options: Options) -> dict[str, Any]:
     """Return where and how tasks compute, as plain values that mean the same on another machine."""
     device = str(settings.device)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise UserError(f"device={device} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
+        raise UserError(f"device={shown(device)} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
     if device == "auto":
         device = "cuda" if options.gpus_per_node else "cpu"  # not auto: a task whose GPU does not work should fail
     return {

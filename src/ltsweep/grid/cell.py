@@ -15,6 +15,7 @@ from ltsweep.grid.check import GROUPS, check
 from ltsweep.grid.key import digest, key, without
 from ltsweep.grid.rules import number, whole
 from ltsweep.schema import SETTINGS
+from ltsweep.words import shown
 
 # Dotted names of the values that may differ within a stack; cells that differ in any other value are not stacked.
 WITHIN_STACK = ("seed", "init", "prune_rate", "lr.value", "optimizer.weight_decay")
@@ -100,15 +101,17 @@ def _taken_apart(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], di
 def _check_own(group: str, rules: object, how: object) -> None:
     """Raise UserError unless `rules` and `how` of a choice's YAML are of their form."""
     if not isinstance(rules, dict):
-        raise UserError(f"{group}.rules={rules} is out of range: it is {{FIELD: RULE, ...}}")
+        raise UserError(f"{group}.rules={shown(rules)} is out of range: it is {{FIELD: RULE, ...}}")
     if not isinstance(how, list) or not all(isinstance(name, str) for name in how):
-        raise UserError(f"{group}.how={how} is out of range: it is a list of fields, such as [largest_stack]")
+        raise UserError(f"{group}.how={shown(how)} is out of range: it is a list of fields, such as [largest_stack]")
 
 
 def _check_largest_stack(found: object) -> None:
     size = whole(1, 2**63 - 1)
     if not isinstance(found, dict) or not all(kind in ("cpu", "cuda") and size.holds(n) for kind, n in found.items()):
-        raise UserError(f"model.largest_stack={found} is out of range: it is {{cpu: N, cuda: N}}, whole numbers from 1")
+        raise UserError(
+            f"model.largest_stack={shown(found)} is out of range: it is {{cpu: N, cuda: N}}, whole numbers from 1"
+        )
 
 
 def cell_key(*, _root_: DictConfig) -> str:

@@ -11,9 +11,13 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import make
 from ltsweep.run.memory import networks_cached, networks_in
+from ltsweep.words import shown
 
 # Largest stack, in networks, for a model whose YAML gives none: a CPU gains nothing beyond 8, a GPU needs many.
 _LARGEST = {"cpu": 8, "cuda": 128}
+
+# Largest value of the settings that are counts.
+_MOST = {"workers": 1_024, "stack_size": 100_000}
 
 T = TypeVar("T")
 
@@ -22,8 +26,10 @@ def count(value: int | str, name: str, default: int) -> int:
     """Return the whole number of setting `name`, `default` for auto. Raises UserError for any other value."""
     if value == "auto":
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{name}={value} is out of range: {name} is auto, or a whole number from 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST[name]:
+        raise UserError(
+            f"{name}={shown(value)} is out of range: {name} is auto, or a whole number from 1 to {_MOST[name]:,}"
+        )
     return value
 
 

@@ -23,6 +23,7 @@ from ltsweep.run.packing import divided
 from ltsweep.run.resume import Stack, new_stack
 from ltsweep.schema import DIVERGED, DONE, FAILED, FINISHED, RUNNING
 from ltsweep.show.events import DiskFull, News, Note
+from ltsweep.show.streams import rest_in
 from ltsweep.store.checkpoints import checkpoint_path, drop_checkpoint, load_checkpoint, save_checkpoint
 from ltsweep.store.disk import set_aside
 from ltsweep.store.records import CellRecords
@@ -46,6 +47,7 @@ def run_stack(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[Ne
     log has the whole error; and a stack too large for the memory shrinks until it fits. A full disk is not a cell's
     error: DiskFull is then the last event, and nothing more is tried.
     """
+    rest_in(job.study)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # otherwise each worker takes memory of the first GPU too
     try:
