@@ -8,6 +8,7 @@ from ltsweep.cluster import ledger, slurm, watch
 from ltsweep.cluster.slurm import TaskState
 from ltsweep.store.folder import CellFolder
 
+A, B = "a" * 16, "b" * 16
 RUNS, GONE = TaskState("RUNNING", "None"), TaskState("COMPLETED", "None")
 
 
@@ -32,24 +33,24 @@ def study(tmp_path, monkeypatch):
 
 def test_a_task_that_is_only_leaving_is_waited_for(study):
     """All its cells have ended, and its process still ends: a failed cell is not its any more a moment later."""
-    folder = study({"a": "done", "b": "failed"}, [RUNS, RUNS, GONE])
-    found = watch.Watch(folder).settle(["a", "b"])
+    folder = study({A: "done", B: "failed"}, [RUNS, RUNS, GONE])
+    found = watch.Watch(folder).settle([A, B])
     assert {key: (one.status, one.queued) for key, one in found.items()} == {
-        "a": ("done", False),
-        "b": ("failed", False),
+        A: ("done", False),
+        B: ("failed", False),
     }
 
 
 def test_a_task_that_still_computes_is_not(study):
-    folder = study({"a": "running", "b": "failed"}, [RUNS])
-    found = watch.Watch(folder).settle(["a", "b"])
+    folder = study({A: "running", B: "failed"}, [RUNS])
+    found = watch.Watch(folder).settle([A, B])
     assert {key: (one.status, one.queued) for key, one in found.items()} == {
-        "a": ("running", True),
-        "b": ("failed", True),
+        A: ("running", True),
+        B: ("failed", True),
     }
 
 
 def test_a_task_that_never_leaves_is_not_waited_for_without_end(study, monkeypatch):
     monkeypatch.setattr(watch, "_LEAVING", 0.0)
-    folder = study({"a": "failed"}, [RUNS])
-    assert watch.Watch(folder).settle(["a"])["a"].queued
+    folder = study({A: "failed"}, [RUNS])
+    assert watch.Watch(folder).settle([A])[A].queued
