@@ -22,6 +22,7 @@ from ltsweep.cluster.follow import cancel
 from ltsweep.cluster.watch import UNREADABLE, Standing, Watch
 from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
 from ltsweep.grid.cell import Cell
+from ltsweep.grid.flat import flatten
 from ltsweep.grid.rules import whole
 from ltsweep.schema import CONFIG, FAILED, KEY, MOST_LEVELS, PENDING, STATUS
 from ltsweep.show.labels import labels, last_line
@@ -35,6 +36,8 @@ _WIDE = 1_000
 _LABEL, _REASON = 200, 600
 # Files that the notes name, each in a line.
 _NAMED = 4
+# Names in all configs together, above which cells have no labels: finding the values that vary would take minutes.
+_MOST_NAMES = 2_000
 
 _LEVELS = whole(0, MOST_LEVELS)
 
@@ -173,7 +176,7 @@ def _unread_submissions(study: Path) -> list[str]:
 
 def _as_table(folder: Path, study: Study, standings: Mapping[str, Standing], notes: Sequence[str]) -> None:
     console = terminal(_WIDE)
-    names, levels = labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    names, levels = _labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("cell", "status", "level", "task", "key"):
         table.add_column(heading, header_style="dim", no_wrap=True)
@@ -196,7 +199,7 @@ def _as_table(folder: Path, study: Study, standings: Mapping[str, Standing], not
 
 
 def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], notes: Sequence[str]) -> None:
-    names, levels = labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    names, levels = _labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
     rows = [
         {
             "key": key,
@@ -212,6 +215,11 @@ def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], note
         for one in [standings[key]]
     ]
     print(json.dumps({"study": str(folder), "note": "; ".join(notes), "cells": rows}, indent=1, allow_nan=False))
+
+
+def _labels(cells: Sequence[Cell]) -> dict[str, str]:
+    names = {name for cell in cells for name in flatten(cell.config)}
+    return labels(cells) if len(names) <= _MOST_NAMES else {}
 
 
 def _why(one: Standing) -> str:

@@ -172,6 +172,14 @@ def test_a_config_whose_key_a_stranger_reckoned_is_shown_or_named(copied, conten
     assert page(folder)[0] == 0
 
 
+def test_configs_of_very_many_names_are_shown_without_labels(tmp_path, config):
+    for seed in range(12):
+        odd = {f"x{seed}_{number}": number for number in range(1_500)}
+        write(tmp_path / "s", {**config, "seed": seed, "model": {**config["model"], **odd}}, "done", level=3)
+    found, _ = rows(tmp_path / "s")
+    assert {(one["cell"], one["status"]) for one in found.values()} == {("", "done")}
+
+
 def test_a_cells_folder_that_is_a_link_is_not_followed(copied):
     folder, bad = copied
     (folder / bad).rename(folder.parent / bad)
