@@ -55,7 +55,7 @@ def heard(work: Callable[[], object]) -> Seen:
 
 def status(world: World) -> Seen:
     """Run `python -m ltsweep.status`, as a table and as JSON."""
-    from ltsweep.status import main
+    from ltsweep.cluster.standings import main
 
     plain = heard(lambda: main([STUDY]))
     seen = heard(lambda: main([STUDY, "--json"]))
@@ -162,7 +162,7 @@ def checkpoint(world: World) -> Seen:
 
 def resubmit(world: World) -> Seen:
     """Run `python -m ltsweep.status --resubmit-failed` where Slurm has lost the task of the cell that was stopped."""
-    from ltsweep.status import main
+    from ltsweep.cluster.standings import main
 
     slurm_answers(world, "bin-gone")
     return heard(lambda: main([STUDY, "--resubmit-failed"]))

@@ -14,7 +14,7 @@ from benchmarks.attack.study import STUDY, World
 
 def _replaced(work: Callable[[], object], lie: bool = False) -> None:
     """Let `python -m ltsweep.status` do something beside its work, or in its place."""
-    from ltsweep import status
+    from ltsweep.cluster import standings as status
 
     main = status.main
 

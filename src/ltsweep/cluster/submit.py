@@ -96,6 +96,7 @@ def array_sizes(tasks: int) -> list[int]:
 def submit(packs: Sequence[Pack], study: Path, settings: Mapping[str, Any], options: Options) -> list[str]:
     """Hand the packs to Slurm, a task each; note and return the names of the tasks. The caller holds the study."""
     ledger.make_folder(study)
+    ledger.drop_pickles(study, slurm.jobs())
     for stack in (stack for pack in packs for stack in pack):
         facts = {} if settings["stack_size"] == "auto" else stack.facts
         for cell in stack.writers:
@@ -132,7 +133,7 @@ def _executor(study: Path, options: Options) -> AutoExecutor:
     )
     extra = {"requeue": True} | options.additional_parameters
     executor.update_parameters(
-        name=f"ltsweep-{study.name}",
+        name=ledger.job_name(study),
         timeout_min=options.timeout_min,
         gpus_per_node=options.gpus_per_node or None,
         cpus_per_task=options.cpus_per_task,
