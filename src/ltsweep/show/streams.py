@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from ltsweep.schema import STUDY_LOG
+from ltsweep.store import disk
 
 # Characters that are kept until there is a file for them, the last ones of more.
 _KEPT = 1_000_000
@@ -92,9 +93,7 @@ class Stream:
             self._begun = True
             text = f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {self._why()}; the rest:\n{text}"
         with contextlib.suppress(OSError):  # the last place that there was
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode(errors="backslashreplace"))
+            disk.append(self.path, text)
 
 
 def keep_streams(tell: bool = True) -> None:

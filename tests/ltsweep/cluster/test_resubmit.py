@@ -11,6 +11,7 @@ from ltsweep.cluster import ledger, resubmit
 from ltsweep.cluster.resubmit import differing, given_settings
 from ltsweep.cluster.submit import script, settings_for
 from ltsweep.errors import UserError
+from ltsweep.run.resume import new_stack
 
 
 @pytest.fixture
@@ -25,7 +26,12 @@ def study(tmp_path, monkeypatch, no_slurm):
 def packed(monkeypatch):
     """Stop at what would be submitted; return the list that it goes into."""
     found = []
-    monkeypatch.setattr(resubmit, "make_packs", lambda free, *rest: found.append([one.key for one in free]) or [free])
+
+    def packs(free, *rest):
+        found.append([one.key for one in free])
+        return [(new_stack(free, {}),)]
+
+    monkeypatch.setattr(resubmit, "make_packs", packs)
     monkeypatch.setattr(resubmit, "submit", lambda packs, study, settings, options: found.append(options) or ["8"])
     return found
 

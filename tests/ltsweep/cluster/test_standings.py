@@ -13,8 +13,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltsweep.cluster import standings as status
 from ltsweep.cluster import ledger, slurm, watch
+from ltsweep.cluster import standings as status
 from ltsweep.grid import cell
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.key import key

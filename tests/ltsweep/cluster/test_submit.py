@@ -44,6 +44,7 @@ def submitted(monkeypatch):
     monkeypatch.setattr(submit_module, "_executor", lambda *_: SimpleNamespace(map_array=map_array))
     monkeypatch.setattr(submit_module.slurm, "max_array_size", lambda: 100)
     monkeypatch.setattr(submit_module.slurm, "cluster", lambda: "here")
+    monkeypatch.setattr(submit_module.slurm, "jobs", set)
     return given
 
 
