@@ -98,8 +98,7 @@ OPEN_OTHERS = {
     "src/ltsweep/engine/gemm.py": "the kernel's description of the processor",
     "src/ltsweep/run/hardware.py": "the kernel's description of the processor and the memory",
     "src/ltsweep/data/mnist.py": "data files of the user, which must have published hashes",
-    # Taken away once the analysis reads by the store too.
-    "multirun_analysis": "the analysis",
+    "src/ltsweep/show/streams.py": "/dev/null, in place of a stream that is closed",
 }
 
 
