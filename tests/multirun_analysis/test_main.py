@@ -155,7 +155,7 @@ def _touch(study: Path) -> None:
     [
         (lambda study: None, ["--band", "se"], DRAWN),
         (_touch, [], DRAWN),
-        (lambda study: shutil.rmtree(next(study.glob("[0-9a-f]*"))), [], DRAWN),
+        (lambda study: shutil.rmtree(next(study.glob("[0-9a-f]" * 16))), [], DRAWN),
         (lambda study: (study / "figures" / "init_densities.png").unlink(), [], DRAWN[3:]),
         (lambda study: (study / "figures" / ".figures.json").write_text("{torn"), [], DRAWN),
     ],

@@ -65,7 +65,7 @@ def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str
 
     cell = yaml.safe_load(composed(overrides, tmp_path))
     own = {name: value for name, value in cell.items() if name not in SETTINGS}
-    folder = tmp_path / "study" / "0123456789abcdef"
+    folder = tmp_path / "study" / key(own)
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(own, sort_keys=False))
     (folder / "status.json").write_text('{"schema": 1, "status": "pending", "level": -1, "seconds": 0.0}')
