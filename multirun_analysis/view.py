@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ltsweep.errors import did_you_mean
+from ltsweep.words import shown
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.schema import CONFIG_COLUMN, RECORD_COLUMNS, UNREADABLE
 
@@ -170,4 +171,4 @@ def check_column(name: str, cells: pd.DataFrame) -> None:
     if name in known:
         return
     there_are = ", ".join(varying(cells)) or "none"
-    raise AnalysisError(f"no config column {name!r}: {did_you_mean(name, known)}These vary here: {there_are}")
+    raise AnalysisError(f"no config column {shown(name)!r}: {did_you_mean(name, known)}These vary here: {there_are}")
