@@ -189,9 +189,11 @@ def _check_numbers(table: pa.Table) -> None:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if not pa.types.is_floating(column.type):
             continue
-        most = 1.0 if name.endswith("accuracy") else _GREATEST
-        for value in pc.min_max(column).as_py().values():  # infinite and null losses are those of cells that diverge
-            if value is not None and not -most <= value <= most and not np.isinf(value):
+        accuracy = name.endswith("accuracy")
+        least, most = (0.0, 1.0) if accuracy else (-_GREATEST, _GREATEST)
+        for value in pc.min_max(column).as_py().values():
+            far = value is not None and (value < least or value > most)  # not a number is what was not held out
+            if far and (accuracy or not np.isinf(value)):  # a cell that diverges has infinite losses
                 raise BrokenFileError(f"has a {name} of {value:g}")
 
 

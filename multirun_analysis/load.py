@@ -1,5 +1,6 @@
 """From study folders to tidy tables."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -66,7 +67,18 @@ def load(*studies: Path) -> Study:
     frame = _cells(cells)
     levels = _with_remaining(_tidy(frame, cells, LEVELS_FILE))
     evaluations = _with_remaining(_tidy(frame, cells, EVALUATIONS_FILE))
-    return Study(path, _with_short(frame, levels), levels, evaluations, _tidy(frame, cells, READINGS_FILE))
+    return Study(path, _with_reasons(frame, levels), levels, evaluations, _tidy(frame, cells, READINGS_FILE))
+
+
+def with_weights(study: Study) -> Study:
+    """Return a study without the levels at which no weights remain: they have no place on a log axis.
+
+    The scores there are those of a network without weights.
+    """
+    levels, evaluations = (records[records["weights_remaining"] > 0] for records in (study.levels, study.evaluations))
+    return dataclasses.replace(
+        study, levels=levels.reset_index(drop=True), evaluations=evaluations.reset_index(drop=True)
+    )
 
 
 def cell_folders(study: Path) -> list[Path]:
@@ -148,8 +160,12 @@ def _in_front(df: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return df[[*names, *(name for name in df.columns if name not in names)]]
 
 
-def _with_short(cells: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells table with a reason for each done cell whose records end before its last level."""
+def _with_reasons(cells: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells table with a reason for each done cell whose weights or records end before its last level."""
+    bare = levels[levels["weights_remaining"].eq(0)].groupby("key", observed=True)["level"].min().rename(index=str)
+    since = cells["key"].map(bare)
+    says = "no weights remain from level " + since.astype("Int64").astype("str") + " on"
+    cells = cells.assign(reason=cells["reason"].where(since.isna() | cells["reason"].ne(""), says))
     if "levels" not in cells:
         return cells
     last = cells["key"].map(levels.groupby("key", observed=True)["level"].max().rename(index=str)).astype("float64")

@@ -48,4 +48,5 @@ def masks(cell: Path, level: int) -> dict[str, NDArray[np.bool_]]:
 
 def layer_name(parameter: str) -> str:
     """Return the name of the layer of a weight, as a figure has it."""
-    return shown(parameter.removesuffix(".weight"), 80)
+    name = shown(parameter.removesuffix(".weight"), 80)
+    return f"{name}.weight" if name == "all" else name  # the whole network is called so
