@@ -128,7 +128,7 @@ def _survivors(
 
 def left_out(table: pd.DataFrame) -> list[str]:
     """Return the broken files that a table of this file does without, each with its cell and why."""
-    return list(table.attrs.get(_BROKEN, ()))
+    return list(getattr(table, "attrs", {}).get(_BROKEN, ()))  # a figure of one's own may have a table of any kind
 
 
 def _leaving_out(table: pd.DataFrame, broken: Sequence[str]) -> pd.DataFrame:
