@@ -1,12 +1,22 @@
-"""Which files of a study's figures are up to date: a stamp beside them has a hash of what each was made from."""
+"""Which files of a study's figures are up to date: a stamp beside them says what each was made from, and holds.
+
+A stamp that is not what this program writes counts as none, so that all is made anew.
+"""
 
 import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from ltsweep.errors import BrokenFileError
 from ltsweep.schema import CONFIG, INITIAL, STATUS, TABLES
+from ltsweep.store import reader
+from ltsweep.store.disk import check
 from multirun_analysis import disk
 from multirun_analysis.load import cell_folders
 
@@ -37,24 +47,52 @@ def fingerprint(studies: Sequence[Path]) -> str:
     return found.hexdigest()
 
 
-def read(out: Path) -> dict[str, dict[str, str]]:
-    """Return the stamp, file -> {"made_from": hash, "says": why there is no such file}; empty where there is none."""
+class Made(msgspec.Struct):
+    """What the stamp says of a file.
+
+    made_from: a hash. says: why there is no such file, or nothing. left_out: broken files that it does without. file:
+    size, time of change and SHA-256 of what was written.
+    """
+
+    made_from: Annotated[str, Meta(max_length=100)]
+    says: Annotated[str, Meta(max_length=1_000_000)] = ""
+    left_out: list[Annotated[str, Meta(max_length=2_000)]] = []
+    file: reader.Noted | None = None
+
+
+class _Stamp(msgspec.Struct):
+    files: dict[Annotated[str, Meta(max_length=300)], Made]
+
+
+def read(out: Path) -> dict[str, Made]:
+    """Return the stamp, file -> what it says of it; empty where there is none."""
     try:
-        found = json.loads((out / _NAME).read_text())
-    except (OSError, ValueError):
+        return reader.json_as(out / _NAME, _Stamp, "a stamp").files
+    except (FileNotFoundError, BrokenFileError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
-def is_current(out: Path, had: Mapping[str, Mapping[str, str]], file: str, made_from: str) -> bool:
-    """Return whether a file was made from `made_from` and is still there, or there was nothing to show."""
-    entry = had.get(file, {})
-    return entry.get("made_from") == made_from and (bool(entry["says"]) or (out / file).exists())
+def is_current(out: Path, had: Mapping[str, Made], file: str, made_from: str) -> bool:
+    """Return whether a file was made from `made_from` and is what was written, or there was nothing to show.
+
+    A file whose size and time of change are the noted ones is not read.
+    """
+    entry = had.get(file)
+    if entry is None or entry.made_from != made_from:
+        return False
+    if entry.file is None:
+        return bool(entry.says) and not (out / file).exists()
+    try:
+        check(out / file, entry.file, thorough=False)
+    except (BrokenFileError, OSError):
+        return False
+    return True
 
 
-def write(out: Path, stamp: Mapping[str, Mapping[str, str]]) -> None:
+def write(out: Path, stamp: Mapping[str, Made]) -> None:
     """Write the stamp of a folder of figures, whole or not at all."""
-    disk.write(out / _NAME, (json.dumps(stamp, indent=1, sort_keys=True) + "\n").encode())
+    text = json.dumps({"files": msgspec.to_builtins(dict(stamp))}, indent=1, sort_keys=True)
+    disk.write(out / _NAME, f"{text}\n".encode())
 
 
 def _sources() -> list[Path]:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -32,7 +33,12 @@ _RC = {
     "lines.markersize": 4.0,
     "legend.frameon": False,
     "savefig.dpi": 200,
+    # A name of the records with dollar signs in it is no formula.
+    "text.parse_math": False,
 }
+
+# Pixels of the largest image along a side, which is what matplotlib can do, and in all: 400 MB in memory.
+_MOST_ALONG, _MOST_PIXELS = 65_000, 1e8
 
 # Settings that differ on paper: the small type of a column.
 _PAPER = {
@@ -134,8 +140,13 @@ def image(figure: Figure, style: str) -> bytes:
     """Return a figure as its file's content in a style: PDF with fonts embedded, or PNG; without a date."""
     buffer = io.BytesIO()
     without_date = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}[SUFFIX[style]]
-    with rc(style):
-        figure.savefig(buffer, format=SUFFIX[style][1:], metadata=without_date)
+    width, height = figure.get_size_inches()
+    with rc(style), warnings.catch_warnings():
+        # A name in letters that DejaVu Sans lacks, or longer than the figure is wide.
+        for said in ("Glyph .* missing from", "constrained_layout not applied"):
+            warnings.filterwarnings("ignore", said)
+        dpi = min(mpl.rcParams["savefig.dpi"], _MOST_ALONG / max(width, height), (_MOST_PIXELS / width / height) ** 0.5)
+        figure.savefig(buffer, format=SUFFIX[style][1:], metadata=without_date, dpi=dpi)
     return buffer.getvalue()
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ltsweep.errors import did_you_mean
+from ltsweep.words import shown
 from multirun_analysis.errors import AnalysisError
-from multirun_analysis.schema import RECORD_COLUMNS, UNREADABLE
+from multirun_analysis.schema import CONFIG_COLUMN, RECORD_COLUMNS, UNREADABLE
 
 # Groups by rank: where columns of two groups vary together, the earlier group's stands for both.
 _FIRST = ("dataset", "model", "method", "init", "optimizer", "lr", "prune_rate")
@@ -146,7 +147,7 @@ def first(df: pd.DataFrame, column: str, n: int) -> tuple[pd.DataFrame, str]:
 
 
 def _place(name: str) -> tuple[int, str]:
-    if name == "study":  # of several studies read as one: it tells apart what nothing else does
+    if name in ("study", CONFIG_COLUMN):  # they tell apart what nothing else does
         return 99, name
     if name in _FIRST:
         return _FIRST.index(name), name
@@ -170,4 +171,4 @@ def check_column(name: str, cells: pd.DataFrame) -> None:
     if name in known:
         return
     there_are = ", ".join(varying(cells)) or "none"
-    raise AnalysisError(f"no config column {name!r}: {did_you_mean(name, known)}These vary here: {there_are}")
+    raise AnalysisError(f"no config column {shown(name)!r}: {did_you_mean(name, known)}These vary here: {there_are}")

@@ -99,6 +99,12 @@ OPEN_OTHERS = {
     "src/ltsweep/run/hardware.py": "the kernel's description of the processor and the memory",
     "src/ltsweep/data/mnist.py": "data files of the user, which must have published hashes",
     "src/ltsweep/show/streams.py": "/dev/null, in place of a stream that is closed",
+    "multirun_analysis/__main__.py": "/dev/null, in place of a stream that is closed",
+    "multirun_analysis/configs.py": "a YAML of the package",
+    "multirun_analysis/figures/__init__.py": "a figure of the user's own, which is a program",
+    "multirun_analysis/report/__init__.py": "a file of the package",
+    "multirun_analysis/report/command.py": "YAMLs of the package",
+    "multirun_analysis/stamp.py": "the sources of the package",
 }
 
 

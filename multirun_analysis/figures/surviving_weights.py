@@ -54,4 +54,5 @@ def draw(df: pd.DataFrame, view: View) -> Figure:
 
 def _note(df: pd.DataFrame, unseen: str, view: View) -> str:
     pooled = notes.over_seeds(df["cells"], "{} pooled.")
-    return notes.sentences("Initial weights that remain; each line has an area of one.", pooled, unseen, view.note)
+    says = "Initial weights that remain; each line has an area of one."
+    return notes.sentences(says, pooled, unseen, notes.broken(densities.left_out(df)), view.note)

@@ -1,5 +1,7 @@
 """Files of one figure: the same bytes each time, fonts embedded, no date."""
 
+import struct
+
 import pytest
 from matplotlib.figure import Figure
 
@@ -50,3 +52,12 @@ def test_sixty_choices_are_told_apart_by_colour_and_marker(names: list[str]) -> 
 def test_steps_of_a_scale_go_from_dark_to_light() -> None:
     luminance = [0.2126 * r + 0.7152 * g + 0.0722 * b for (r, g, b), _ in style.looks([str(i) for i in range(12)])]
     assert luminance == sorted(luminance)
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "日本", "x" * 2_000])
+def test_any_name_can_be_drawn_and_any_number_of_panels(name: str) -> None:
+    with style.rc():
+        figure = Figure(figsize=(4, 900 if name[0] == "x" else 3), layout="constrained")
+        figure.subplots().set_title(name)
+    width, height = struct.unpack(">II", style.image(figure, "screen")[16:24])
+    assert max(width, height) < 2**16
