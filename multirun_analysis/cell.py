@@ -1,6 +1,7 @@
 """One cell's folder, read with every way it can be wrong. The only file here that reads a study's records."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -25,7 +26,7 @@ T = TypeVar("T")
 _MOST_REASON = 400
 
 # Times that a status is read again while a cell that is being computed changes under its reader.
-_TRIES = 5
+_TRIES, _PAUSE = 20, 0.05
 
 # Greatest finite number of a table, float32's: no training gives a greater one, and sums of its squares are finite.
 _GREATEST = 3.5e38
@@ -66,7 +67,7 @@ def read(folder: Path) -> Cell:
             apart = digest({name: value for name, value in whole.items() if name != "seed"})
         said = _status(folder)
         row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
-        said, found = _settled(folder, said, lambda now, newer: _tables(folder, now, newer=newer))
+        said, found = _settled(folder, said, lambda now: _tables(folder, now))
     except BrokenFileError as error:
         return Cell(row | {"reason": shown(str(error), _MOST_REASON)}, values, apart=apart)
     row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
@@ -96,34 +97,34 @@ def file(cell: Path, name: str, take: Callable[[Path, Noted | None], T]) -> T | 
     Raises BrokenFileError, in words that begin with the file's name, where it is not what was noted.
     """
 
-    def taken(said: Mapping[str, Any], newer: bool) -> T | None:
+    def taken(said: Mapping[str, Any]) -> T | None:
         noted = _note(said, name)
         with _named(name):
             _check_no_link((cell / name).parent)
             if noted is None and not (cell / name).exists():
                 return None
-            return take(cell / name, None if newer and _is_newer(cell / name, noted) else noted)
+            return take(cell / name, noted)
 
     _check_no_link(cell)
     return _settled(cell, _status(cell), taken)[1]
 
 
-def _settled(
-    folder: Path, said: dict[str, Any], take: Callable[[Mapping[str, Any], bool], T]
-) -> tuple[dict[str, Any], T]:
+def _settled(folder: Path, said: dict[str, Any], take: Callable[[Mapping[str, Any]], T]) -> tuple[dict[str, Any], T]:
     """Return a cell's status and what `take` makes of it, by a status that did not change meanwhile.
 
-    Files are written before the status that notes them. So where one is not as noted, the status is read again. If the
-    cell has not ended, `take` may then take a file that is newer than its note.
+    A cell that is being computed writes its files a moment before the status that notes them. So where one is not as
+    noted, the status is read again, for up to a second.
     """
     for _ in range(_TRIES):
         try:
-            return said, take(said, False)
+            return said, take(said)
         except BrokenFileError:
             before, said = said, _status(folder)
-            if said == before:
+            if said == before and said["status"] in FINISHED:
                 break
-    return said, take(said, said["status"] not in FINISHED)
+            if said == before:
+                time.sleep(_PAUSE)
+    return said, take(said)
 
 
 @contextlib.contextmanager
@@ -154,8 +155,8 @@ def _note(said: Mapping[str, Any], name: str) -> Noted | None:
     return files.get(name)
 
 
-def _tables(folder: Path, said: Mapping[str, Any], *, newer: bool) -> dict[str, pa.Table]:
-    found = {name: _table(folder / name, said, newer=newer) for name in TABLES}
+def _tables(folder: Path, said: Mapping[str, Any]) -> dict[str, pa.Table]:
+    found = {name: _table(folder / name, said) for name in TABLES}
     if found[EVALUATIONS_FILE] is None or found[LEVELS_FILE] is None:
         if said["status"] == DONE:
             raise BrokenFileError(f"done, but {EVALUATIONS_FILE} or {LEVELS_FILE} is missing")
@@ -164,12 +165,12 @@ def _tables(folder: Path, said: Mapping[str, Any], *, newer: bool) -> dict[str, 
     return {name: table for name, table in found.items() if table is not None}
 
 
-def _table(path: Path, said: Mapping[str, Any], *, newer: bool) -> pa.Table | None:
+def _table(path: Path, said: Mapping[str, Any]) -> pa.Table | None:
     """Return a table's rows of the levels that count; None where there is no such file and none is noted."""
     noted = _note(said, path.name)
     with _named(path.name):
         try:
-            table = tables.read(path, None if newer and _is_newer(path, noted) else noted)
+            table = tables.read(path, noted)
         except FileNotFoundError:
             if noted is None:
                 return None
@@ -177,11 +178,6 @@ def _table(path: Path, said: Mapping[str, Any], *, newer: bool) -> pa.Table | No
         _check_numbers(table)
     counts = pc.less_equal(table["level"], said["level"])
     return table if pc.all(counts).as_py() is not False else table.filter(counts)
-
-
-def _is_newer(path: Path, noted: Noted | None) -> bool:
-    """Return whether a file was written after its note."""
-    return noted is not None and path.lstat().st_mtime_ns > int(noted[1])
 
 
 def _check_numbers(table: pa.Table) -> None:

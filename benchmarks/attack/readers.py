@@ -122,6 +122,7 @@ def report(world: World) -> Seen:
 
 def tensors(world: World) -> Seen:
     """Read the initial weights and masks of each cell, as the figures do."""
+    from ltsweep.errors import BrokenFileError
     from multirun_analysis.tickets import initial_weights, masks
 
     seen = Seen()
@@ -129,9 +130,12 @@ def tensors(world: World) -> Seen:
     def read() -> None:
         for key in world.keys:
             folder = world.study / key
-            found = {f"init {name}": _digest(values) for name, values in initial_weights(folder)}
+            found: dict[str, Any] = {}
+            with contextlib.suppress(BrokenFileError):
+                found |= {f"init {name}": _digest(values) for name, values in initial_weights(folder).items()}
             for level in (1, 2):
-                found |= {f"{level} {name}": _digest(mask) for name, mask in masks(folder, level).items()}
+                with contextlib.suppress(BrokenFileError):
+                    found |= {f"{level} {name}": _digest(mask) for name, mask in masks(folder, level).items()}
             seen.cells[key] = found
 
     ended = heard(read)
@@ -183,8 +187,9 @@ def sweeper(world: World, force: bool = False) -> Seen:
 
     starts: dict[str, Any] = {}
 
-    def begin(job, program, members, records, first, inside) -> Iterator[Any]:  # noqa: ANN001
+    def begin(job, program, members, records, begins, inside) -> Iterator[Any]:  # noqa: ANN001
         for member, key in zip(members, records, strict=True):
+            first = begins[key]
             if inside is not None and inside.level != first:
                 inside = None  # the loop ignores it
             rows = {} if inside is None else {one: inside.tables[one].evaluations for one in inside.tables}

@@ -17,6 +17,7 @@ from ltsweep.run.workers import run_jobs
 from ltsweep.schema import FAILED
 from ltsweep.show.events import Died, DiskFull, News, Note
 from ltsweep.show.watcher import Watcher
+from ltsweep.store.checkpoints import drop_checkpoint
 from ltsweep.store.folder import CellFolder, mates_of
 from ltsweep.store.provenance import versions
 from ltsweep.store.records import drop_unnamed
@@ -36,6 +37,9 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     notes = [line for cell in plan.cells for line in repair(study, cell)]
     plan = brought_up_to_date(plan)
     stacks = _stacks(plan)
+    for stack in stacks:
+        if all(plan.statuses[cell.key].get("stack") != stack.name for cell in stack.writers):
+            drop_checkpoint(study, stack.name)  # of a stack of these cells that no record tells of any more
     todo = [cell for stack in stacks for cell in stack.writers]
     for stack in stacks:
         for cell in stack.writers:

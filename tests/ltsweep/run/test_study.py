@@ -11,6 +11,7 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import from_config
 from ltsweep.run import prepare as prepare_module
 from ltsweep.run import stack_run
+from ltsweep.run import stack_run as stack_run_module
 from ltsweep.run import study as run_module
 from ltsweep.run.packing import stack_id, stack_name
 from ltsweep.run.settings import Settings, settings_from
@@ -205,6 +206,29 @@ def test_a_finished_cell_stays_finished_while_its_former_stack_goes_on(
     assert [statuses[key]["stack_cells"] for key in keys] == [1, 3, 3]
     assert_same_numbers(cells[1:], study, whole.study)
     assert not (study / ".stacks").exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_checkpoint_that_no_record_names_any_more_is_not_gone_on_from(cells, settings, monkeypatch, force):
+    """Its cells may have been begun by another command, or by a stranger."""
+    save = stack_run_module.save_checkpoint
+
+    def once(*what):
+        save(*what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stack_run_module, "save_checkpoint", once)
+    with pytest.raises(KeyboardInterrupt):
+        run(cells, settings(checkpoint_every=0.0))
+    monkeypatch.undo()
+    assert (settings().study / f".stacks/{stack_id(cells)}.safetensors").exists()
+    for cell in cells:
+        (settings().study / cell.key / "status.json").write_text("torn")
+    run(cells, settings(), force)
+    for cell in cells:
+        logged = (settings().study / cell.key / "cell.log").read_text()
+        assert "starts at level 0" in logged.splitlines()[-4]
+        assert "in level 0" not in logged
 
 
 def test_the_checkpoint_of_a_stack_stays_until_its_last_cell_has_left(cells, settings, left_early):
