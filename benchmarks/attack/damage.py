@@ -93,7 +93,7 @@ def content_of_another(path: Path, rng: random.Random, world: World) -> str:
 
 def file_of_another_cell(path: Path, rng: random.Random, world: World) -> str:
     """Take the file of the same name of another cell, where there is one."""
-    below = path.relative_to(world.study)
+    below = path.relative_to(world.study if path.is_relative_to(world.study) else world.box)
     others = [world.study / key / Path(*below.parts[1:]) for key in world.keys if key != below.parts[0]]
     others = [one for one in others if len(below.parts) > 1 and one.is_file()] or [world.box / "thesis.tex"]
     other = rng.choice(others)

@@ -24,14 +24,17 @@ class Target:
     readers: tuple[str, ...]
 
 
+# How often a reader is chosen, beside 1.
+_OFTEN = {"status": 3, "sweeper": 1.5, "tensors": 6, "checkpoint": 6}
+
 _FILE = (damage.BYTES, damage.PLACES)
 _ALL = ("status", "sweeper", "analysis")
 # Beside them, now and then: target -> readers and how often.
 _ALSO = {
-    "status.json": (("forced", 0.2), ("resubmit", 0.1)),
-    "config.yaml": (("resubmit", 0.1),),
-    "ledger": (("resubmit", 0.5),),
-    "folders": (("forced", 0.3),),
+    "status.json": (("forced", 0.1), ("resubmit", 0.05)),
+    "config.yaml": (("resubmit", 0.05),),
+    "ledger": (("resubmit", 0.25),),
+    "folders": (("forced", 0.2),),
 }
 
 TARGETS = (
@@ -147,15 +150,16 @@ def _name(path: Path, own: str) -> str:
 
 
 def _readers(target: Target, rng: random.Random) -> tuple[str, ...]:
-    """Return who reads this mutant: the cheap ones always, a dear one mostly, the dearest now and then."""
-    cheap = [name for name in target.readers if name in ("status", "checkpoint", "tensors")]
-    dear = [name for name in target.readers if name not in cheap]
-    chosen = cheap + ([rng.choice(dear)] if not cheap or rng.random() < 0.6 else [])
+    """Return who reads this mutant: one reader, a cheap one more often, and now and then one of the dearest too."""
+    chosen = rng.choices(target.readers, [_OFTEN.get(name, 1) for name in target.readers])
     more = rng.random()
-    if "analysis" in dear and (more < 0.01 or (target.name == "claim" and more < 0.4)):
+    if "analysis" in target.readers and (more < 0.004 or (target.name == "claim" and more < 0.2)):
         chosen.append("report")
-    elif "analysis" in dear and more < 0.025:
+    elif "analysis" in target.readers and more < 0.01:
         chosen.append("figures")
-    elif "sweeper" in dear and more > 0.985:
+    elif "sweeper" in target.readers and more > 0.99:
         chosen.append("command")
+    # What the analysis draws or writes is what it loaded, which takes less time.
+    loads = target.name in ("status.json", "config.yaml", "tables", "tickets") and rng.random() < 0.85
+    chosen = ["loaded" if name == "analysis" and loads else name for name in chosen]
     return (*chosen, *(name for name, often in _ALSO.get(target.name, ()) if rng.random() < often))

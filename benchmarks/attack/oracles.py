@@ -1,5 +1,6 @@
 """Whether a reader did well with a mutant: what it may show, say and touch, beside what it shows of the true study."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -108,8 +109,8 @@ def _status(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str,
     return ("other numbers", f"more cells: {more}") if more else found
 
 
-def _analysis(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str, str]:
-    true = truth["analysis"]
+def _analysis(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen], reader: str = "analysis") -> tuple[str, str]:
+    true = truth[reader]
     if wrong := _words(mutant, seen, true):
         return "other numbers", wrong
     found = "unchanged", ""
@@ -231,7 +232,9 @@ def _sweeper(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str
 
 
 def _forced(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str, str]:
-    """Every cell begins at nothing, whatever its folder held."""
+    """Every cell begins at nothing, whatever its folder held; or the command cannot write, and nothing is changed."""
+    if seen.code == 1 and not any("starts at" in cell for cell in seen.cells.values()):
+        return "refused", seen.err.strip()
     for key, true in truth["forced"].cells.items():
         if seen.cells[key] != true:
             return "other numbers", f"{key}: {seen.cells[key]}, not {true}"
@@ -274,6 +277,7 @@ def _command(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str
 
 
 _JUDGES = {
-    "status": _status, "analysis": _analysis, "figures": _drawn, "report": _drawn, "tensors": _tensors,
+    "status": _status, "analysis": _analysis, "loaded": functools.partial(_analysis, reader="loaded"),
+    "figures": _drawn, "report": _drawn, "tensors": _tensors,
     "checkpoint": _checkpoint, "sweeper": _sweeper, "forced": _forced, "resubmit": _resubmit, "command": _command,
 }  # fmt: skip

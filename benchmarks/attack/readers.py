@@ -106,6 +106,37 @@ def analysis(world: World, *options: str) -> Seen:
     return seen
 
 
+def loaded(world: World) -> Seen:
+    """Read the tidy tables and the closing table as the analysis does, which then draws or writes them."""
+    from ltsweep.words import printable
+    from multirun_analysis import closing
+    from multirun_analysis.errors import AnalysisError
+    from multirun_analysis.load import load
+
+    found: dict[str, Any] = {}
+
+    def read() -> int:
+        try:
+            study = load(Path(STUDY))
+        except AnalysisError as error:
+            print(printable(str(error)), file=sys.stderr)
+            return 2
+        print(f"{STUDY}: {printable(closing.table(study.cells))}")
+        for name, table in (("levels", study.levels), ("evaluations", study.evaluations), ("readings", study.readings)):
+            for row in table.astype(object).to_dict("records"):
+                plain = {column: _plain(str(value)) for column, value in row.items() if column != "key"}
+                found.setdefault(row["key"], {}).setdefault(name, []).append(
+                    {column: value for column, value in plain.items() if value not in ("nan", "none", "")}
+                )
+        return 0
+
+    seen = heard(read)
+    if not seen.trace and not seen.code:
+        seen.cells = found
+        seen.said = {**dict(_closing_table(seen.out)), "study": seen.out.splitlines()[0].partition(": ")[2]}
+    return seen
+
+
 def figures(world: World) -> Seen:
     """Draw figures, those of the tickets among them."""
     return analysis(world, *FIGURES)
@@ -220,7 +251,8 @@ def sweeper(world: World, force: bool = False) -> Seen:
         seen.cells[key] = starts.get(key) or _record(world.study / key)
         log = world.study / key / "cell.log"
         if log.is_file() and not log.is_symlink():
-            seen.said[key] = log.read_text(errors="replace")
+            with contextlib.suppress(PermissionError):
+                seen.said[key] = log.read_text(errors="replace")
     return seen
 
 
@@ -241,7 +273,7 @@ def whole_command(world: World) -> Seen:
 
 
 READERS: dict[str, Callable[[World], Seen]] = {
-    "status": status, "analysis": analysis, "figures": figures, "report": report, "tensors": tensors,
+    "status": status, "analysis": analysis, "loaded": loaded, "figures": figures, "report": report, "tensors": tensors,
     "checkpoint": checkpoint, "sweeper": sweeper, "forced": forced, "resubmit": resubmit, "command": whole_command,
 }  # fmt: skip
 

@@ -268,7 +268,7 @@ def sealed_checkpoint(path: Path, rng: random.Random, world: World) -> str:
             held[one] = held[one].reshape(-1)[: held[one].size // 2]
         else:
             made = np.full_like(held[one], np.nan) if how == "nan" and held[one].dtype.kind == "f" else held[one] * 0
-            held[one] = made.astype("int64") if how == "int64" else made
+            held[one] = np.asarray(made.astype("int64") if how == "int64" else made)
         written, said = sealed["facts"], f"{how}: {one}"
     sealed |= {"facts": written, "sha256": _checkpoint_digest(written, held)}
     path.write_bytes(save(held, metadata={"checkpoint": json.dumps(sealed)}))

@@ -22,8 +22,8 @@ def arrow(columns: Mapping[str, str]) -> pa.Schema:
     return pa.schema([(name, types.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()])
 
 
-# Bytes of a table, characters of a text and seconds in it, above which it is not read.
-_MOST_BYTES, _MOST_TEXT, _MOST_SECONDS = 1 << 29, 1_000, 1e12
+# Bytes and rows of a table, characters of a text and seconds in it, above which it is not read.
+_MOST_BYTES, _MOST_ROWS, _MOST_TEXT, _MOST_SECONDS = 1 << 29, 1_000_000, 1_000, 1e12
 # Rows that are read at a time.
 _AT_ONCE = 1 << 16
 
@@ -68,12 +68,12 @@ def _whole(content: bytes) -> pa.Table:
     # ParquetFile, one thread: read_table's data-set machinery costs more than reading a file this small. Nothing is
     # asked of the file's metadata, since that of a broken file can abort the process.
     file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-    batches, size = [], 0
+    batches, size, rows = [], 0, 0
     for batch in file.iter_batches(batch_size=_AT_ONCE, use_threads=False):
         batches.append(batch)
-        size += batch.nbytes
-        if size > _MOST_BYTES:
-            raise BrokenFileError(f"holds more than {_MOST_BYTES:,} bytes of rows")
+        size, rows = size + batch.nbytes, rows + batch.num_rows
+        if size > _MOST_BYTES or rows > _MOST_ROWS:
+            raise BrokenFileError(f"holds more than {_MOST_ROWS:,} rows, or {_MOST_BYTES:,} bytes of them")
     return pa.Table.from_batches(batches, schema=file.schema_arrow)
 
 
