@@ -25,7 +25,7 @@ class Target:
 
 
 # How often a reader is chosen, beside 1.
-_OFTEN = {"status": 3, "sweeper": 1.5, "tensors": 6, "checkpoint": 6}
+_OFTEN = {"status": 4, "sweeper": 1, "analysis": 0.8, "tensors": 8, "checkpoint": 8}
 
 _FILE = (damage.BYTES, damage.PLACES)
 _ALL = ("status", "sweeper", "analysis")
@@ -153,11 +153,11 @@ def _readers(target: Target, rng: random.Random) -> tuple[str, ...]:
     """Return who reads this mutant: one reader, a cheap one more often, and now and then one of the dearest too."""
     chosen = rng.choices(target.readers, [_OFTEN.get(name, 1) for name in target.readers])
     more = rng.random()
-    if "analysis" in target.readers and (more < 0.004 or (target.name == "claim" and more < 0.2)):
+    if "analysis" in target.readers and (more < 0.002 or (target.name == "claim" and more < 0.1)):
         chosen.append("report")
-    elif "analysis" in target.readers and more < 0.01:
+    elif "analysis" in target.readers and more < 0.005:
         chosen.append("figures")
-    elif "sweeper" in target.readers and more > 0.99:
+    elif "sweeper" in target.readers and more > 0.995:
         chosen.append("command")
     # What the analysis draws or writes is what it loaded, which takes less time.
     loads = target.name in ("status.json", "config.yaml", "tables", "tickets") and rng.random() < 0.85
