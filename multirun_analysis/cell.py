@@ -176,6 +176,8 @@ def _table(path: Path, said: Mapping[str, Any]) -> pa.Table | None:
                 return None
             raise
         _check_numbers(table)
+        if path.name == LEVELS_FILE and any(len(set(layers)) < len(layers) for layers in table["layers"].to_pylist()):
+            raise BrokenFileError("has a layer twice in a row")
     counts = pc.less_equal(table["level"], said["level"])
     return table if pc.all(counts).as_py() is not False else table.filter(counts)
 

@@ -291,16 +291,23 @@ def test_records_without_notes_are_read_by_their_schema(write_cell: Callable[...
     pd.testing.assert_frame_equal(after.evaluations, before.evaluations)
 
 
-@pytest.mark.parametrize("number", [1e300, -2.0])
-def test_a_number_that_no_training_gives_is_named(
-    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path, number: float
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("final_test_accuracy", -2.0, "a final_test_accuracy of -2"),
+        ("final_test_loss", 1e300, "a final_test_loss of 1e+300"),
+        ("layers", ["fc1.weight"] * 3, "a layer twice in a row"),
+    ],
+)
+def test_a_value_that_no_training_gives_is_named(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path, column: str, value: object, says: str
 ) -> None:
     cell = tmp_path / "made_up" / write_cell(levels=1, epochs=1)
     rows = pq.read_table(cell / "levels.parquet").to_pylist()
-    rows[1]["final_test_accuracy"] = number
+    rows[1][column] = value
     (cell / "levels.parquet").write_bytes(as_parquet("levels.parquet", rows))
     seal(cell, json.loads((cell / "status.json").read_text()))
-    assert load(tmp_path / "made_up").cells["reason"][0] == f"levels.parquet has a final_test_accuracy of {number:g}"
+    assert load(tmp_path / "made_up").cells["reason"][0] == f"levels.parquet has {says}"
 
 
 def test_configs_that_differ_in_no_column_are_not_one(write_cell: Callable[..., str], tmp_path: Path) -> None:
