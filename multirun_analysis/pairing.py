@@ -14,6 +14,9 @@ from multirun_analysis.schema import COUNTED
 # Columns that are equal on both sides of a pair.
 _KEYS = ["setting", "seed"]
 
+# Columns of pairs.
+_PAIRS = [*_KEYS, "key", "level", "remaining", "left", "right", "difference"]
+
 # Greatest relative difference between the weights remaining of two levels that are paired: pruning rates may differ.
 SAME = 0.02
 
@@ -55,14 +58,14 @@ def holds(df: pd.DataFrame, values: Mapping[str, object]) -> pd.Series:
 def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
     """Return the pairs of two sides of a table of `scores`, cell by cell and level by level.
 
-    Columns: `setting` (all else that varies, as `lr=0.1`; empty if nothing does)`, seed, level` (the left one's)`,
-    remaining, left, right, difference` (left less right). A column that follows from a side, as `init.gain` from
-    `init`, is not matched; every other one is. A score without its partner is left out.
+    Columns: `setting` (all else that varies, as `lr=0.1`; empty if nothing does)`, seed, key` and `level` (of the
+    left side)`, remaining, left, right, difference` (left less right). A column that follows from a side, as
+    `init.gain` from `init`, is not matched; every other one is. A score without its partner is left out.
     """
     one, two = _of(found, left), _of(found, right)
     settings = _settings(found, one, two, {*left.config, *right.config})
     one, two = (side.assign(setting=side["key"].astype("str").map(settings).astype("str")) for side in (one, two))
-    one = one.assign(left=one["value"])[[*_KEYS, "level", "remaining", "left"]]
+    one = one.assign(left=one["value"])[[*_KEYS, "key", "level", "remaining", "left"]]
     two = two.assign(right=two["value"])[[*_KEYS, "remaining", "right"]]
     if right.dense:
         pairs = one.merge(two.drop(columns="remaining"), on=_KEYS)
@@ -73,7 +76,7 @@ def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
         ).dropna(subset="right")
     return (
         pairs.assign(difference=pairs["left"] - pairs["right"])
-        .sort_values([*_KEYS, "level"], kind="stable")[[*_KEYS, "level", "remaining", "left", "right", "difference"]]
+        .sort_values([*_KEYS, "level"], kind="stable")[_PAIRS]
         .reset_index(drop=True)
     )
 

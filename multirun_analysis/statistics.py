@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import integrate, stats
-from statsmodels.stats.multitest import multipletests
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 # Of intervals, and one less the level of tests.
@@ -35,10 +34,16 @@ _MOST_NUMBERS = 20_000_000
 _SEED = 0
 
 # Greatest spread of differences that count as equal: fractions of whole counts differ in their last bits.
-_ALIKE = 1e-12
+ALIKE = 1e-12
+
+# Relative slack at the end of a range: weights remaining are fractions of whole counts.
+_ROUNDING = 1e-9
 
 # `seeds_needed` is infinite beyond this many.
 _MOST_SEEDS = 1_000_000
+
+# Effects, in standard deviations, beyond which two seeds do.
+_MOST_EFFECT = 20_000.0
 
 Floats = NDArray[np.float64]
 
@@ -48,20 +53,24 @@ def compare(
     by: Sequence[str] = ("setting", "level"),
     *,
     confidence: float = CONFIDENCE,
+    margin: float = 0.0,
     resampled: bool = False,
 ) -> pd.DataFrame:
     """Return paired statistics over seeds of pairs (`pairing.paired`), one row for each `by`.
 
     Columns: `by, remaining, n` (seeds)`, left, right, difference` (means)`, sd` (of the differences)`, low, high`
-    (Student's t interval)`, p` (paired t); and where `resampled` those of `resampling`. Several pairs of one seed are
-    averaged first. With one seed there is no interval and no p. Where all differences are alike the interval has no
-    length and `p` is that of flipping their signs, because a t has no value there.
+    (Student's t interval)`, p` (paired t); with a `margin` above 0 `p_within`, of `within`; and where `resampled` those
+    of `resampling`. Several pairs of one seed are averaged first. With one seed there is no interval and no p. Where
+    all differences are alike the interval has no length and `p` is that of flipping their signs, because a t has no
+    value there.
     """
     seeds = pairs.groupby([*by, "seed"], observed=True, sort=True)[["remaining", "left", "right", "difference"]].mean()
     groups = seeds.groupby(list(by), observed=True, sort=True)
     table = groups[["remaining", "left", "right", "difference"]].mean()
     samples = [group.to_numpy(dtype="float64") for _, group in groups["difference"]]
     found = [estimates(samples, confidence=confidence)]
+    if margin:
+        found.append(within(samples, margin))
     if resampled:
         found.append(resampling(samples, confidence=confidence))
     return table.join([one.set_axis(table.index) for one in found]).reset_index()
@@ -74,7 +83,7 @@ def estimates(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> p
     for n in np.unique(sizes[sizes > 1]):
         rows = np.flatnonzero(sizes == n)
         data = np.stack([sample for sample in samples if len(sample) == n])  # (rows, seeds)
-        alike, mean = np.ptp(data, axis=1) <= _ALIKE, data.mean(axis=1)
+        alike, mean = np.ptp(data, axis=1) <= ALIKE, data.mean(axis=1)
         if not alike.all():
             test = stats.ttest_1samp(data[~alike], 0.0, axis=1)
             ends = test.confidence_interval(confidence)
@@ -82,9 +91,28 @@ def estimates(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> p
                 [data[~alike].std(axis=1, ddof=1), ends.low, ends.high, test.pvalue]
             )
         # All signs alike is the most extreme of 2^n ways to flip them, and so is the opposite; no zero has a sign.
-        flipped = np.where(np.abs(mean) <= _ALIKE, 1.0, 2.0 ** (1 - n))
+        flipped = np.where(np.abs(mean) <= ALIKE, 1.0, 2.0 ** (1 - n))
         found.loc[rows[alike]] = np.column_stack([np.zeros(len(rows)), mean, mean, flipped])[alike]
     return found.assign(n=sizes)
+
+
+def within(samples: Sequence[Floats], margin: float) -> pd.DataFrame:
+    """Return `p_within` of each sample, for a mean at least `margin` away from 0; null for one value.
+
+    Two one-sided t tests (Schuirmann 1987), the greater p of the two doubled: below 0.05 where the whole 95 % t
+    interval lies within +-margin. Where all values are alike, p is that of flipping the signs of their distances.
+    """
+    p = np.full(len(samples), math.nan)
+    sizes = np.array([len(sample) for sample in samples], dtype="int64")
+    for n in np.unique(sizes[sizes > 1]):
+        rows = np.flatnonzero(sizes == n)
+        data = np.stack([samples[row] for row in rows.tolist()])  # (rows, seeds)
+        alike = np.ptp(data, axis=1) <= ALIKE
+        p[rows[alike]] = np.where(np.abs(data[alike].mean(axis=1)) < margin, 2.0 ** (1 - n), 1.0)
+        above = stats.ttest_1samp(data[~alike], -margin, axis=1, alternative="greater").pvalue
+        below = stats.ttest_1samp(data[~alike], margin, axis=1, alternative="less").pvalue
+        p[rows[~alike]] = np.minimum(1.0, 2 * np.maximum(above, below))
+    return pd.DataFrame({"p_within": p})
 
 
 def resampling(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> pd.DataFrame:
@@ -105,25 +133,66 @@ def resampling(samples: Sequence[Floats], *, confidence: float = CONFIDENCE) -> 
     return found
 
 
-def holm(p: pd.Series) -> pd.Series:
-    """Return p values corrected for their number by Holm's step-down method (1979); null ones do not count."""
-    tested = p.dropna()
-    if tested.empty:
-        return p
-    return pd.Series(multipletests(tested, method="holm")[1], index=tested.index).reindex(p.index)
+def holm(p: pd.Series, tests: int = 0) -> pd.Series:
+    """Return p values corrected for their number by Holm's step-down method (1979); null ones do not count.
+
+    `tests` is the number to correct for, where it is greater: those that are not among `p` count as p = 1.
+    """
+    # Not statsmodels' `multipletests`, which collects garbage at each call: seconds for the families of a page.
+    tested = p.dropna().sort_values(kind="stable")
+    left = max(tests, len(tested)) - np.arange(len(tested))
+    return (tested * left).clip(upper=1.0).cummax().reindex(p.index)
 
 
-def area(pairs: pd.DataFrame, by: Sequence[str] = ("setting",)) -> pd.DataFrame:
+def whole(pairs: pd.DataFrame, over: str = "setting") -> pd.DataFrame:
+    """Return the rows of pairs in which every seed has the same settings, or the same values of another column.
+
+    A mean over fewer settings is a mean of something else. Either seeds that lack a setting are left out or settings
+    that a seed lacks, whichever leaves more rows; seeds where both leave as many.
+    """
+    if len(pairs) == pairs["seed"].nunique() * pairs[over].nunique():
+        return pairs
+    settings = pairs.groupby("seed", observed=True)[over].nunique()
+    seeds = pairs.groupby(over, observed=True)["seed"].nunique()
+    of_seeds = pairs[pairs["seed"].isin(settings.index[settings == len(seeds)])]
+    of_settings = pairs[pairs[over].isin(seeds.index[seeds == len(settings)])]
+    return of_seeds if len(of_seeds) >= len(of_settings) else of_settings
+
+
+def area(pairs: pd.DataFrame, by: Sequence[str] = ("setting",), *, floor: float | pd.Series = 0.0) -> pd.DataFrame:
     """Return the mean of both sides of pairs over the log of the weights remaining: each curve's area over its length.
 
     One row for each (by, seed), with the columns of `pairs`; the trapezoid rule between levels, so `left` is still an
-    accuracy. A seed that lacks a level which another seed of its `by` has is left out: its curve is not as long.
+    accuracy. A seed that lacks a level which another seed of its `by` has is left out: its curve is not as long. With a
+    `floor`, one or one a row, curves end where so many weights remain, between two levels on the straight line that
+    joins them; those that do not reach it are left out.
     """
     names = [*by, "seed", "level", "remaining", "left", "right", "difference"]
     if pairs.empty:
         return pd.DataFrame(columns=names)
-    groups = pairs.groupby(list(by), observed=True, sort=True)
-    return pd.concat({key: _areas(group) for key, group in groups}, names=list(by)).reset_index()[names]
+    values, curve = ["left", "right", "difference"], [*by, "seed"]
+    with np.errstate(divide="ignore"):  # a floor of no weights is infinitely deep
+        rows = pairs.assign(depth=-np.log(pairs["remaining"].astype("float64")), end=-np.log(floor))
+    rows = rows.groupby([*curve, "level"], observed=True, sort=True)[[*values, "depth", "end"]].mean().reset_index()
+    before = rows.groupby(curve, observed=True)[[*values, "depth"]].shift()
+    within = ~(before["depth"] >= rows["end"] - _ROUNDING)
+    rows, before = rows[within], before[within]
+    to = np.minimum(rows["depth"], rows["end"])
+    length = to - before["depth"]
+    part = length / (rows["depth"] - before["depth"])
+    for name in values:
+        rows[name] = length * (before[name] + part * (rows[name] - before[name]) / 2)
+    rows = rows.assign(length=length, to=to, short=rows["end"] - rows["depth"], levels=1)
+    found = rows.groupby(curve, observed=True, sort=True).agg(
+        dict.fromkeys([*values, "length", "levels"], "sum") | {"level": "max", "to": "max", "short": "min"}
+    )
+    every = rows.groupby(list(by), observed=True, sort=True)["level"].agg(["nunique", "max"])
+    found = found.join(every, on=list(by)).reset_index()
+    ends = ~(found["short"] > _ROUNDING) | np.isinf(found["short"])
+    found = found[found["levels"].eq(found["nunique"]) & found["length"].gt(_ROUNDING) & ends]
+    means = {name: found[name] / found["length"] for name in values}
+    areas: pd.DataFrame = found.assign(**means, level=found["max"], remaining=np.exp(-found["to"]))[names]
+    return areas.reset_index(drop=True)
 
 
 def matching(pairs: pd.DataFrame, margin: float, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
@@ -160,15 +229,18 @@ def lower_bound(sample: Floats, confidence: float = CONFIDENCE) -> float:
     """Return the lower bound of a sample's mean by Student's t, one-sided; null for one value."""
     if len(sample) < 2:
         return math.nan
-    if np.ptp(sample) <= _ALIKE:
+    if np.ptp(sample) <= ALIKE:
         return float(sample.mean())
     return float(stats.ttest_1samp(sample, 0.0, alternative="greater").confidence_interval(confidence).low)
 
 
-def seeds_needed(sd: float, difference: float, *, power: float = POWER, confidence: float = CONFIDENCE) -> float:
+def seeds_needed(
+    sd: float, difference: float, *, tests: int = 1, power: float = POWER, confidence: float = CONFIDENCE
+) -> float:
     """Return the number of seeds with which a paired two-sided t test sees a difference in the mean with this power.
 
-    `sd` is that of the paired differences. Null where it is unknown or the difference is 0; at least 2; infinite
+    `sd` is that of the paired differences. `tests` are corrected for: at the first, strictest step of Holm's method,
+    which divides the level by their number. Null where `sd` is unknown or the difference is 0; at least 2; infinite
     beyond a million.
     """
     effect = abs(difference) / sd if sd > 0 else (math.inf if sd == 0 and difference else math.nan)
@@ -177,8 +249,10 @@ def seeds_needed(sd: float, difference: float, *, power: float = POWER, confiden
     test = TTestPower()
 
     def enough(n: int) -> bool:
-        # One side at half the level: a difference seen the wrong way round is not seen. Beyond 20, two seeds do.
-        return bool(test.power(min(effect, 20.0), n, (1 - confidence) / 2, alternative="larger") >= power)
+        # One side at half the level: a difference seen the wrong way round is not seen.
+        return bool(
+            test.power(min(effect, _MOST_EFFECT), n, (1 - confidence) / 2 / tests, alternative="larger") >= power
+        )
 
     # statsmodels' own search for n does not always converge, so the power is asked for n by n.
     top = 2
@@ -194,7 +268,7 @@ def _bootstrap(data: Floats, confidence: float) -> Floats:
     found = np.repeat(data.mean(axis=1, keepdims=True), 2, axis=1)
     for method in ("BCa", "percentile"):
         # BCa has no value where all resamples lie on one side of the mean, which two or three seeds often do.
-        rest = np.ptp(data, axis=1) > _ALIKE if method == "BCa" else ~np.isfinite(found).all(axis=1)
+        rest = np.ptp(data, axis=1) > ALIKE if method == "BCa" else ~np.isfinite(found).all(axis=1)
         if rest.any():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -232,20 +306,3 @@ def _sign_flips(data: Floats) -> Floats:
 def _mean(data: Floats, axis: int = -1) -> Floats:
     # A sum's last bits depend on how memory lies, and on ties with the mean BCa depends.
     return np.asarray(np.round(np.mean(data, axis=axis), 12))
-
-
-def _areas(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the areas of one `by`, a row a seed."""
-    columns = ["remaining", "left", "right", "difference"]
-    curves = pairs.pivot_table(columns, index="seed", columns="level").dropna()
-    level = int(pairs["level"].max())
-    if level == pairs["level"].min():
-        curves = curves.iloc[:0]
-    depth = -np.log(curves["remaining"].to_numpy(dtype="float64"))  # (seeds, levels)
-    means = {
-        name: integrate.trapezoid(curves[name].to_numpy(dtype="float64"), depth, axis=1) / np.ptp(depth, axis=1)
-        for name in ("left", "right", "difference")
-    }
-    return pd.DataFrame(
-        {"seed": curves.index, "level": level, "remaining": curves["remaining"][level].to_numpy(), **means}
-    )

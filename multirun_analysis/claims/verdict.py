@@ -36,13 +36,13 @@ def judge(levels: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
 
 def decide(claim: Claim, low: float, high: float) -> str:
     """Return the verdict by the interval of a claim's effect: `undecided` where it crosses a bound of the claim."""
-    at_least, at_most = _bounds(claim)
+    at_least, at_most = bounds(claim)
     if at_least < low and high < at_most:
         return "supported"
     return "contradicted" if high < at_least or low > at_most else "undecided"
 
 
-def _bounds(claim: Claim) -> tuple[float, float]:
+def bounds(claim: Claim) -> tuple[float, float]:
     """Return the bounds between which the effect has to be for the claim to hold."""
     below, above = claim.value - claim.margin, claim.value + claim.margin
     return {
@@ -81,8 +81,8 @@ def _pairs(levels: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
     for i, (left, right) in enumerate(claim.compare):
         pairs = pairing.paired(scores, left, right).assign(pair=i)
         if pairs.empty:
-            lack = [_said(side) for side in (left, right) if _none(scores, side)]
-            return f"no cells with {' or '.join(lack)}" if lack else f"no {_said(left)} with its {_said(right)} yet"
+            lack = [said(side) for side in (left, right) if _none(scores, side)]
+            return f"no cells with {' or '.join(lack)}" if lack else f"no {said(left)} with its {said(right)} yet"
         found.append(pairs)
     every = pd.concat(found, ignore_index=True)
     if claim.relative:
@@ -127,24 +127,40 @@ def _decided(claim: Claim, setting: str, found: pd.DataFrame) -> dict[str, objec
         left=table["left"],
         right=table["right"],
         remaining=found["remaining"].min(),
-        why=_why(claim, table) if verdict == "undecided" else "",
+        why={"undecided": _why, "contradicted": _against}[verdict](claim, table) if verdict != VERDICTS[0] else "",
     )
 
 
 def _why(claim: Claim, table: pd.Series) -> str:
     if table["n"] < 2:
         return "one seed gives no interval"
-    crossed = [bound for bound in _bounds(claim) if table["low"] <= bound <= table["high"]]
+    crossed = [bound for bound in bounds(claim) if table["low"] <= bound <= table["high"]]
     nearest = min(crossed, key=lambda bound: abs(bound - table["difference"]))
     seeds = statistics.seeds_needed(table["sd"], table["difference"] - nearest)
     tells = f"; if the effect is what it seems, {seeds:,.0f} seeds would tell" if table["n"] < seeds < 1000 else ""
-    return f"the interval crosses {_measured(nearest, claim)}{tells}"
+    way = "the effect points the other way, but " if _points_away(claim, table["difference"]) else ""
+    return f"{way}the interval crosses {_measured(nearest, claim)}{tells}"
+
+
+def _against(claim: Claim, table: pd.Series) -> str:
+    """Return how an effect contradicts its claim."""
+    if _points_away(claim, table["difference"]) and not table["low"] <= 0 <= table["high"]:
+        return "the effect points the other way"
+    if not claim.value:
+        return ""
+    return f"the effect is {'smaller' if abs(table['difference']) < abs(claim.value) else 'larger'} than claimed"
+
+
+def _points_away(claim: Claim, effect: float) -> bool:
+    """Return whether an effect has the other sign than its claim."""
+    claimed = claim.value or {"greater": 1.0, "less": -1.0}.get(claim.direction, 0.0)
+    return claimed * effect < 0
 
 
 def _measured(bound: float, claim: Claim) -> str:
     if not bound or not (claim.relative or claim.metric.endswith("accuracy")):
-        return f"{bound:.4g}"
-    return f"{100 * bound:.4g} {'%' if claim.relative else 'points'}"
+        return f"{bound:.4g}".replace("-", "−")
+    return f"{100 * bound:.4g} {'%' if claim.relative else 'points'}".replace("-", "−")
 
 
 def _row(claim: Claim, **found: object) -> dict[str, object]:
@@ -166,7 +182,8 @@ def _none(scores: pd.DataFrame, side: Side) -> bool:
     return not (rows & scores["level"].eq(0)).any() if side.dense else not rows.any()
 
 
-def _said(side: Side) -> str:
+def said(side: Side) -> str:
+    """Return a side in words: `init=xavier_u arm reinit`, or `dense network`."""
     if side.dense:
         return "dense network"
     says = [f"{name}={_value(value)}" for name, value in side.config.items()]

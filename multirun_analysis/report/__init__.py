@@ -17,10 +17,10 @@ from plotly.offline import get_plotlyjs
 
 from ltsweep.schema import TICKET
 from ltsweep.words import printable
-from multirun_analysis import closing, view
+from multirun_analysis import closing, style, view
 from multirun_analysis.claims import VERDICTS, Claim, judge
 from multirun_analysis.load import Study
-from multirun_analysis.report import choices, command, form, made_with, plots
+from multirun_analysis.report import answers, choices, command, form, made_with, plots, words
 from multirun_analysis.schema import UNENDED
 
 # The name of the page in the folder of a study's figures.
@@ -37,10 +37,15 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     """
     verdicts = judge(study.levels, claims)
     areas, at_levels = choices.contests(study.levels)
+    ended = choices.ended(study.levels)
+    whole = areas if len(ended) == len(study.levels) else choices.contests(ended)[0]
+    effects, standings = answers.effects(whole), choices.standings(study.levels)
+    in_settings = answers.in_settings(areas)
     tested = verdicts[verdicts["verdict"].ne("not tested")]
     asked = {claim.name: claim for claim in claims}
     name = ", ".join(study.cells["study"].unique()) if "study" in study.cells else study.path.resolve().name
     name = printable(name)  # a folder may be named by bytes that are no text
+    commands = command.commands(study.cells, name)
     template = _environment().get_template("page.html")
     return template.render(
         name=name,
@@ -49,19 +54,23 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         counts=list(closing.counts(study.cells).items()),
         left=_left(study.cells),
         made=made_with.read(study),
-        hours=study.cells["seconds"].sum() / 3600,
+        work=study.cells["seconds"].sum(),
         tested=[(asked[str(name)], rows.to_dict("records")) for name, rows in tested.groupby("claim", sort=False)],
         untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
         tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
-        standings=choices.standings(study.levels).to_dict("records"),
+        headline=words.headline(effects, standings),
+        dependences=_dependences(whole, study.cells),
+        effects=_told(words.in_order(effects)),
+        in_settings=_told(in_settings.head(MOST_ROWS)),
+        left_out=max(0, len(in_settings) - MOST_ROWS),
+        standings=standings.to_dict("records"),
         margin=choices.MARGIN,
-        size=choices.SIZE,
-        contests=areas.head(MOST_ROWS).to_dict("records"),
-        contests_left_out=max(0, len(areas) - MOST_ROWS),
-        cells=_cells(study, out, command.commands(study.cells, name)),
+        figures=_figures(out),
+        cells=_cells(study, out, commands),
+        own_choices=command.OWN if commands["command"].str.contains(command.OWN, regex=False).any() else "",
         apart=_apart(study.cells),
         troubled=closing.troubled(study.cells).to_dict("records"),
-        data={"curves": plots.lines(study), "differences": plots.differences(at_levels)},
+        data={"curves": plots.lines(study), "differences": plots.differences(answers.at_each_level(at_levels))},
         css=_text("page.css"),
         js=_text("page.js"),
         plotly=get_plotlyjs(),
@@ -107,6 +116,25 @@ def _apart(cells: pd.DataFrame) -> list[str]:
 def _left(cells: pd.DataFrame) -> int:
     """Return the number of cells that have not ended."""
     return int(cells["status"].isin(UNENDED).sum())
+
+
+def _told(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table of `answers.told`, with what each tells in words."""
+    return [{**row, "tells": words.tells(row)} for row in words.rows(table)]
+
+
+def _dependences(areas: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """Return a sentence for each axis and another on which its effect may depend."""
+    found = answers.dependences(areas, cells)
+    pairs = found.groupby(["axis", "other"], sort=False) if len(found) else ()
+    return [
+        words.dependence(rows, answers.leaders(areas, cells, str(axis), str(other))) for (axis, other), rows in pairs
+    ]
+
+
+def _figures(out: Path) -> list[str]:
+    """Return the names of the figures that stand beside the page."""
+    return sorted(path.name for path in out.glob("*") if path.suffix in style.SUFFIX.values())
 
 
 def _cells(study: Study, out: Path, commands: pd.DataFrame) -> list[dict[str, Any]]:

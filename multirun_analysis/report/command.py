@@ -18,6 +18,9 @@ from multirun_analysis.schema import CONFIG_COLUMN, UNREADABLE
 
 Choices = tuple[tuple[str, str], ...]
 
+# Stands in a command for the folder of the user's own choices, which no record has.
+OWN = "MY_CONF"
+
 # `${dataset.validation}`, or `${oc.select:model.negative_slope,0.01}` with a value where there is no such name.
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)(?:,(.*))?\}")
 
@@ -34,7 +37,8 @@ def commands(cells: pd.DataFrame, study: str) -> pd.DataFrame:
     """Return for each row of a cells table the `command` that runs that cell, or `why` there is none.
 
     `study` names the study, unless the table has it as a column. Values that are the defaults of the groups' choices
-    are left out. A choice that does not come with the package needs its `--config-dir`, and has its name alone.
+    are left out. A choice that does not come with the package has its name alone, and `--config-dir` with OWN in place
+    of the folder that it is in.
     """
     columns = [name for name in view.config_columns(cells) if name not in ("study", CONFIG_COLUMN)]
     rows = cells.astype(dict.fromkeys(columns, object))
@@ -82,7 +86,10 @@ def _command(config: dict[str, Any], study: str) -> str:
     for override in (*said, f"study={study}"):
         if not _VALUE.fullmatch(override.partition("=")[2]):
             raise _NoCommandError(override)
-    return " ".join(["python -m ltsweep", *(shlex.quote(override) for override in (*said, f"study={study}"))])
+    start = ["python -m ltsweep"]
+    if not all(_known(group, choice) for group, choice in chosen.items()):
+        start.append(f"--config-dir {OWN}")
+    return " ".join([*start, *(shlex.quote(override) for override in (*said, f"study={study}"))])
 
 
 def _choice(group: str) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 from multirun_analysis.claims import Claim
 from multirun_analysis.claims.read import AREA
+from multirun_analysis.claims.verdict import bounds, said
 from multirun_analysis.levels import percent
+from multirun_analysis.report.choices import ARM
 
 # Stands for a missing number.
 NONE = "–"
@@ -27,6 +29,11 @@ def accuracy(value: float) -> str:
 def points(value: float) -> str:
     """Return a difference of accuracies in points, with its sign."""
     return _signed(100 * value, 2) if _there(value) else NONE
+
+
+def size(value: float) -> str:
+    """Return the size of a difference of accuracies in points, without its sign."""
+    return f"{100 * abs(value):.2f}" if _there(value) else NONE
 
 
 def effect(value: float, claim: Claim) -> str:
@@ -51,22 +58,26 @@ def claim_interval(row: dict[str, float], claim: Claim) -> str:
 
 
 def accuracy_interval(low: float, high: float) -> str:
-    """Return an interval of accuracies in percent, without the sign."""
-    return interval(low, high, lambda value: f"{100 * value:.2f}")
+    """Return an interval of accuracies in percent, which are shares: none is below 0 or above 100."""
+    return interval(low, high, lambda value: f"{100 * min(max(value, 0.0), 1.0):.2f}")
 
 
 def held_against(claim: Claim) -> str:
-    """Return in symbols what the effect has to be for a claim to hold."""
-    value, margin = effect(claim.value, claim), effect(claim.margin, claim).removeprefix("+")
-    if not claim.value:
-        value = "0"
-    return {
-        "greater": f"> {value}",
-        "less": f"< {value}",
-        "equal": f"{value.removesuffix(' points')} ± {margin}",
-        "not_less": f"≥ {value} less {margin}",
-        "not_greater": f"≤ {value} and {margin}",
-    }[claim.direction]
+    """Return in symbols what the effect has to be for a claim to hold: `> −0.50 points`, `from −1.5 to +2.0 %`."""
+    low, high = (effect(bound, claim) if bound else "0" for bound in bounds(claim))
+    if math.isinf(bounds(claim)[1]):
+        return f"> {low}"
+    if math.isinf(bounds(claim)[0]):
+        return f"< {high}"
+    unit = " %" if claim.relative else " points"
+    return f"between {low.removesuffix(unit)} and {high}"
+
+
+def of_what(claim: Claim) -> str:
+    """Return what the effect of a claim is: the metric of which cells less that of which others."""
+    pairs = [f"{said(left)} less {said(right)}" for left, right in claim.compare]
+    share = ", as a part of the latter" if claim.relative else ""
+    return f"{words(claim.metric)} of {', and of '.join(pairs)}{share}"
 
 
 def looked_at(row: dict[str, float], claim: Claim) -> str:
@@ -91,10 +102,21 @@ def p_value(p: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as minutes, or as hours from two of them on."""
+    """Return a time as its two largest units: `42 s`, `3 min 20 s`, `2 h 05 min`."""
     if not _there(seconds):
         return NONE
-    return f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.1f} min"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(whole / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def matches(fraction: float) -> str:
+    """Return how far a ticket matches its dense network; `never` where not even after one pruning."""
+    return "never" if fraction == 1 else remaining(fraction)
 
 
 def count(n: float) -> str:
@@ -102,6 +124,17 @@ def count(n: float) -> str:
     if math.isinf(n):
         return "over 1,000,000"
     return f"{n:,.0f}" if _there(n) else NONE
+
+
+def pair(row: dict[str, str]) -> str:
+    """Return the two choices of a row of effects; arms as words."""
+    left, right = (words(row[name]) if row["axis"] == ARM else row[name] for name in ("left_name", "right_name"))
+    return f"{left} less {right}"
+
+
+def several(n: float, what: str) -> str:
+    """Return a number of things: `1 seed`, `3 seeds`."""
+    return f"{n:.0f} {what}{'' if n == 1 else 's'}"
 
 
 def words(name: str) -> str:
@@ -130,11 +163,16 @@ FILTERS = {
         claim_interval,
         accuracy_interval,
         held_against,
+        of_what,
+        matches,
         looked_at,
         moment,
         p_value,
         duration,
         count,
+        pair,
+        several,
+        size,
         words,
     )
 }

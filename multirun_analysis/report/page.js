@@ -9,7 +9,7 @@
   const PAPER_WIDTH = 680; // pixels: A4 and Letter between their margins
   const GLYPHS = ["●", "■", "▲", "◆", "▼", "✚", "★", "⬢"];
   const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "star", "hexagon"];
-  const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+  const DASHES = ["solid", "dash", "dashdot", "longdash", "longdashdot"]; // "dot" is the dense network's
   const TICKS = [0, 1, 2, 3].flatMap((k) => [1, 0.7, 0.5, 0.3, 0.2].map((part) => part / 10 ** k));
   const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
   const narrow = matchMedia("(max-width: 40rem)");
@@ -80,6 +80,11 @@
       y: [...known.map((i) => high[i]), ...known.toReversed().map((i) => low[i])], fill: "toself", fillcolor: faded(color),
       line: { width: 0 }, hoverinfo: "skip", showlegend: false };
   };
+  // On a phone a row is a block of lines, each with the name of its column.
+  const label = (table) => {
+    const names = [...table.querySelectorAll("thead th")].map((one) => one.textContent);
+    table.querySelectorAll("tbody td").forEach((one) => { one.dataset.label = names.at(one.cellIndex - one.parentElement.cells.length); });
+  };
   const valuesTable = (id, caption, columns, rows) => {
     const details = document.getElementById(`${id}-values`);
     const fill = () => details.querySelector("div").replaceChildren(details.open ? element("table", {},
@@ -89,8 +94,8 @@
         ? element("td", { className: "number", textContent: text })
         : element("th", { scope: "row", textContent: text }))))),
     ) : "");
-    details.ontoggle = fill;
-    fill();
+    details.ontoggle = () => { fill(); details.querySelectorAll("table").forEach(label); };
+    details.ontoggle();
   };
   const draw = (id, traces, layout, says) => {
     const { ink, grid, paper } = theme();
@@ -123,7 +128,7 @@
     const scale = choose(controls, "choose-scale", "Vertical scale", [["own", "each panel its own"], ["same", "the same"]], "own", redraw);
     const hues = switches("switch-lines", "Lines", String, redraw), arms = switches("switch-arms", "Arms", words, redraw);
     const everyArm = unique(lines.map((line) => line.arm)).sort((a, b) => (a !== "ticket") - (b !== "ticket") || (a < b ? -1 : 1));
-    controls.append(hues.box, ...(everyArm.length > 1 ? [arms.box] : []));
+    controls.append(hues.box, arms.box);
 
     const show = () => {
       const of = (line, name) => name ? line.config[columns.indexOf(name)] : "";
@@ -133,7 +138,7 @@
       const colors = theme().colors;
       const looks = new Map(names.map((name, i) => [name, [colors[i % 8], (i + Math.floor(i / 8)) % 8]]));
       hues.fill(names.map((name) => [name, looks.get(name)[0], "solid", GLYPHS[looks.get(name)[1]]]));
-      arms.fill(everyArm.map((arm, i) => [arm, theme().ink, DASHES[i % DASHES.length], ""]));
+      arms.fill([...everyArm.map((arm, i) => [arm, theme().ink, DASHES[i % DASHES.length], ""]), ["dense", theme().ink, "dot", ""]]);
       hues.box.hidden = names.length < 2;
       const same = col.value === row.value ? [""] : places(row);
       const grid = same.flatMap((r) => places(col).map((c) => [r, c]));
@@ -154,6 +159,15 @@
         const title = [[row.value, r], [col.value, c]].filter(([name], k) => name && !(k === 0 && col.value === row.value));
         layout.annotations.push({ text: plain(title.map(([name, value]) => `${name} = ${value}`).join("  ·  ")), showarrow: false,
           x: x[0], xref: "paper", xanchor: "left", y: y[1], yref: "paper", yanchor: "bottom", font: { size: 14 } });
+        for (const line of here) {
+          const dense = line.values[metric.value][0][line.level.indexOf(0)];
+          if (line.arm !== "ticket" || dense === undefined || dense === null) continue;
+          const ends = (part) => part(...here.flatMap((one) => one[across.value])), [color] = looks.get(hueOf(line));
+          const name = plain([hueOf(line), "dense"].filter(Boolean).join(", "));
+          traces.push({ ...axes, x: [ends(Math.min), ends(Math.max)], y: [dense, dense], type: "scatter", mode: "lines", name, opacity: 0.7,
+            visible: !hues.off.has(hueOf(line)) && !arms.off.has("dense"), line: { color, dash: "dot", width: 1.2 },
+            text: [0, 1].map(() => `${name}<br>${words(metric.value)} ${score(metric.value, dense)}`), hovertemplate: "%{text}<extra></extra>" });
+        }
         for (const line of here) {
           const [mean, low, top] = line.values[metric.value], [color, mark] = looks.get(hueOf(line));
           const visible = !hues.off.has(hueOf(line)) && !arms.off.has(line.arm);
@@ -207,13 +221,16 @@
           one.p_holm[k] === null ? "–" : one.p_holm[k].toFixed(3)]));
       return draw(id, [band(one.remaining, low, high, color, axes), trace], { height: 360, margin: { t: 12, r: 12, l: 58, b: 46 },
         xaxis: xAxis(one.remaining, true), yaxis: { title: { text: "difference (points)" }, zeroline: true, zerolinewidth: 2 } },
-        `${pair.value}${one.setting ? `, ${one.setting}` : ""}: above 0 the first is better. Filled: told apart after Holm's correction over all levels and pairs; ` +
+        `${pair.value}${one.setting ? `, ${one.setting}` : ""}: above 0 the first is better. Filled: told apart after Holm's correction over all levels and pairs of ${one.axis}; ` +
         `${sure.filter(Boolean).length} of ${sure.length} levels are.`);
     };
     settings();
     show();
     return show;
   };
+
+  document.querySelectorAll("table").forEach(label);
+  document.documentElement.classList.add("labelled");
 
   const redraws = [curves(), differences()].filter(Boolean);
   const redrawAll = () => redraws.forEach((redraw) => redraw());

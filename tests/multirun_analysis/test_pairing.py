@@ -98,7 +98,7 @@ def test_nothing_in_common_gives_no_pairs(mixed: Study) -> None:
     for other in (Side({"init": "orthogonal"}), Side({"no.such": 1}), Side(arm="random_mask")):
         found = pairing.paired(scores, Side({"init": "xavier_u"}), other)
         assert found.empty
-        assert list(found) == ["setting", "seed", "level", "remaining", "left", "right", "difference"]
+        assert list(found) == ["setting", "seed", "key", "level", "remaining", "left", "right", "difference"]
     assert pairing.scores(mixed.levels.iloc[:0], "test_accuracy").empty
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import stdtr, stdtrit
+from statsmodels.stats.multitest import multipletests
 
 from multirun_analysis import statistics
 
@@ -122,6 +123,45 @@ def test_holm_is_that_of_a_loop(p: list[float | None]) -> None:
         worst = max(worst, min(1.0, (len(tested) - rank) * value))
         assert found[i] == pytest.approx(worst)
     assert found.isna().tolist() == [value is None for value in p]
+    known = [value for value in p if value is not None]
+    if known:
+        assert found.dropna().tolist() == pytest.approx(multipletests(known, method="holm")[1].tolist())
+
+
+def test_tests_that_were_not_made_count_as_well() -> None:
+    p = pd.Series([0.01, 0.02, None], dtype="float64")
+    assert statistics.holm(p, 10)[:2].tolist() == pytest.approx([0.1, 0.18])
+    assert statistics.holm(p, 1)[:2].tolist() == pytest.approx([0.02, 0.02])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(-0.02, 0.02).map(lambda x: round(x, 5)), min_size=1, max_size=6))
+def test_within_a_margin_is_where_the_whole_interval_is(sample: list[float]) -> None:
+    data = [np.array(sample)]
+    p = statistics.within(data, 0.01)["p_within"][0]
+    row = statistics.estimates(data).iloc[0]
+    if len(sample) == 1:
+        assert math.isnan(p)
+    elif max(sample) - min(sample) <= 1e-12:
+        assert p == (0.5 ** (len(sample) - 1) if abs(sample[0]) < 0.01 else 1)
+    else:
+        assert (p < 0.05) == (row["low"] > -0.01 and row["high"] < 0.01)
+        error = stdlib.stdev(sample) / math.sqrt(len(sample))
+        nearest = (0.01 - abs(stdlib.fmean(sample))) / error
+        assert p == pytest.approx(min(1.0, 2 * stdtr(len(sample) - 1, -nearest)), abs=1e-9)
+
+
+def test_a_mean_over_settings_is_over_the_same_ones_in_every_seed() -> None:
+    def left(gone: set[tuple[str, int]], seeds: int, settings: str) -> set[tuple[str, int]]:
+        rows = [key for key in itertools.product(settings, range(seeds)) if key not in gone]
+        table = statistics.whole(pd.DataFrame(rows, columns=["setting", "seed"]))
+        return set(table.itertuples(index=False, name=None))
+
+    every = set(itertools.product("abcd", range(3)))
+    assert left(set(), 3, "abcd") == every
+    assert left({("b", 2)}, 3, "abcd") == {key for key in every if key[0] != "b"}  # 9 rows rather than 8
+    assert left({("b", 2)}, 5, "ab") == set(itertools.product("ab", (0, 1, 3, 4)))  # 8 rather than 5
+    assert left({("a", 0), ("b", 1)}, 2, "ab") == set()
 
 
 def test_a_comparison_is_that_of_a_loop_over_settings_and_levels() -> None:
@@ -196,6 +236,18 @@ def test_the_area_of_a_flat_curve_is_its_height_and_a_short_one_is_left_out() ->
     assert found.loc[0, ["left", "right", "difference"]].tolist() == pytest.approx([0.9, 0.8, 0.1])
 
 
+def test_an_area_ends_at_the_floor_between_two_levels() -> None:
+    table = pairs({("", seed, level): (0.9 - 0.1 * level, 0.5) for seed in (0, 1) for level in range(4 - seed)})
+    found = statistics.area(table, floor=0.5**1.5)  # seed 1 lacks the last level, which lies below
+    assert found["seed"].tolist() == [0, 1]
+    at = [0.9, 0.8, 0.75]
+    wanted = ((at[0] + at[1]) / 2 + 0.5 * (at[1] + at[2]) / 2) / 1.5
+    assert found["left"].tolist() == pytest.approx([wanted] * 2)
+    assert found["remaining"].tolist() == pytest.approx([0.5**1.5] * 2)
+    assert statistics.area(table, floor=0.5**3)["seed"].tolist() == [0]
+    assert statistics.area(table, floor=0.01).empty
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.004, 0.02])
 def test_matching_walks_down_until_a_bound_fails(margin: float) -> None:
     rng = np.random.default_rng(3)
@@ -228,16 +280,16 @@ def test_matching_says_nothing_for_one_seed_and_takes_ragged_levels() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.floats(0.2, 30))
-def test_the_seeds_needed_are_the_fewest_with_enough_power(effect: float) -> None:
-    n = statistics.seeds_needed(1.0, effect)
-    assert _power(effect, int(n)) >= 0.8 - 1e-3
-    assert n == 2 or _power(effect, int(n) - 1) < 0.8 + 1e-3
+@given(st.floats(0.2, 30), st.sampled_from([1, 15]))
+def test_the_seeds_needed_are_the_fewest_with_enough_power(effect: float, tests: int) -> None:
+    n = statistics.seeds_needed(1.0, effect, tests=tests)
+    assert _power(effect, int(n), tests) >= 0.8 - 1e-3
+    assert n == 2 or _power(effect, int(n) - 1, tests) < 0.8 + 1e-3
 
 
-def _power(effect: float, n: int) -> float:
+def _power(effect: float, n: int, tests: int) -> float:
     """Integrate over the standard deviation: P(|Z + effect sqrt n| > t s), s^2 chi-square over its degrees."""
-    df, limit = n - 1, stdtrit(n - 1, 0.975)
+    df, limit = n - 1, stdtrit(n - 1, 1 - 0.025 / tests)
     variance = np.linspace(1e-9, 60 + 4 * df, 400_001)
     log = (df / 2 - 1) * np.log(variance) - variance / 2 - df / 2 * math.log(2) - math.lgamma(df / 2)
     edge, shift = limit * np.sqrt(variance / df), effect * math.sqrt(n)

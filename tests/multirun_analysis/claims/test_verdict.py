@@ -188,6 +188,36 @@ def test_undecided_says_which_bound_is_crossed_and_how_many_seeds_would_tell(mix
     assert found["why"].startswith("the interval crosses 0.32 points")
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"direction": "less"}, "the effect points the other way"),
+        ({"direction": "equal", "value": -0.02, "margin": 0.001}, "the effect points the other way"),
+        ({"direction": "greater", "value": 0.05}, "the effect is smaller than claimed"),
+        ({"direction": "equal", "value": 0.001, "margin": 0.0001}, "the effect is larger than claimed"),
+        ({"direction": "not_greater", "margin": 0.001}, ""),
+    ],
+)
+def test_contradicted_says_how(mixed: Study, changes: dict[str, object], why: str) -> None:
+    found = claims.judge(mixed.levels, [claim(where={"lr": 0.1}, **changes)]).iloc[0]
+    assert (found["verdict"], found["why"]) == ("contradicted", why)
+
+
+def test_undecided_says_where_the_effect_points_the_other_way(mixed: Study) -> None:
+    same = ((XAVIER, Side({"init": "xavier_n"})),)
+    found = claims.judge(mixed.levels, [claim(compare=same, direction="less", margin=0.0)])
+    away = found[found["effect"] > 0]
+    assert found["verdict"].eq("undecided").any()
+    for row in away[away["verdict"].eq("undecided")].to_dict("records"):
+        assert row["why"].startswith("the effect points the other way, but the interval crosses 0")
+    assert len(away)
+
+
+def test_a_layers_name_names_no_network() -> None:
+    for one in claims.published():
+        assert "fc1" not in one.name + one.text
+
+
 def test_the_published_claims_are_put_to_a_study_at_once(mixed: Study) -> None:
     found = claims.judge(mixed.levels, claims.published())
     assert set(found["claim"]) == {claim.name for claim in claims.published()}
@@ -202,8 +232,8 @@ def test_every_published_claim_on_lenet_300_100_can_be_tested(write_cell: Callab
         write_cell(seed=seed, lr=0.1, **study)
     found = claims.judge(load(tmp_path / "made_up").levels, claims.published()).set_index("claim")
     untested = found[found["verdict"].eq("not tested")]
-    assert untested.index.str.contains("Lenet5").all()
-    assert set(found.loc["B, fc1 re-init worse below 38.8 %", "verdict"]) == {"supported"}
+    assert untested.index.str.contains("LeNet5").all()
+    assert set(found.loc["B, LeNet-300-100 re-init worse below 38.8 %", "verdict"]) == {"supported"}
     assert found.loc["F&C, stop 38 % earlier at 21 %", "remaining"] == pytest.approx(0.2107, abs=1e-4)
     assert found.loc["F&C, ticket below dense at 2.9 %", "remaining"] == pytest.approx(0.0287, abs=1e-4)
     assert set(found.loc["A, Xavier over Kaiming", "setting"].split()) == {"lr=0.0012"}

@@ -172,7 +172,7 @@ def test_everything_is_reached_by_the_keyboard_and_seen(tab: Chrome) -> None:
         "copy",
     ]
     assert set(wanted) <= set(names)
-    assert sum(tag == "SUMMARY" for _, tag, _ in reached) == 3
+    assert sum(tag == "SUMMARY" for _, tag, _ in reached) == 4
     assert [name for name, _, seen in reached if not seen] == []
 
 
@@ -197,6 +197,48 @@ def test_a_narrow_screen_scrolls_one_way_only(tab: Chrome, width: int) -> None:
     assert all(0 < found <= width for found in widths)
     if width < 640:  # one panel under the other
         assert tab.execute_script(f"return {CURVES}.layout.xaxis2.domain[0]") == 0
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_no_column_is_outside_its_box(tab: Chrome, width: int) -> None:
+    _screen(tab, width, 900, mobile=width < 1280)
+    tab.refresh()
+    until(tab, f"return {CURVES}.data && {CURVES}.data.length > 0")
+    tab.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    until(tab, "return document.querySelectorAll('#curves-plot-values tbody tr').length > 0")
+    outside = tab.execute_script(
+        "return [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth)"
+        ".map((one) => [one.textContent.trim().slice(0, 40), one.scrollWidth, one.clientWidth])"
+    )
+    assert outside == []
+    cut = tab.execute_script(
+        "return [...document.querySelectorAll('td, th')].filter((one) => one.offsetParent"
+        " && one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent.slice(0, 40))"
+    )
+    assert cut == []
+
+
+def test_on_a_phone_each_value_has_the_name_of_its_column(tab: Chrome) -> None:
+    _screen(tab, 390, 800, mobile=True)
+    names = tab.execute_script(
+        "const row = document.querySelectorAll('#verdicts tbody tr, #effects tbody tr')[1];"
+        "return [...row.querySelectorAll('td')].map((one) => getComputedStyle(one, '::before').content)"
+    )
+    assert names == [
+        f'"{name}: "'
+        for name in ("Question", "Difference", "95 % interval", "Seeds", "Settings", "p (Holm)", "What the data tell")
+    ]
+
+
+def test_the_dense_network_is_a_dotted_line_that_can_be_switched_off(tab: Chrome) -> None:
+    dotted = f"return {CURVES}.data.filter((one) => one.line?.dash === 'dot' && one.visible !== false)"
+    lines = tab.execute_script("return JSON.parse(document.getElementById('data').textContent).curves.lines")
+    dense = sorted(line["values"]["test_accuracy"][0][0] for line in lines if line["arm"] == "ticket")
+    found = tab.execute_script(f"{dotted}.map((one) => one.y)")
+    assert sorted(low for low, _ in found) == dense
+    assert all(low == high for low, high in found)
+    tab.find_element(By.CSS_SELECTOR, "#switch-arms input[value='dense']").send_keys(Keys.SPACE)
+    assert tab.execute_script(dotted) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

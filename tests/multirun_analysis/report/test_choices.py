@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from multirun_analysis import statistics
 from multirun_analysis.load import Study, load
 from multirun_analysis.report import choices
 
@@ -30,28 +29,36 @@ def area(study: Study, **where: object) -> float:
 
 def test_contests_are_those_of_a_loop(mixed: Study) -> None:
     areas, at_levels = choices.contests(mixed.levels)
-    assert areas.groupby("axis").size().to_dict() == {"init": 6 * 2, "lr": 4, "arm": 8}
-    row = areas.query("axis == 'init' and left_name == 'xavier_u' and right_name == 'kaiming_n'").iloc[1]
-    assert row["setting"] == "lr=0.1"
-    gaps = [
-        area(mixed, init="xavier_u", lr=0.1, seed=seed, arm="ticket")
-        - area(mixed, init="kaiming_n", lr=0.1, seed=seed, arm="ticket")
-        for seed in range(3)
-    ]
-    assert row["difference"] == pytest.approx(stdlib.fmean(gaps))
-    assert row["sd"] == pytest.approx(stdlib.stdev(gaps))
-    assert row["n"] == 3
-    assert row["seeds_for_size"] == statistics.seeds_needed(row["sd"], 0.001)
-    assert len(at_levels) == (12 + 4) * 7 + 8 * 6
+    pairs = areas.drop_duplicates([*choices.PAIR, "setting"])
+    assert pairs.groupby("axis").size().to_dict() == {"init": 6 * 2, "lr": 4, "arm": 8}
+    assert areas.groupby("axis")["tests"].first().to_dict() == {"init": 6, "lr": 1, "arm": 1}
+    rows = areas.query("axis == 'init' and left_name == 'xavier_u' and right_name == 'kaiming_n'")
+    rows = rows[rows["setting"].eq("lr=0.1")].set_index("seed")["difference"]
+    for seed in range(3):
+        own, other = (area(mixed, init=init, lr=0.1, seed=seed, arm="ticket") for init in ("xavier_u", "kaiming_n"))
+        assert rows[seed] == pytest.approx(own - other)
+    assert len(at_levels) == ((12 + 4) * 7 + 8 * 6) * 3
 
 
-def test_a_winner_is_named_only_where_the_corrected_p_is_small(mixed: Study) -> None:
-    areas, _ = choices.contests(mixed.levels)
-    for row in areas.to_dict("records"):
-        better = row["left_name"] if row["difference"] > 0 else row["right_name"]
-        assert row["winner"] == (better if row["p_holm"] < 0.05 else "")
-        assert row["p_holm"] >= row["p"]
-    assert "ticket" in set(areas["winner"])
+def test_contests_are_over_the_range_that_all_choices_share(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    for init, levels in (("xavier_u", 6), ("xavier_n", 6), ("kaiming_u", 3)):
+        for seed in range(2):
+            write_cell(init=init, seed=seed, levels=levels, epochs=1)
+    study = load(tmp_path / "made_up")
+    areas, _ = choices.contests(study.levels.drop(columns="levels"))
+    assert len(areas) == 3 * 2
+    floor = study.levels.query("level == 3")["remaining"].iloc[0]
+    assert areas["remaining"].tolist() == pytest.approx([floor] * 6)
+    found = choices.standings(study.levels.drop(columns="levels")).set_index("choice")
+    assert found["floor"].tolist() == pytest.approx([floor] * 3)
+    assert found["to"].nunique() == 2
+
+
+def test_while_a_study_runs_the_cells_that_are_done_answer(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    write_cell(status="running", last=1, levels=3, epochs=1)
+    assert len(choices.ended(load(tmp_path / "made_up").levels)) == 2
+    write_cell(seed=1, levels=3, epochs=1)
+    assert choices.ended(load(tmp_path / "made_up").levels)["seed"].unique().tolist() == [1]
 
 
 def test_standings_rank_every_choice_and_arm(mixed: Study) -> None:
@@ -72,8 +79,9 @@ def test_many_choices_are_compared_with_the_leading_one_alone(write_cell: Callab
         for seed in range(2):
             write_cell(lr=0.01 * (step + 1), seed=seed, levels=1, epochs=1)
     areas, _ = choices.contests(load(tmp_path / "made_up").levels)
-    assert len(areas) == 8
+    assert len(areas) == 8 * 2
     assert set(areas["left_name"]) == {"0.01"}
+    assert set(areas["tests"]) == {9 * 8 // 2}  # the leading one was looked for among all
 
 
 @pytest.mark.parametrize("cells", [[], [{}], [{"levels": 0}, {"levels": 0, "seed": 1}]])

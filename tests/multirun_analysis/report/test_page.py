@@ -92,7 +92,65 @@ def test_what_was_run_and_what_went_wrong_is_said(mixed_page: bytes) -> None:
     assert "RuntimeError: out of memory" in text
     assert "loss is nan at level 3, iteration 917" in text
     assert "kaiming_n, kaiming_u, xavier_n, xavier_u" in text
-    assert "Tickets drawn by Xavier initialization are more accurate" not in text.split("Not tested by this study")[0]
+    assert (
+        "Tickets drawn by Xavier initialization are more accurate"
+        not in text.split("claims that this study cannot test")[0]
+    )
+
+
+def test_the_page_answers_first(mixed_page: bytes) -> None:
+    text = said(mixed_page)
+    assert (
+        text.index("The ticket is better than reinit by") < text.index("of workers, each of") < text.index("A claim is")
+    )
+    for question in ("Ticket against controls.", "init.", "lr.", "Ticket against dense."):
+        assert question in text.split("What depends on what")[0]
+    assert "Whether the effect of" in text or "The effect of" in text
+
+
+def test_a_claim_says_its_name_its_effect_and_what_would_make_it_hold(study: Path) -> None:
+    mine = study.parent / "mine.yaml"
+    mine.write_text(
+        "{name: mine alone, source: me, text: My own claim., compare: {left: {}, right: dense}, remaining: 0.4,"
+        " direction: not_less, margin: 0.005}"
+    )
+    text = said(page(load(study), claims.read([mine]), study))
+    wanted = "Effect: test accuracy of arm ticket less dense network; the claim holds where it is > −0.50 points."
+    assert f"mine alone. My own claim. me. {wanted}" in text
+    assert "cannot test" not in text
+
+
+def test_where_no_claim_can_be_tested_there_is_no_empty_table(study: Path) -> None:
+    content = page(load(study), claims.published(), study)
+    assert b'id="verdicts"' not in content
+    assert b'id="untested"' in content
+
+
+def test_figures_beside_the_page_are_linked(study: Path) -> None:
+    for name in ("heat_map.png", "heat_map.pdf", "notes.txt"):
+        (study / name).write_bytes(b"")
+    links = read(page(load(study), [], study)).links
+    assert {"heat_map.png", "heat_map.pdf"} <= set(links)
+    assert "notes.txt" not in links
+
+
+def test_a_choice_of_ones_own_needs_its_folder_and_the_page_says_so(
+    write_cell: Callable[..., str], tmp_path: Path
+) -> None:
+    write_cell(init="mine", levels=1, epochs=1)
+    text = said(page(load(tmp_path / "made_up"), [], tmp_path))
+    assert "python -m ltsweep --config-dir MY_CONF " in text
+    assert "Put the folder of your own choices in place of MY_CONF ." in text
+
+
+def test_cells_of_two_versions_are_counted_by_version(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    for seed in range(3):
+        path = tmp_path / "made_up" / write_cell(seed=seed, levels=1, epochs=1) / "status.json"
+        versions = {"ltsweep": "0.1.0", "code": "abc" if seed else "def"}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"versions": versions}))
+    text = said(page(load(tmp_path / "made_up"), [], tmp_path))
+    assert "ltsweep 0.1.0, source abc (2 cells); ltsweep 0.1.0, source def (1 cell)" in text
+    assert "The cells were not all made with the same code and packages." in text
 
 
 def test_every_cell_has_a_link_to_its_folder(mixed: Study, mixed_page: bytes) -> None:
