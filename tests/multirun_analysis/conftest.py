@@ -1,7 +1,6 @@
 """Studies as the engine writes them, made up: the analysis is tested without training anything."""
 
 import functools
-import hashlib
 import itertools
 import json
 import math
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
+from ltsweep.grid.key import key as key_of
 from ltsweep.schema import (
     CONFIG,
     DIVERGED,
@@ -186,7 +186,9 @@ def _init(config: Mapping[str, object], key: str) -> dict[str, np.ndarray]:
 
 def _largest(weights: np.ndarray, n: int) -> np.ndarray:
     """Keep the `n` weights of the largest magnitude."""
-    return np.argsort(np.argsort(-np.abs(weights).ravel())).reshape(weights.shape) < n
+    kept = np.zeros(weights.size, dtype=bool)
+    kept[np.argpartition(-np.abs(weights).ravel(), n - 1)[:n]] = True
+    return kept.reshape(weights.shape)
 
 
 def _write_tickets(folder: Path, config: Mapping[str, object], key: str, last: int) -> None:
@@ -212,7 +214,7 @@ def _write(
 ) -> str:
     """Write one cell and return its key. Overrides are those of the command line: `write(study, init="kaiming_n")`."""
     config = _config({name.replace("__", "."): value for name, value in overrides.items()})
-    key = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+    key = key_of(config)
     folder = study / key
     folder.mkdir(parents=True)
     (folder / CONFIG).write_text(yaml.safe_dump(config))

@@ -42,7 +42,8 @@ def test_the_theoretical_density_is_what_the_weights_come_to(mixed: Study) -> No
         n = {"fc1": 300 * 784, "fc2": 300 * 100, "output": 1000}[layer] * rows["cells"].iloc[0]
         p = rows["theory"] * rows["width"]
         away = (rows["density"] - rows["theory"]).abs() * rows["width"]
-        assert (away <= 5 * (p * (1 - p) / n) ** 0.5 + 1e-4).all()  # five binomial standard deviations
+        # Five binomial standard deviations, and a lone weight far out.
+        assert (away <= 5 * (p * (1 - p) / n) ** 0.5 + np.maximum(1e-4, 1.5 / n)).all()
 
 
 def test_lines_are_outlines_of_the_bins(mixed: Study) -> None:
