@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ltsweep.errors import did_you_mean
+from ltsweep.schema import NUMBERED
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.schema import RECORD_COLUMNS, UNREADABLE
 
@@ -57,6 +58,12 @@ def group(column: str) -> str:
     return column.partition(".")[0]
 
 
+def choice(column: str) -> str:
+    """Return the column that holds the name of the choice that a config column belongs to: `lr.name` for `lr`."""
+    own = group(column)
+    return f"{own}.name" if own in NUMBERED else own
+
+
 def config_columns(df: pd.DataFrame) -> list[str]:
     """Return the columns of a tidy table that are config values."""
     return [name for name in df.columns if name not in RECORD_COLUMNS]
@@ -70,8 +77,9 @@ def readable(df: pd.DataFrame) -> pd.DataFrame:
 def varying(df: pd.DataFrame) -> list[str]:
     """Return the fewest config columns that tell the cells of a tidy table apart, but for their seeds.
 
-    A column that follows from those before it is left out: `init.gain` where each init has one gain, or the
-    learning rate where each model has its own. Unreadable cells are not looked at.
+    Of a group its name comes first, then those of its fields that differ among the cells that have them. A column that
+    follows from those before it is left out: `init.gain` where each init has one gain, or the learning rate where each
+    model has its own. Unreadable cells are not looked at.
     """
     names = [name for name in config_columns(df) if name != "seed"]
     values = readable(df)[names].drop_duplicates()
@@ -113,14 +121,31 @@ def choose(
 
 
 def label(df: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    """Return each row's values in `columns` as one name, as ordered categories in the order of those values."""
+    """Return each row's values in `columns` as one name, as ordered categories in the order of those values.
+
+    A field that some choices of its group lack is named, as `step, gamma=0.1`, and left out of the others' names.
+    """
     if not columns:
         return pd.Series(pd.Categorical([""] * len(df), [""], ordered=True), index=df.index)
     codes = df.groupby(list(columns), sort=True, dropna=False, observed=True).ngroup()
     first = df.assign(_code=codes).drop_duplicates("_code").sort_values("_code")
-    names = [", ".join(map(_text, values)) for values in first[list(columns)].itertuples(index=False)]
-    found = pd.Categorical.from_codes(codes.tolist(), pd.Index(names), ordered=True)
+    names = pd.Index(_joined(first, columns))
+    if names.has_duplicates:  # two choices with different fields of equal names
+        names = pd.Index(_joined(first, columns, partial=False))
+    found = pd.Categorical.from_codes(codes.tolist(), names, ordered=True)
     return pd.Series(found, index=df.index)
+
+
+def _joined(df: pd.DataFrame, columns: tuple[str, ...], *, partial: bool = True) -> list[str]:
+    """Return the values of each row as a name; `partial` fields are named, and left out where they are null."""
+    texts = []
+    for name in columns:
+        if partial and choice(name) in columns and choice(name) != name and df[name].isna().any():
+            field = name.rpartition(".")[2]
+            texts.append([None if pd.isna(value) else f"{field}={_text(value)}" for value in df[name]])
+        else:
+            texts.append([_text(value) for value in df[name]])
+    return [", ".join(text for text in row if text is not None) for row in zip(*texts, strict=True)]
 
 
 def labelled(df: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -129,11 +154,19 @@ def labelled(df: pd.DataFrame, view: View) -> pd.DataFrame:
 
 
 def described(df: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
-    """Return for each row a text of its values in `columns`, as `init=xavier_u lr=0.1`; empty for no columns."""
-    texts = [label(df, (name,)).astype("str").radd(f"{name}=") for name in columns]
-    if not texts:
+    """Return for each row a text of its values in `columns`, as `init=xavier_u lr=0.1`; empty for no columns.
+
+    A field that the row's choice lacks is left out.
+    """
+    if not columns:
         return pd.Series("", index=df.index, dtype="str")
-    return pd.concat(texts, axis=1).agg(" ".join, axis=1)
+    partial = {name for name in columns if choice(name) in columns and choice(name) != name}
+    texts = [
+        [None if name in partial and pd.isna(value) else f"{name}={_text(value)}" for value in df[name]]
+        for name in columns
+    ]
+    said = [" ".join(text for text in row if text is not None) for row in zip(*texts, strict=True)]
+    return pd.Series(said, index=df.index, dtype="str")
 
 
 def first(df: pd.DataFrame, column: str, n: int) -> tuple[pd.DataFrame, str]:
@@ -145,13 +178,15 @@ def first(df: pd.DataFrame, column: str, n: int) -> tuple[pd.DataFrame, str]:
     return kept.assign(**{column: kept[column].cat.set_categories(names[:n], ordered=True)}), says
 
 
-def _place(name: str) -> tuple[int, str]:
+def _place(name: str) -> tuple[int, bool, str]:
+    """Return where a column stands among others: the names of groups first, then numbers of groups, then fields."""
     if name == "study":  # of several studies read as one: it tells apart what nothing else does
-        return 99, name
-    if name in _FIRST:
-        return _FIRST.index(name), name
+        return 99, False, name
     own = group(name)
-    return len(_FIRST) + (_FIRST.index(own) + 1 if own in _FIRST else 0), name
+    rank = _FIRST.index(own) if own in _FIRST else len(_FIRST)
+    if name in (own, choice(name)):
+        return rank, name != choice(name), name
+    return len(_FIRST) + 1 + rank, False, name
 
 
 def _count(cells: pd.DataFrame, columns: tuple[str, ...]) -> int:
