@@ -67,7 +67,7 @@ def _request(asked: argparse.Namespace) -> Request:
     )
     return Request(
         figures=_figures(asked.figures),
-        styles=known(asked.style, list(style.SUFFIX), "style"),
+        styles=style.endings(known(asked.style, list(style.SUFFIX), "style"), ()),
         where=asked.where,
         formats=known(asked.export, list(export.FORMATS), "format"),
         report=page,

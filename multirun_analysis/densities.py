@@ -1,5 +1,6 @@
 """Densities of the initial weights of each layer: of all of them, and of those that survive pruning."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from multirun_analysis.view import View, label, readable
 
 # Columns of `init_densities` and of `surviving`.
 _COLUMNS = ["init", "layer", "value", "density", "theory", "width", "cells"]
-_SURVIVORS = ["choice", "layer", "level", "remaining", "value", "density", "width", "cells"]
+_SURVIVORS = ["choice", "layer", "level", "remaining", "value", "density", "width", "cells", "seeds", "choices"]
 
 
 def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd.DataFrame:
@@ -58,28 +59,35 @@ def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd
     )
 
 
-def surviving(study: Study, view: View, levels: Sequence[int], *, cells_per_choice: int = 3) -> pd.DataFrame:
+def surviving(
+    study: Study, view: View, levels: Sequence[int], *, cells_per_choice: int = 3, most_choices: int = 12
+) -> pd.DataFrame:
     """Return the density of those initial weights that remain at some levels, one histogram a choice and layer.
 
     Columns: `choice` (name of all that varies but for the seed)`, layer, level, remaining` (of the layer's
-    weights)`, value, density, width, cells`: as in `init_densities`, each level by itself, so that its area is one.
-    Of a choice the first `cells_per_choice` seeds are pooled, as far as their masks are on the disk.
+    weights)`, value, density, width, cells`: as in `init_densities`, each level by itself, so that its area is one;
+    `seeds` (those pooled)`, choices` (how many the study has). Of the first `most_choices` choices with initial weights
+    on the disk the first `cells_per_choice` seeds are pooled, as far as their masks are on the disk.
     """
     cells = readable(study.cells)
     order = _layers(study)
+    named = cells.assign(_choice=label(cells, view.choice)).sort_values("seed", kind="stable")
     found: list[pd.DataFrame] = []
-    for choice, those in cells.assign(_choice=label(cells, view.choice)).groupby("_choice", observed=True):
-        here = [study.path / key for key in those["key"] if tickets.has_initial_weights(study.path / key)]
-        kept = here[:cells_per_choice]
-        if kept:
-            found.append(_survivors(kept, levels, order.get(_key(study, kept[0]), [])).assign(choice=choice))
+    for choice, those in named.groupby("_choice", observed=True):
+        here = [(study.path / key, seed) for key, seed in those[["key", "seed"]].itertuples(index=False)]
+        kept = list(itertools.islice((one for one in here if tickets.has_initial_weights(one[0])), cells_per_choice))
+        if kept and len(found) < most_choices:
+            paths = [path for path, _ in kept]
+            survivors = _survivors(paths, levels, order.get(_key(study, paths[0]), []))
+            found.append(survivors.assign(choice=choice, seeds=", ".join(str(seed) for _, seed in kept)))
     if not found:
         return pd.DataFrame(columns=_SURVIVORS)
-    choices = [str(name) for name in label(cells, view.choice).cat.categories]
-    named = pd.concat(found, ignore_index=True)
-    return named.assign(
-        choice=pd.Categorical(named["choice"], choices, ordered=True).remove_unused_categories(),
-        layer=pd.Categorical(named["layer"], list(dict.fromkeys(named["layer"])), ordered=True),
+    choices = [str(name) for name in named["_choice"].cat.categories]
+    every = pd.concat(found, ignore_index=True)
+    return every.assign(
+        choice=pd.Categorical(every["choice"], choices, ordered=True).remove_unused_categories(),
+        layer=pd.Categorical(every["layer"], list(dict.fromkeys(every["layer"])), ordered=True),
+        choices=named["_choice"].nunique(),
     )[_SURVIVORS]
 
 

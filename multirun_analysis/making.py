@@ -21,14 +21,14 @@ from multirun_analysis.view import View
 class Request:
     """What is asked for: which figures, drawn how, of which cells.
 
-    figures: names of shipped figures, and paths of files of one's own. styles: of `style.SUFFIX`; a file of every
-    figure for each. where: a filter over cells (`where.only`), or nothing. formats: of `export.FORMATS`; the tables in
-    each. report: the page too, with the verdict on these claims. look: how figures are drawn; the columns that it
-    names come first, and `view.choose` places the others.
+    figures: names of shipped figures, and paths of files of one's own. styles: ending -> one of `style.SUFFIX`; a file
+    of every figure for each. where: a filter over cells (`where.only`), or nothing. formats: of `export.FORMATS`; the
+    tables in each. report: the page too, with the verdict on these claims. look: how figures are drawn; the columns
+    that it names come first, and `view.choose` places the others.
     """
 
     figures: tuple[str, ...]
-    styles: tuple[str, ...] = ("screen", "paper")
+    styles: Mapping[str, str] = dataclasses.field(default_factory=lambda: style.endings(tuple(style.SUFFIX), ()))
     where: str = ""
     formats: tuple[str, ...] = ()
     report: bool = False
@@ -65,8 +65,10 @@ def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
         study = load(*studies)
         if asked.where:
             study = where.only(study, asked.where)
-        said = _make(study, out, stale, asked) | {stamp.CELLS: closing.table(study.cells)}
-        had |= {file: {"made_from": wanted.get(file, cells), "says": says} for file, says in said.items()}
+        for page in (page for file in stale for page in stamp.pages(file, had.get(file, {}))[1:]):
+            (out / page).unlink(missing_ok=True)  # there may be fewer now
+        made = _make(study, out, stale, asked) | {stamp.CELLS: {"says": closing.table(study.cells)}}
+        had |= {file: {"made_from": wanted.get(file, cells), **entry} for file, entry in made.items()}
         stamp.write(out, had)
     names = ", ".join(map(str, studies))
     return "\n".join([f"{names}: {had[stamp.CELLS]['says']}", *_listed(out, list(wanted), stale, had)])
@@ -92,16 +94,19 @@ def _wanted(asked: Request, cells: str) -> dict[str, str]:
     return wanted
 
 
-def _files(figure: str, styles: Sequence[str]) -> dict[str, str]:
+def _files(figure: str, styles: Mapping[str, str]) -> dict[str, str]:
     """Return the files of a figure, file -> style."""
-    return {f"{figures.name(figure)}{style.SUFFIX[each]}": each for each in styles}
+    return {f"{figures.name(figure)}{ending}": each for ending, each in styles.items()}
 
 
-def _make(study: Study, out: Path, stale: Sequence[str], asked: Request) -> dict[str, str]:
-    """Write the stale files, and return file -> nothing, or a line on why there is nothing to show and so no file."""
-    says = dict.fromkeys(stale, "")
+def _make(study: Study, out: Path, stale: Sequence[str], asked: Request) -> dict[str, dict[str, str]]:
+    """Write the stale files, and return file -> its entry in the stamp but for what it is made from.
+
+    `says` is nothing, or a line on why there is nothing to show and so no file.
+    """
+    says = {file: {"says": ""} for file in stale}
     look = asked.view(study)
-    groups: list[tuple[dict[str, str], Iterator[tuple[str, bytes]]]] = []
+    groups: list[tuple[dict[str, str], Iterator[tuple[str, list[bytes]]]]] = []
     for figure in asked.figures:
         styles = {file: each for file, each in _files(figure, asked.styles).items() if file in says}
         groups.append((styles, _drawn(study, look, figure, styles)))
@@ -110,19 +115,21 @@ def _make(study: Study, out: Path, stale: Sequence[str], asked: Request) -> dict
         groups.append((kinds, _exported(study, table, kinds)))
     for files, contents in groups:
         try:
-            for file, content in contents:
-                disk.write(out / file, content)
+            for file, pages in contents:
+                says[file]["pages"] = str(len(pages))
+                for page, content in zip(stamp.pages(file, says[file]), pages, strict=True):
+                    disk.write(out / page, content)
         except NothingToShow as nothing:
             for file in files:
                 (out / file).unlink(missing_ok=True)  # made from other records or options, it would mislead
-                says[file] = str(nothing)
+                says[file] = {"says": str(nothing)}
     if report.FILE in says:
         disk.write(out / report.FILE, report.page(study, asked.claims, out, only=asked.only))
     return says
 
 
-def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    """Yield file and content of one figure for `files`, file -> style."""
+def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield file and the content of each page of one figure for `files`, file -> style."""
     if not files:
         return
     module = figures.get(figure)
@@ -130,16 +137,18 @@ def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> I
         table = module.table(study, look)
     for file, each in files.items():
         with figures.blamed_on(figure, "draw failed"):
-            drawn = module.draw(table, dataclasses.replace(look, style=each))
-        if not isinstance(drawn, Figure):
-            raise AnalysisError(f"{figure}: draw returns {type(drawn).__name__}, and must return a matplotlib Figure")
-        yield file, style.image(drawn, each)
+            own = dataclasses.replace(look, style=dataclasses.replace(look.style, name=each))
+            drawn = module.draw(table, own)
+        pages: list[Figure] = drawn if isinstance(drawn, list) and drawn else [drawn]  # type: ignore[list-item]
+        if bad := [page for page in pages if not isinstance(page, Figure)]:
+            raise AnalysisError(f"{figure}: draw returns {type(bad[0]).__name__}, and must return a matplotlib Figure")
+        yield file, style.images(pages, own.style, Path(file).suffix)
 
 
-def _exported(study: Study, table: str, files: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+def _exported(study: Study, table: str, files: Mapping[str, str]) -> Iterator[tuple[str, list[bytes]]]:
     """Yield file and content of one tidy table for `files`, file -> format."""
     for file, kind in files.items():
-        yield file, export.FORMATS[kind](export.TABLES[table](study))
+        yield file, [export.FORMATS[kind](export.TABLES[table](study))]
 
 
 def _listed(out: Path, files: Sequence[str], stale: Sequence[str], had: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -148,7 +157,8 @@ def _listed(out: Path, files: Sequence[str], stale: Sequence[str], had: Mapping[
         if says := had[file]["says"]:
             lines.append(f"  {'nothing':10}  {Path(file).stem}: {says}")
         else:
-            lines.append(f"  {'written' if file in stale else 'up to date':10}  {out / file}")
+            state = "written" if file in stale else "up to date"
+            lines += [f"  {state:10}  {out / page}" for page in stamp.pages(file, had[file])]
     return list(dict.fromkeys(lines))  # a figure with nothing to show has nothing in every style
 
 

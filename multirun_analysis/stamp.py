@@ -38,7 +38,10 @@ def fingerprint(studies: Sequence[Path]) -> str:
 
 
 def read(out: Path) -> dict[str, dict[str, str]]:
-    """Return the stamp, file -> {"made_from": hash, "says": why there is no such file}; empty where there is none."""
+    """Return the stamp, file -> {"made_from": hash, "says": why there is no such file, "pages": how many}.
+
+    Empty where there is none.
+    """
     try:
         found = json.loads((out / _NAME).read_text())
     except (OSError, ValueError):
@@ -47,9 +50,16 @@ def read(out: Path) -> dict[str, dict[str, str]]:
 
 
 def is_current(out: Path, had: Mapping[str, Mapping[str, str]], file: str, made_from: str) -> bool:
-    """Return whether a file was made from `made_from` and is still there, or there was nothing to show."""
+    """Return whether a file was made from `made_from` and all its pages are there, or there was nothing to show."""
     entry = had.get(file, {})
-    return entry.get("made_from") == made_from and (bool(entry["says"]) or (out / file).exists())
+    there = all((out / page).exists() for page in pages(file, entry))
+    return entry.get("made_from") == made_from and (bool(entry["says"]) or there)
+
+
+def pages(file: str, entry: Mapping[str, str]) -> list[str]:
+    """Return the files of a figure's pages, by its entry in the stamp: `a.png, a_2.png, a_3.png`."""
+    path = Path(file)
+    return [file, *(f"{path.stem}_{i}{path.suffix}" for i in range(2, int(entry.get("pages", "1")) + 1))]
 
 
 def write(out: Path, stamp: Mapping[str, Mapping[str, str]]) -> None:

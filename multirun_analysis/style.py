@@ -2,14 +2,18 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 from ltsweep.schema import RANDOM_MASK, REINIT, TICKET
 
@@ -21,6 +25,7 @@ _RC = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "pdf.fonttype": 42,
+    "svg.hashsalt": "ltsweep",  # names within an SVG are the same each time
     "axes.formatter.useoffset": False,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -36,6 +41,7 @@ _RC = {
 
 # Settings that differ on paper: the small type of a column.
 _PAPER = {
+    "savefig.dpi": 300,
     "font.size": 7.0,
     **dict.fromkeys(("axes.labelsize", "axes.titlesize", "figure.labelsize", "figure.titlesize"), 7.0),
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 6.5),
@@ -57,8 +63,17 @@ _OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = "os^DvPX*"
 _DISTINCT = len(_MARKERS)
 
-# Style -> ending of its files.
+# Style -> ending of its files, where no format is asked for.
 SUFFIX = {"paper": ".pdf", "screen": ".png"}
+
+# Format of a figure's files -> the style that it is drawn in, where both are asked for.
+FORMATS = {"pdf": "paper", "png": "screen", "svg": "paper"}
+
+# Settings of matplotlib that are sizes of type, in points.
+_SIZES = (
+    *("font.size", "axes.labelsize", "axes.titlesize", "figure.labelsize", "figure.titlesize"),
+    *("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
+)
 
 # Red, green and blue, each from 0 to 1.
 Color = tuple[float, float, float]
@@ -67,9 +82,39 @@ Color = tuple[float, float, float]
 Dash = Any
 
 
-def rc(style: str = "screen") -> AbstractContextManager[None]:
+@dataclass(frozen=True)
+class Style:
+    """The look of a figure: one of `SUFFIX`, and what its user's own file (`style_file`) changes of that.
+
+    rc: settings of matplotlib. size: of the type, in points; None for the style's own. note: whether there is small
+    print under a figure, or a text in its place. limits: metric, or `remaining`, -> ends of its axis. labels: name ->
+    what is written instead.
+    """
+
+    name: str = "screen"
+    rc: Mapping[str, Any] = field(default_factory=dict)
+    size: float | None = None
+    note: bool | str = True
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def paper(self) -> bool:
+        """Return whether this is the style for a paper."""
+        return self.name == "paper"
+
+
+# The style of a figure where none is asked for.
+SCREEN = Style()
+
+
+def rc(style: Style = SCREEN) -> AbstractContextManager[None]:
     """Return the settings that a figure is drawn and saved under, as a context."""
-    return mpl.rc_context(_RC | (_PAPER if style == "paper" else {}))
+    settings: dict[Any, Any] = _RC | (_PAPER if style.paper else {})
+    if style.size is not None:
+        scale = style.size / settings["font.size"]
+        settings |= {name: scale * settings[name] for name in _SIZES if name in settings}
+    return mpl.rc_context(settings | dict(style.rc))
 
 
 def colors(names: Sequence[str]) -> list[Color]:
@@ -127,16 +172,60 @@ def dashes(arms: Sequence[str]) -> dict[str, Dash]:
 
 def is_scale(names: Sequence[str]) -> bool:
     """Return whether the choices are steps of one scale: three or more, and all of them numbers."""
-    return len(names) > 2 and all(re.fullmatch(r"-?[\d.]+(e-?\d+)?", name) for name in names)
+    return len(names) > 2 and all(map(is_number, names))
 
 
-def image(figure: Figure, style: str) -> bytes:
-    """Return a figure as its file's content in a style: PDF with fonts embedded, or PNG; without a date."""
-    buffer = io.BytesIO()
-    without_date = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}[SUFFIX[style]]
+def is_number(name: str) -> bool:
+    """Return whether a name is a number as `view.label` writes it."""
+    return re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", name) is not None
+
+
+def endings(styles: Sequence[str], formats: Sequence[str]) -> dict[str, str]:
+    """Return ending -> style of the files of a figure: the styles' own formats unless some are asked for."""
+    if not formats or not styles:
+        return {SUFFIX[style]: style for style in styles}
+    return {f".{name}": FORMATS[name] if FORMATS[name] in styles else styles[0] for name in formats}
+
+
+def images(pages: Sequence[Figure], style: Style, ending: str) -> list[bytes]:
+    """Return the pages of a figure as the contents of files, without a date: one PDF of all, or else one a page.
+
+    Fonts are embedded in a PDF, and an SVG has its text as outlines.
+    """
     with rc(style):
-        figure.savefig(buffer, format=SUFFIX[style][1:], metadata=without_date)
+        for figure in pages:
+            _relabel(figure, style.labels)
+        if ending == ".pdf":
+            buffer = io.BytesIO()
+            with PdfPages(buffer, metadata={"CreationDate": None}) as file:
+                for figure in pages:
+                    file.savefig(figure)
+            return [buffer.getvalue()]
+        return [_image(figure, ending) for figure in pages]
+
+
+def _image(figure: Figure, ending: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=ending[1:], metadata={"Software" if ending == ".png" else "Date": None})
     return buffer.getvalue()
+
+
+def _relabel(figure: Figure, labels: Mapping[str, str]) -> None:
+    """Replace names in every text of a figure but the small print: whole names, the longest first."""
+    if not labels:
+        return
+    known = "|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True))
+    name = re.compile(rf"(?<![\w.])(?:{known})(?![\w]|\.\w)")
+
+    def replaced(text: str) -> str:
+        return name.sub(lambda found: labels[found[0]], text)
+
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        if isinstance(formatter := axis.get_major_formatter(), FixedFormatter):
+            axis.set_major_formatter(FixedFormatter([replaced(text) for text in formatter.seq]))
+    for text in figure.findobj(Text):
+        if text.get_text() and text.get_text() != figure.get_supxlabel():
+            text.set_text(replaced(text.get_text()))
 
 
 def _families(names: Sequence[str]) -> pd.Series | None:

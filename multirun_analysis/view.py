@@ -9,12 +9,13 @@ from ltsweep.errors import did_you_mean
 from ltsweep.schema import NUMBERED
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.schema import RECORD_COLUMNS, UNREADABLE
+from multirun_analysis.style import SCREEN, Style
 
 # Groups by rank: where columns of two groups vary together, the earlier group's stands for both.
 _FIRST = ("dataset", "model", "method", "init", "optimizer", "lr", "prune_rate")
 
-# Lines of different colours in one panel: more than this cannot be told apart.
-_MANY = 8
+# Lines of different colours in one panel: more are hard to tell apart.
+MANY = 6
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class View:
 
     metric: a column of `curves.final(levels)`. band: one of `curves.BANDS`, drawn as bars at each level where `bars`.
     remaining: the fractions of weights remaining that are asked for, where a figure shows some levels only; none means
-    the figure's own choice. axes: the two config columns of a heat map, or none. style: one of `style.SUFFIX`. note:
-    one or more sentences to stand under every figure, such as which cells it does not show.
+    the figure's own choice. axes: the two config columns of a heat map, or none. style: how figures look. note: one or
+    more sentences to stand under every figure, such as which cells it does not show.
     """
 
     row: tuple[str, ...] = ()
@@ -35,7 +36,7 @@ class View:
     bars: bool = False
     remaining: tuple[float, ...] = ()
     axes: tuple[str, ...] = ()
-    style: str = "screen"
+    style: Style = SCREEN
     note: str = ""
 
     @property
@@ -101,22 +102,25 @@ def choose(
 ) -> View:
     """Return a view with a place for every varying column of the cells table; places that are asked for come first.
 
-    Data sets and models become rows of panels, the learning rate columns of panels, all else lines: cells of
-    different configs are never averaged, so what has no place of its own becomes part of the line's name. A
-    study of learning rates alone has one panel with a line for each, unless there are `controls` to compare
-    within each. Raises AnalysisError for a column that does not exist.
+    Data sets, models and pruning rates become rows of panels, for their scores or weights remaining are others; the
+    learning rate becomes columns of panels; all else lines: cells of different configs are never averaged, so what has
+    no place of its own becomes part of the line's name. Where that makes more than `MANY` lines, the columns with the
+    fewest values become panels. A study of learning rates alone has one panel with a line for each, unless there are
+    `controls` to compare within each. Raises AnalysisError for a column that does not exist.
     """
     for name in (*hue, *col, *row):
         check_column(name, cells)
     free = [name for name in varying(cells) if name not in {*hue, *col, *row}]
-    row = row or tuple(name for name in free if name in {"dataset", "model"})
+    row = row or tuple(name for name in free if name in {"dataset", "model"} or group(name) == "prune_rate")
     lines = tuple(name for name in free if name not in row)
     if not col and "lr" in lines and (len(lines) > 1 or hue or controls):
         col = ("lr",)
     lines = tuple(name for name in lines if name not in col)
-    if not col and len(lines) > 1 and _count(cells, (*hue, *lines)) > _MANY:
-        col = (min(lines, key=lambda name: _count(cells, (name,))),)
-        lines = tuple(name for name in lines if name not in col)
+    while len(groups := dict.fromkeys(map(group, lines))) > 1 and _count(cells, (*hue, *lines)) > MANY:
+        apart = [tuple(name for name in lines if group(name) == own) for own in groups]
+        fewest = min(apart, key=lambda names: _count(cells, names))
+        lines = tuple(name for name in lines if name not in fewest)
+        row, col = (row, fewest) if not col else ((*row, *fewest), col)
     return View(row=row, col=col, hue=(*hue, *lines))
 
 

@@ -48,7 +48,7 @@ def test_the_theoretical_density_is_what_the_weights_come_to(mixed: Study) -> No
 
 def test_lines_are_outlines_of_the_bins(mixed: Study) -> None:
     table = figure_file.table(mixed, VIEW)
-    figure = figure_file.draw(table, VIEW)
+    (figure,) = figure_file.draw(table, VIEW)
     with style.rc():
         figure.draw_without_rendering()
     assert [ax.get_title() for ax in figure.axes] == ["fc1", "fc2", "output"]
@@ -67,7 +67,7 @@ def test_the_peaks_of_a_constant_init_are_cut_and_marked(write_cell: Callable[..
     for init in ("xavier_n", "xavier_u", "const_t"):
         write_cell(init=init, levels=0, epochs=1, tickets=True)
     study = load(tmp_path / "made_up")
-    figure = figure_file.draw(figure_file.table(study, choose(study.cells)), choose(study.cells))
+    (figure,) = figure_file.draw(figure_file.table(study, choose(study.cells)), choose(study.cells))
     assert all(ax.get_ylim()[1] < 20 for ax in figure.axes)
     assert figure.get_supxlabel().split("\n")[0].endswith("Triangles at the edge: 6 bins beyond it.")
 
