@@ -1,6 +1,7 @@
 """The look of every figure: fonts, colours, dashes, markers; and files that are the same byte for byte."""
 
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -8,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
 import seaborn as sns
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
@@ -61,7 +61,6 @@ _OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
 # Markers in the order in which choices take them; as many choices differ in colour and marker both.
 _MARKERS = "os^DvPX*"
-_DISTINCT = len(_MARKERS)
 
 # Style -> ending of its files, where no format is asked for.
 SUFFIX = {"paper": ".pdf", "screen": ".png"}
@@ -118,44 +117,18 @@ def rc(style: Style = SCREEN) -> AbstractContextManager[None]:
 
 
 def colors(names: Sequence[str]) -> list[Color]:
-    """Return a colour for each choice: seaborn's colour-blind-safe ones for up to eight, a scale for `is_scale`.
+    """Return a colour for each choice: seaborn's colour-blind-safe ones, or steps of a scale for `is_scale`.
 
-    More than eight choices of two or more columns have a colour for each value of the first column, and
-    shades of it; other ones steps along a scale.
+    A panel has few choices; more than eight have steps of a scale too.
     """
-    n = len(names)
-    if is_scale(names):
-        return scale(n)
-    if n <= _DISTINCT:
-        return list(sns.color_palette("colorblind", n))
-    families = _families(names)
-    if families is None:
-        return scale(n)
-    base = dict(zip(families.unique(), sns.color_palette("colorblind"), strict=False))
-    size, place = families.map(families.value_counts()), families.groupby(families).cumcount()
-    return [
-        _shade(base[family], 0.75 * at / (of - 1)) if of > 1 else base[family]
-        for family, at, of in zip(families, place, size, strict=True)
-    ]
+    if is_scale(names) or len(names) > len(_MARKERS):
+        return scale(len(names))
+    return list(sns.color_palette("colorblind", len(names)))
 
 
 def looks(names: Sequence[str]) -> list[tuple[Color, str]]:
-    """Return a colour and a marker for each choice, no two the same for up to 64 choices.
-
-    Up to eight differ in both. More than eight choices without order or family share the eight colours, each with
-    another marker; where markers cannot tell more apart there are none.
-    """
-    n = len(names)
-    if n <= _DISTINCT:
-        return list(zip(colors(names), _MARKERS, strict=False))
-    families = None if is_scale(names) else _families(names)
-    if families is not None:  # shades of a family are close to each other, so markers count within it
-        places = families.groupby(families).cumcount()
-        return [(color, _MARKERS[at % _DISTINCT]) for color, at in zip(colors(names), places, strict=True)]
-    if is_scale(names) or n > _DISTINCT**2:
-        return [(color, "") for color in colors(names)]
-    eight = sns.color_palette("colorblind", _DISTINCT)
-    return [(eight[i % _DISTINCT], _MARKERS[(i + i // _DISTINCT) % _DISTINCT]) for i in range(n)]
+    """Return a colour and a marker for each choice; up to eight differ in both."""
+    return list(zip(colors(names), itertools.cycle(_MARKERS), strict=False))
 
 
 def scale(n: int) -> list[Color]:
@@ -226,16 +199,3 @@ def _relabel(figure: Figure, labels: Mapping[str, str]) -> None:
     for text in figure.findobj(Text):
         if text.get_text() and text.get_text() != figure.get_supxlabel():
             text.set_text(replaced(text.get_text()))
-
-
-def _families(names: Sequence[str]) -> pd.Series | None:
-    """Return the first column's value of each choice of several columns; None if too many differ, or all."""
-    families = pd.Series([name.partition(", ")[0] for name in names])
-    return None if families.nunique() > _DISTINCT or families.nunique() == len(names) else families
-
-
-def _shade(color: Color, lighter: float) -> Color:
-    """Return a colour mixed with black, for the first shades of a family, or with white, for the last."""
-    toward, share = (0.0, 0.45 - lighter) if lighter < 0.45 else (1.0, lighter - 0.2)
-    red, green, blue = (part * (1 - share) + toward * share for part in color)
-    return red, green, blue

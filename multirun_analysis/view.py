@@ -173,15 +173,6 @@ def described(df: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     return pd.Series(said, index=df.index, dtype="str")
 
 
-def first(df: pd.DataFrame, column: str, n: int) -> tuple[pd.DataFrame, str]:
-    """Return the rows of the first `n` names of a categorical column, and a sentence on what is left out, if any."""
-    names = [name for name in df[column].cat.categories if name in set(df[column])]
-    kept = df[df[column].isin(names[:n])]
-    left = len(names) - n
-    says = f"{left} more {'is' if left == 1 else 'are'} not shown; --where chooses." if left > 0 else ""
-    return kept.assign(**{column: kept[column].cat.set_categories(names[:n], ordered=True)}), says
-
-
 def _place(name: str) -> tuple[int, bool, str]:
     """Return where a column stands among others: the names of groups first, then numbers of groups, then fields."""
     if name == "study":  # of several studies read as one: it tells apart what nothing else does

@@ -89,9 +89,10 @@ class _Look:
         names = list((levels.level_names(df) if by_level else df["choice"]).cat.categories)
         self.heading = levels.heading(names) if by_level else ", ".join(choice)
         self.parts = [names] if by_level else pages.parts(names)
-        self.of = {name: look for part in self.parts for name, look in zip(part, style.looks(part), strict=True)}
         if by_level:
             self.of = {name: (color, "o") for name, color in zip(names, style.scale(len(names)), strict=True)}
+        else:
+            self.of = {name: look for part in self.parts for name, look in zip(part, style.looks(part), strict=True)}
 
     def names(self, keys: Iterable[_Panel]) -> list[str]:
         """Return all names in the legend of some panels."""

@@ -95,14 +95,9 @@ def test_colours_are_distinct_and_controls_are_dashed() -> None:
     assert len(set(dashes.values())) == 5
 
 
-@pytest.mark.parametrize(
-    "names",
-    [list("abcdefgh"), [f"init{i}" for i in range(60)], [f"{i}, {j}" for i in "abcd" for j in "stuvwxyz"]],
-)
-def test_sixty_choices_are_told_apart_by_colour_and_marker(names: list[str]) -> None:
-    found = style.looks(names)
-    assert len(set(found)) == len(names)
-    assert all(marker for _, marker in found)
+def test_eight_choices_differ_in_colour_and_marker() -> None:
+    found = style.looks(list("abcdefgh"))
+    assert len({color for color, _ in found}) == len({marker for _, marker in found}) == 8
 
 
 def test_steps_of_a_scale_go_from_dark_to_light() -> None:
