@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep figures test lint bench wheel clean
+.PHONY: help setup sweep figures test lint bench attack soak wheel clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -43,6 +43,13 @@ lint: $(READY)  ## style and types
 
 bench: $(READY)  ## speed beside the loops a user would write, on MNIST; writes benchmarks/results
 	$(RUN) benchmarks/throughput.py --out benchmarks/results
+
+attack: $(READY)  ## 20,000 mutants of a study's files, each given to what reads it; writes benchmarks/results
+	$(RUN) -m benchmarks.attack --mutants 20000 --processes 2 --out benchmarks/results
+
+soak: $(READY)  ## 2,000 cells in one process, then 200 kills of a study and 50 of its analysis; writes benchmarks/results
+	$(RUN) benchmarks/soak.py --out benchmarks/results
+	$(RUN) benchmarks/soak_kills.py --out benchmarks/results
 
 wheel: $(READY)  ## build dist/ltsweep-*.whl
 	$(RUN) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

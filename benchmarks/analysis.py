@@ -8,6 +8,7 @@ have just been written, so they come from memory. A figure is timed from the loa
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
@@ -25,7 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from ltsweep.schema import EVALUATIONS, EVALUATIONS_FILE, LEVELS_FILE
+from ltsweep.grid.key import key
+from ltsweep.schema import CONFIG, DONE, EVALUATIONS, EVALUATIONS_FILE, LEVELS_FILE, STATUS, VERSION
+from ltsweep.store.reader import digest_of, text_of
 from ltsweep.store.tables import SCHEMAS
 from multirun_analysis import figures, making, style
 from multirun_analysis.errors import NothingToShow
@@ -93,16 +96,23 @@ def tables(rng: np.random.Generator) -> dict[str, pa.Table]:
 def write(study: Path, n_cells: int) -> None:
     """Write a study of so many cells."""
     rng = np.random.default_rng(0)
-    for n, (seed, init, lr) in enumerate(itertools.product(range(n_cells // 20), INITS, RATES)):
-        folder = study / f"{n:016x}"
+    for seed, init, lr in itertools.product(range(n_cells // 20), INITS, RATES):
+        plain = json.loads(json.dumps(config(init, lr, seed)))  # no list twice, which YAML would write as an alias
+        folder = study / key(plain)
         folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(yaml.dump(config(init, lr, seed), Dumper=yaml.CSafeDumper, sort_keys=False))
+        (folder / CONFIG).write_text(yaml.dump(plain, Dumper=yaml.CSafeDumper, sort_keys=False))
+        files = {}
         for file, table in tables(rng).items():
-            pq.write_table(table, folder / file)
-        (folder / "status.json").write_text(json.dumps({
-            "schema": 1, "key": folder.name, "status": "done", "level": N_LEVELS - 1, "levels": N_LEVELS - 1,
-            "error": None, "seconds": 270.0,
-        }))  # fmt: skip
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, write_page_checksum=True)
+            content = sink.getvalue().to_pybytes()
+            (folder / file).write_bytes(content)
+            files[file] = [len(content), (folder / file).stat().st_mtime_ns, hashlib.sha256(content).hexdigest()]
+        status = {
+            "schema": VERSION, "key": folder.name, "status": DONE, "level": N_LEVELS - 1, "levels": N_LEVELS - 1,
+            "error": None, "seconds": 270.0, "files": files,
+        }  # fmt: skip
+        (folder / STATUS).write_text(text_of(status | {"sha256": digest_of(status)}))
 
 
 def read_in_a_new_process(study: Path) -> float:

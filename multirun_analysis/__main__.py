@@ -1,92 +1,60 @@
-"""The command: make the figures and reports of studies that are out of date. `python -m multirun_analysis --help`."""
+"""`python -m multirun_analysis`. Ctrl-C is one line and exit code 130, while packages are imported too."""
 
-import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from types import FrameType
 
-from multirun_analysis import claims, export, figures, style, style_file, watching
-from multirun_analysis.errors import AnalysisError
-from multirun_analysis.making import Request, known, make
-from multirun_analysis.options import parser
-from multirun_analysis.view import View
+_INTERRUPTED = "\nmultirun_analysis: interrupted; what was written stays\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, or 2 with a line on stderr for a mistake its user can mend."""
-    asked = parser().parse_args(arguments)
+    """Run the command of `command.py` and return its exit code."""
+    from multirun_analysis import command
+
+    return command.main(arguments)
+
+
+def _run() -> int:
+    """Run the command in a process of its own; a reader that closes its end of our pipe is no error."""
+    code = 0
     try:
-        request = _request(asked)
-        analyses = _analyses(asked)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
+            # Nothing is written yet, and packages do not expect to be interrupted while they are imported.
+            signal.signal(signal.SIGINT, _end)
+            from multirun_analysis import command  # noqa: F401
 
-        def make_all() -> None:
-            for studies, out in analyses:
-                print(make(studies, out, request), flush=True)
-
-        if asked.watch:
-            watching.watch(asked.studies, make_all)
-        else:
-            make_all()
-    except AnalysisError as error:
-        print(f"multirun_analysis: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _analyses(asked: argparse.Namespace) -> list[tuple[list[Path], Path]]:
-    """Return pairs of the studies that are read as one and the folder for their files."""
-    if asked.together:
-        if asked.out is None:
-            raise AnalysisError("--together needs a folder for the figures of all studies: --out FOLDER")
-        return [(asked.studies, asked.out)]
-    several = len(asked.studies) > 1
-    return [
-        ([study], study / "figures" if asked.out is None else asked.out / (study.resolve().name if several else ""))
-        for study in asked.studies
-    ]
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        code = 130
+        sys.stderr.write(_INTERRUPTED)
+    except BrokenPipeError:
+        code = 141  # as a process that the signal SIGPIPE ends
+    except SystemExit as error:  # of the parser
+        code = error.code if isinstance(error.code, int) else 2
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _drop_output()
+    return code
 
 
-def _request(asked: argparse.Namespace) -> Request:
-    """Return what is asked for. Raises AnalysisError for a mistake that the parser does not see."""
-    if asked.axes and (len(asked.axes) != 2 or len(set(asked.axes)) != 2):
-        raise AnalysisError(f"--axes takes two config columns, such as init,lr, not {','.join(asked.axes)}")
-    if bad := [part for part in asked.remaining if not 0 < part <= 1]:
-        raise AnalysisError(f"--remaining takes fractions above 0 and up to 1, such as 0.2; {bad[0]:g} is none")
-    page = not asked.figures if asked.report is None else asked.report
-    if asked.claims and not page:
-        raise AnalysisError("--claims are for the report; add --report")
-    look = View(
-        hue=asked.hue,
-        col=asked.col,
-        row=asked.row,
-        metric=asked.metric,
-        band=asked.band,
-        bars=asked.bars,
-        remaining=asked.remaining,
-        axes=asked.axes,
-        style=style_file.read(asked.style_file),
-    )
-    return Request(
-        figures=_figures(asked.figures),
-        styles=style.endings(
-            known(asked.style, list(style.SUFFIX), "style"), known(asked.format, list(style.FORMATS), "format")
-        ),
-        where=asked.where,
-        formats=known(asked.export, list(export.FORMATS), "format"),
-        report=page,
-        claims=tuple(claims.published(asked.claims)) if page else (),
-        look=look,
-    )
+def _end(signum: int, frame: FrameType | None) -> None:
+    os.write(2, _INTERRUPTED.encode())
+    os._exit(130)
 
 
-def _figures(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the figures that are asked for: shipped ones by name, a user's own by path; all shipped ones for none."""
-    if asked == ("none",):
-        return ()
-    known([figure for figure in asked if not figures.is_path(figure)], figures.names(), "figure")
-    figures.check_paths(asked)
-    return tuple(dict.fromkeys(asked)) or tuple(figures.names())
+def _drop_output() -> None:
+    """Flush what can still be written, so that Python does not complain of the rest at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_run())

@@ -1,32 +1,47 @@
-"""One cell's folder, read with every way it can be wrong. The only file here that reads config, status and tables."""
+"""One cell's folder, read with every way it can be wrong. The only file here that reads a study's records."""
 
-import json
-from collections.abc import Mapping
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
+import pyarrow.compute as pc
 
-from ltsweep.schema import CONFIG, DONE, EVALUATIONS_FILE, LEVELS_FILE, PENDING, READINGS_FILE, RUNNING, VERSION
+from ltsweep.errors import BrokenFileError, UserError
+from ltsweep.grid.key import digest
+from ltsweep.schema import CONFIG, DONE, EVALUATIONS_FILE, FINISHED, LEVELS_FILE, PENDING, RUNNING, TABLES
 from ltsweep.schema import STATUS as STATUS_FILE
-from ltsweep.schema import STATUSES as WRITTEN
-from ltsweep.store.tables import SCHEMAS
+from ltsweep.store import reader, tables
+from ltsweep.store.disk import Noted
+from ltsweep.words import shown
 from multirun_analysis import configs
 from multirun_analysis.schema import UNREADABLE
 
-# Characters of a library's error message that a reason quotes.
-_QUOTED = 160
+T = TypeVar("T")
+
+# Characters of a reason that is shown.
+_MOST_REASON = 400
+
+# Times that a status is read again while a cell that is being computed changes under its reader.
+_TRIES, _PAUSE = 20, 0.05
+
+# Greatest finite number of a table, float32's: no training gives a greater one, and sums of its squares are finite.
+_GREATEST = 3.5e38
 
 
 class Cell(NamedTuple):
-    """One cell: its row of the cells table, its config values by column, and its tables by file name."""
+    """One cell: its row of the cells table, its config values by column, and its tables by file name.
+
+    apart: a hash of its whole config but for the seed, which tells it from a cell of the same columns.
+    """
 
     row: dict[str, object]
     config: dict[str, object]
     tables: Mapping[str, pa.Table] = {}
+    apart: str = ""
 
     def of(self, study: str) -> "Cell":
         """Return the cell with the name of its study, where several are read as one, in its key and config."""
@@ -37,93 +52,151 @@ class Cell(NamedTuple):
 
 
 def read(folder: Path) -> Cell:
-    """Return the cell of a folder. One that cannot be read has the status `unreadable`, a reason and no tables."""
-    config: dict[str, object] = {}
+    """Return the cell of a folder. One that cannot be read has the status `unreadable`, a reason and no tables.
+
+    Rows are those of the levels that its status counts as finished: a table may hold one more while a cell is computed.
+    """
+    values: dict[str, object] = {}
+    apart = ""
     row: dict[str, object] = {"key": folder.name, "status": UNREADABLE, "level": -1, "seconds": np.nan}
     try:
-        config = configs.values(_mapping(folder / CONFIG))
-        said = _mapping(folder / STATUS_FILE)
-        state = said.get("status")
-        if said.get("schema") != VERSION:
-            raise _UnreadableError(f"{STATUS_FILE} has schema {said.get('schema')}, this analysis reads {VERSION}")
-        if state not in WRITTEN:
-            raise _UnreadableError(f"{STATUS_FILE} has the unknown status {state!r}")
-        row |= {"level": said["level"], "seconds": said["seconds"]}
-        tables = _tables(folder, done=state == DONE)
-    except _UnreadableError as error:
-        return Cell(row | {"reason": str(error)}, config)
-    except KeyError as error:
-        return Cell(row | {"reason": f"{STATUS_FILE} lacks {error}"}, config)
-    return Cell(row | {"status": state, "reason": _reason(said)}, config, tables)
+        _check_no_link(folder)
+        with _named(CONFIG):
+            whole = reader.config(folder)
+            values = configs.values(whole)
+            apart = digest({name: value for name, value in whole.items() if name != "seed"})
+        said = _status(folder)
+        row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
+        said, found = _settled(folder, said, lambda now: _tables(folder, now))
+    except BrokenFileError as error:
+        return Cell(row | {"reason": shown(str(error), _MOST_REASON)}, values, apart=apart)
+    row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
+    return Cell(row | {"status": said["status"], "reason": _reason(said)}, values, found, apart)
 
 
-def config(cell: Path) -> Mapping[str, object]:
-    """Return the resolved config of a cell that `load` could read, whole, `_target_` and all."""
-    return _mapping(cell / CONFIG)
+def config(cell: Path) -> Mapping[str, Any]:
+    """Return the resolved config of a cell, whole, `_target_` and all; nothing where it cannot be read."""
+    try:
+        return reader.config(cell)
+    except (FileNotFoundError, BrokenFileError):
+        return {}
 
 
 def status(cell: Path) -> Mapping[str, Any]:
     """Return what a cell's status.json holds; nothing where it cannot be read."""
     try:
-        return _mapping(cell / STATUS_FILE)
-    except _UnreadableError:
+        _check_no_link(cell)
+        return _status(cell)
+    except BrokenFileError:
         return {}
 
 
-class _UnreadableError(Exception):
-    """A cell's record is torn, missing or of another version; never leaves this file."""
+def file(cell: Path, name: str, take: Callable[[Path, Noted | None], T]) -> T | None:
+    """Return what `take` makes of a file of a cell and of its note in status.json; None where there is no such file.
+
+    Raises BrokenFileError, in words that begin with the file's name, where it is not what was noted.
+    """
+
+    def taken(said: Mapping[str, Any]) -> T | None:
+        noted = _note(said, name)
+        with _named(name):
+            _check_no_link((cell / name).parent)
+            if noted is None and not (cell / name).exists():
+                return None
+            return take(cell / name, noted)
+
+    _check_no_link(cell)
+    return _settled(cell, _status(cell), taken)[1]
 
 
-def _mapping(path: Path) -> Mapping[str, object]:
+def _settled(folder: Path, said: dict[str, Any], take: Callable[[Mapping[str, Any]], T]) -> tuple[dict[str, Any], T]:
+    """Return a cell's status and what `take` makes of it, by a status that did not change meanwhile.
+
+    A cell that is being computed writes its files a moment before the status that notes them. So where one is not as
+    noted, the status is read again, for up to a second.
+    """
+    for _ in range(_TRIES):
+        try:
+            return said, take(said)
+        except BrokenFileError:
+            before, said = said, _status(folder)
+            if said == before and said["status"] in FINISHED:
+                break
+            if said == before:
+                time.sleep(_PAUSE)
+    return said, take(said)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
     try:
-        text = path.read_bytes()
-        # The C loader is ten times as fast as the Python one, which shows from a few hundred cells on.
-        found = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=yaml.CSafeLoader)
+        yield
     except FileNotFoundError:
-        raise _UnreadableError(f"{path.name} is missing") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise _UnreadableError(f"{path.name} cannot be read: {_one_line(error)}") from None
-    if not isinstance(found, dict):
-        raise _UnreadableError(f"{path.name} cannot be read: it holds no mapping")
-    return found
+        raise BrokenFileError(f"{name} is missing") from None
+    except BrokenFileError as error:
+        raise BrokenFileError(f"{name} {error}") from None
+    except UserError as error:  # of another version; it names the file
+        raise BrokenFileError(str(error)) from None
 
 
-def _tables(folder: Path, *, done: bool) -> dict[str, pa.Table]:
-    found = {file: _table(folder / file) for file in SCHEMAS}
+def _check_no_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise BrokenFileError(f"{folder.name} is a symbolic link, and none is followed")
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    with _named(STATUS_FILE):
+        return reader.status(folder)
+
+
+def _note(said: Mapping[str, Any], name: str) -> Noted | None:
+    files: Mapping[str, Noted] = said.get("files", {})  # older records have none
+    return files.get(name)
+
+
+def _tables(folder: Path, said: Mapping[str, Any]) -> dict[str, pa.Table]:
+    found = {name: _table(folder / name, said) for name in TABLES}
     if found[EVALUATIONS_FILE] is None or found[LEVELS_FILE] is None:
-        if done:
-            raise _UnreadableError(f"done, but {EVALUATIONS_FILE} or {LEVELS_FILE} is missing")
+        if said["status"] == DONE:
+            raise BrokenFileError(f"done, but {EVALUATIONS_FILE} or {LEVELS_FILE} is missing")
         # A cell that is not done may have stopped before or between its files; a done one has both.
-        found |= {EVALUATIONS_FILE: None, LEVELS_FILE: None, READINGS_FILE: None}
-    return {file: table for file, table in found.items() if table is not None}
+        return {}
+    return {name: table for name, table in found.items() if table is not None}
 
 
-def _table(path: Path) -> pa.Table | None:
-    """Return a table with the columns of the contract; None where there is no such file."""
-    try:
-        # ParquetFile, one thread: read_table's data-set machinery costs more than reading a file this small.
-        table = pq.ParquetFile(path).read(use_threads=False)
-        return table if table.schema.equals(SCHEMAS[path.name]) else _cast(table, SCHEMAS[path.name])
-    except FileNotFoundError:
-        return None
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise _UnreadableError(f"{path.name} cannot be read: {_one_line(error)}") from None
+def _table(path: Path, said: Mapping[str, Any]) -> pa.Table | None:
+    """Return a table's rows of the levels that count; None where there is no such file and none is noted."""
+    noted = _note(said, path.name)
+    with _named(path.name):
+        try:
+            table = tables.read(path, noted)
+        except FileNotFoundError:
+            if noted is None:
+                return None
+            raise
+        _check_numbers(table)
+    counts = pc.less_equal(table["level"], said["level"])
+    return table if pc.all(counts).as_py() is not False else table.filter(counts)
 
 
-def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table that another program wrote with the columns of the contract, in its order and types."""
-    return table.select(schema.names).cast(schema)
+def _check_numbers(table: pa.Table) -> None:
+    """Raise BrokenFileError for numbers that no training gives, and that no statistic survives."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not pa.types.is_floating(column.type):
+            continue
+        accuracy = name.endswith("accuracy")
+        least, most = (0.0, 1.0) if accuracy else (-_GREATEST, _GREATEST)
+        for value in pc.min_max(column).as_py().values():
+            far = value is not None and (value < least or value > most)  # not a number is what was not held out
+            if far and (accuracy or not np.isinf(value)):  # a cell that diverges has infinite losses
+                raise BrokenFileError(f"has a {name} of {value:g}")
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:_QUOTED]
-
-
-def _reason(said: Mapping[str, object]) -> str:
+def _reason(said: Mapping[str, Any]) -> str:
     """Return why a cell is not done, in a line; empty for one that is."""
-    error = str(said.get("error") or "").strip()
-    if error:
-        return error.splitlines()[-1]
+    if error := str(said.get("error") or "").strip():
+        return shown(error.splitlines()[-1], _MOST_REASON)
     if said["status"] == PENDING:
         return "not started"
     if said["status"] == RUNNING:

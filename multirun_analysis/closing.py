@@ -3,11 +3,15 @@
 import pandas as pd
 
 from ltsweep.schema import RUNNING
+from ltsweep.words import shown
 from multirun_analysis.schema import COUNTED, STATUSES
 from multirun_analysis.view import described, varying
 
 # Cells that the closing table lists.
 _ROWS = 20
+
+# Characters of what sets a cell apart.
+_MOST_TEXT = 300
 
 
 def counts(cells: pd.DataFrame) -> dict[str, int]:
@@ -24,7 +28,7 @@ def troubled(cells: pd.DataFrame) -> pd.DataFrame:
     apart = [name for name in (*varying(cells), "seed") if name in cells]
     worst_first = pd.Categorical(cells["status"], STATUSES[::-1], ordered=True)
     return (
-        cells.assign(cell=described(cells, apart), _worst=worst_first)
+        cells.assign(cell=described(cells, apart).map(lambda text: shown(text, _MOST_TEXT)), _worst=worst_first)
         .query("reason != ''")
         .sort_values(["_worst", "key"])[["key", "status", "cell", "reason"]]
     )
@@ -32,20 +36,29 @@ def troubled(cells: pd.DataFrame) -> pd.DataFrame:
 
 def table(cells: pd.DataFrame) -> str:
     """Return the counts of cells by status as text, and a line for each cell with a reason (the first twenty)."""
-    shown = troubled(cells)
+    listed = troubled(cells)
     by_status = ", ".join(f"{n} {status}" for status, n in counts(cells).items())
     lines = [f"{len(cells)} cell{'s' if len(cells) > 1 else ''}: {by_status}"]
-    if len(shown):
-        key_width = max(16, *(len(key) for key in shown["key"].head(_ROWS)))
-        width = max(4, *(len(cell) for cell in shown["cell"].head(_ROWS)))
+    if len(listed):
+        key_width = max(16, *(len(key) for key in listed["key"].head(_ROWS)))
+        width = max(4, *(len(cell) for cell in listed["cell"].head(_ROWS)))
         lines.append(f"  {'key':{key_width}}  {'status':10}  {'cell':{width}}  reason")
         lines += [
             f"  {key:{key_width}}  {status:10}  {cell:{width}}  {reason}"
-            for key, status, cell, reason in shown.head(_ROWS).itertuples(index=False)
+            for key, status, cell, reason in listed.head(_ROWS).itertuples(index=False)
         ]
-    if len(shown) > _ROWS:
-        lines.append(f"  ... and {len(shown) - _ROWS} more")
+    if len(listed) > _ROWS:
+        lines.append(f"  ... and {len(listed) - _ROWS} more")
     return "\n".join(lines)
+
+
+def bare(levels: pd.DataFrame) -> str:
+    """Return a sentence on the levels at which no weights remain, which no figure shows; empty where there are none."""
+    without = levels[levels["weights_remaining"].eq(0)]
+    if without.empty:
+        return ""
+    n, least = without["key"].nunique(), without["level"].min()
+    return f"Of {n} cell{'s' if n > 1 else ''} no weights remain, from level {least} on at the earliest: not shown."
 
 
 def note(cells: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 from ltsweep.schema import TICKET
 from multirun_analysis import curves
 from multirun_analysis.schema import COUNTED
+from multirun_analysis.tickets import layer_name
 from multirun_analysis.view import View, label
 
 # Name of the whole network among the layers.
@@ -21,19 +22,20 @@ _Values = dict[tuple[str, int], tuple[float, ...]]
 def by_layer(levels: pd.DataFrame, view: View) -> pd.DataFrame:
     """Return the fraction of each layer's weights that remain at each level of the tickets.
 
-    Columns: `choice, layer, level, mean, low, high, n`, over seeds; the layer `WHOLE` is the whole network. Choices
-    that prune alike, as all do that differ in their initialization under layerwise pruning, are one, named by the
-    values that they share (`prune_rate = 0.2`).
+    Columns: `choice, layer, level, mean, low, high, n`, over seeds; the layer `WHOLE` is the whole network. A layer
+    has no rows at levels that leave nothing of it. Choices that prune alike, as all do that differ in their
+    initialization under layerwise pruning, are one, named by the values that they share (`prune_rate = 0.2`).
     """
     counted = levels[levels["status"].isin(COUNTED) & levels["arm"].eq(TICKET)]
     named = counted.assign(choice=label(counted, view.choice))[
         ["choice", "level", "remaining", "layers", "layer_remaining", "layer_total"]
     ]
-    each = named.explode(["layers", "layer_remaining", "layer_total"], ignore_index=True)
+    each = named.explode(["layers", "layer_remaining", "layer_total"], ignore_index=True).dropna(subset="layers")
     fractions = each.assign(
-        layer=each["layers"].str.removesuffix(".weight"),
+        layer=[layer_name(name) for name in each["layers"]],
         fraction=each["layer_remaining"].astype(float) / each["layer_total"].astype(float),
     )
+    fractions = fractions[fractions["fraction"].gt(0)]  # a log axis has no place for a layer that is gone
     whole = named.assign(layer=WHOLE, fraction=named["remaining"])
     layers = [*fractions["layer"].drop_duplicates(), WHOLE]
     both = pd.concat([fractions, whole])[["choice", "layer", "level", "fraction"]]

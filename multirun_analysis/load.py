@@ -1,5 +1,6 @@
 """From study folders to tidy tables."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ import pyarrow as pa
 from ltsweep.schema import DONE, EVALUATIONS_FILE, KEY, LEVELS_FILE, READINGS_FILE
 from ltsweep.schema import STATUS as STATUS_FILE
 from ltsweep.store.tables import SCHEMAS
+from ltsweep.words import printable
 from multirun_analysis import cell, configs
 from multirun_analysis.errors import AnalysisError, NothingToShow
-from multirun_analysis.schema import CELL_COLUMNS, COUNTED, NULLABLE, RENAMED, STATUSES
+from multirun_analysis.schema import CELL_COLUMNS, CONFIG_COLUMN, COUNTED, NULLABLE, RENAMED, STATUSES
 
 # Names of studies that an error lists.
 _MOST_NAMED = 8
@@ -65,7 +67,18 @@ def load(*studies: Path) -> Study:
     frame = _cells(cells)
     levels = _with_remaining(_tidy(frame, cells, LEVELS_FILE))
     evaluations = _with_remaining(_tidy(frame, cells, EVALUATIONS_FILE))
-    return Study(path, _with_short(frame, levels), levels, evaluations, _tidy(frame, cells, READINGS_FILE))
+    return Study(path, _with_reasons(frame, levels), levels, evaluations, _tidy(frame, cells, READINGS_FILE))
+
+
+def with_weights(study: Study) -> Study:
+    """Return a study without the levels at which no weights remain: they have no place on a log axis.
+
+    The scores there are those of a network without weights.
+    """
+    levels, evaluations = (records[records["weights_remaining"] > 0] for records in (study.levels, study.evaluations))
+    return dataclasses.replace(
+        study, levels=levels.reset_index(drop=True), evaluations=evaluations.reset_index(drop=True)
+    )
 
 
 def cell_folders(study: Path) -> list[Path]:
@@ -73,7 +86,11 @@ def cell_folders(study: Path) -> list[Path]:
     if not study.is_dir():
         what = "not a folder" if study.exists() else "no such folder"
         raise AnalysisError(f"{study}: {what}; {_studies(study.parent)}")
-    folders = sorted(path for path in study.iterdir() if re.fullmatch(KEY, path.name) and path.is_dir())
+    try:
+        named = [path for path in sorted(study.iterdir()) if re.fullmatch(KEY, path.name)]
+        folders = [path for path in named if path.is_dir() or path.is_symlink()]
+    except OSError as error:
+        raise AnalysisError(f"{study}: cannot be read: {error.strerror}") from None
     if folders:
         return folders
     if (study / STATUS_FILE).exists():
@@ -103,12 +120,20 @@ def _named(studies: Sequence[Path]) -> tuple[Path, list[str]]:
     if len(set(paths)) < len(paths):
         raise AnalysisError(f"{max(studies, key=lambda study: paths.count(study.resolve()))}: given twice")
     parent = Path(os.path.commonpath(paths))
-    return parent, [path.relative_to(parent).as_posix() for path in paths]
+    names = [path.relative_to(parent).as_posix() for path in paths]
+    if bad := [name for name in names if printable(name) != name]:
+        raise AnalysisError(f"{parent / bad[0]}: its name is no printable text; --together needs one")
+    return parent, names
 
 
 def _cells(cells: Sequence[cell.Cell]) -> pd.DataFrame:
     rows = pd.DataFrame([one.row for one in cells], columns=list(CELL_COLUMNS))
     config = configs.table([one.config for one in cells])
+    # Other configs may have the same columns: of two functions under one name, say.
+    apart = pd.Series([one.apart for one in cells], dtype="str")
+    alike = config.duplicated(keep=False) & apart.ne("")
+    if alike.any():
+        config = config.assign(**{CONFIG_COLUMN: apart.where(alike).astype("category")})
     return pd.concat([rows.assign(status=pd.Categorical(rows["status"], STATUSES)), config], axis=1)
 
 
@@ -135,13 +160,18 @@ def _in_front(df: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return df[[*names, *(name for name in df.columns if name not in names)]]
 
 
-def _with_short(cells: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells table with a reason for each done cell whose records end before its last level."""
+def _with_reasons(cells: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells table with a reason for each done cell whose weights or records end before its last level."""
+    bare = levels[levels["weights_remaining"].eq(0)].groupby("key", observed=True)["level"].min().rename(index=str)
+    since = cells["key"].map(bare)
+    says = "no weights remain from level " + since.astype("Int64").astype("str") + " on"
+    cells = cells.assign(reason=cells["reason"].where(since.isna() | cells["reason"].ne(""), says))
     if "levels" not in cells:
         return cells
     last = cells["key"].map(levels.groupby("key", observed=True)["level"].max().rename(index=str)).astype("float64")
-    short = cells["status"].eq(DONE) & (last < cells["levels"])
-    ends = zip(last, cells["levels"], strict=True)
+    wanted = pd.to_numeric(cells["levels"].astype(object), errors="coerce").astype("float64")
+    short = cells["status"].eq(DONE) & (last < wanted)
+    ends = zip(last, wanted, strict=True)
     said = [f"done, but its records end at level {at:.0f} of {of:.0f}" for at, of in ends]
     return cells.assign(reason=cells["reason"].where(~short, pd.Series(said, index=cells.index)))
 

@@ -5,15 +5,18 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from ltsweep.errors import did_you_mean
 from multirun_analysis import closing, disk, export, figures, report, stamp, style, view, where
 from multirun_analysis.claims import Claim
+from multirun_analysis.densities import left_out
 from multirun_analysis.errors import AnalysisError, NothingToShow
-from multirun_analysis.load import Study, load
+from multirun_analysis.load import Study, load, with_weights
 from multirun_analysis.notes import sentences
+from multirun_analysis.stamp import Made
 from multirun_analysis.view import View
 
 
@@ -47,8 +50,20 @@ class Request:
             view.check_column(name, study.cells)
         controls = study.levels["arm"].nunique() > 1
         places = view.choose(study.cells, controls=controls, hue=look.hue, col=look.col, row=look.row)
-        note = sentences(self.only, closing.note(study.cells))
+        note = sentences(self.only, closing.note(study.cells), closing.bare(study.levels))
         return dataclasses.replace(look, hue=places.hue, col=places.col, row=places.row, note=note)
+
+
+class _Due(NamedTuple):
+    """What is asked for, and what of it is out of date.
+
+    cells: a hash of the records. wanted: file -> hash of what it is made from. had: the stamp. stale: files.
+    """
+
+    cells: str
+    wanted: dict[str, str]
+    had: dict[str, Made]
+    stale: list[str]
 
 
 def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
@@ -56,22 +71,38 @@ def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
 
     Raises AnalysisError for whatever the user can mend, such as a column that does not exist.
     """
+    due = _due(studies, out, asked)
+    stale = due.stale
+    if stale:
+        with disk.hold(out):
+            due = _due(studies, out, asked)  # another analysis may have made them meanwhile
+            stale = due.stale
+            if stale:
+                _make_anew(studies, out, asked, due)
+    names = ", ".join(map(str, studies))
+    return "\n".join([f"{names}: {due.had[stamp.CELLS].says}", *_listed(out, list(due.wanted), stale, due.had)])
+
+
+def _due(studies: Sequence[Path], out: Path, asked: Request) -> _Due:
     # Taken before the records are read: what is written meanwhile makes the files out of date, not wrong.
     cells = _hash(stamp.fingerprint(studies), asked.where)
-    wanted = _wanted(asked, cells)
-    had = stamp.read(out)
+    wanted, had = _wanted(asked, cells), stamp.read(out)
     stale = [file for file, made_from in wanted.items() if not stamp.is_current(out, had, file, made_from)]
-    if stale or had.get(stamp.CELLS, {}).get("made_from") != cells:
-        study = load(*studies)
-        if asked.where:
-            study = where.only(study, asked.where)
-        for page in (page for file in stale for page in stamp.pages(file, had.get(file, {}))[1:]):
-            (out / page).unlink(missing_ok=True)  # there may be fewer now
-        made = _make(study, out, stale, asked) | {stamp.CELLS: {"says": closing.table(study.cells)}}
-        had |= {file: {"made_from": wanted.get(file, cells), **entry} for file, entry in made.items()}
-        stamp.write(out, had)
-    names = ", ".join(map(str, studies))
-    return "\n".join([f"{names}: {had[stamp.CELLS]['says']}", *_listed(out, list(wanted), stale, had)])
+    listed = had.get(stamp.CELLS)
+    return _Due(cells, wanted, had, stale if listed and listed.made_from == cells else [*stale, stamp.CELLS])
+
+
+def _make_anew(studies: Sequence[Path], out: Path, asked: Request, due: _Due) -> None:
+    """Write the stale files and the stamp, and enter them into `due.had`."""
+    study = load(*studies)
+    if asked.where:
+        study = where.only(study, asked.where)
+    made = {file: Made(due.wanted[file]) for file in due.stale if file != stamp.CELLS}
+    for page in (page for file in made if file in due.had for page in due.had[file].files(file)[1:]):
+        disk.remove(out / page)  # there may be fewer now
+    _make(study, out, made, asked)
+    due.had.update(made | {stamp.CELLS: Made(due.cells, says=closing.table(study.cells))})
+    stamp.write(out, due.had)
 
 
 def known(names: Sequence[str], there_are: Sequence[str], what: str) -> tuple[str, ...]:
@@ -99,37 +130,40 @@ def _files(figure: str, styles: Mapping[str, str]) -> dict[str, str]:
     return {f"{figures.name(figure)}{ending}": each for ending, each in styles.items()}
 
 
-def _make(study: Study, out: Path, stale: Sequence[str], asked: Request) -> dict[str, dict[str, str]]:
-    """Write the stale files, and return file -> its entry in the stamp but for what it is made from.
-
-    `says` is nothing, or a line on why there is nothing to show and so no file.
-    """
-    says = {file: {"says": ""} for file in stale}
-    look = asked.view(study)
-    groups: list[tuple[dict[str, str], Iterator[tuple[str, list[bytes]]]]] = []
+def _make(study: Study, out: Path, made: Mapping[str, Made], asked: Request) -> None:
+    """Write files, file -> what the stamp says of it: the note of what was written, or why there is nothing to show."""
+    look, drawn = asked.view(study), with_weights(study)
+    groups: list[tuple[dict[str, str], Iterator[tuple[str, list[bytes], list[str]]]]] = []
     for figure in asked.figures:
-        styles = {file: each for file, each in _files(figure, asked.styles).items() if file in says}
-        groups.append((styles, _drawn(study, look, figure, styles)))
+        styles = {file: each for file, each in _files(figure, asked.styles).items() if file in made}
+        groups.append((styles, _drawn(drawn, look, figure, styles)))
     for table in export.TABLES:
-        kinds = {f"{table}.{kind}": kind for kind in asked.formats if f"{table}.{kind}" in says}
+        kinds = {f"{table}.{kind}": kind for kind in asked.formats if f"{table}.{kind}" in made}
         groups.append((kinds, _exported(study, table, kinds)))
     for files, contents in groups:
         try:
-            for file, pages in contents:
-                says[file]["pages"] = str(len(pages))
-                for page, content in zip(stamp.pages(file, says[file]), pages, strict=True):
-                    disk.write(out / page, content)
+            for file, pages, left_out in contents:
+                names = stamp.page_names(file, len(pages))
+                made[file].pages = [_written(out / page, each) for page, each in zip(names, pages, strict=True)]
+                made[file].left_out = left_out
         except NothingToShow as nothing:
             for file in files:
-                (out / file).unlink(missing_ok=True)  # made from other records or options, it would mislead
-                says[file] = {"says": str(nothing)}
-    if report.FILE in says:
-        disk.write(out / report.FILE, report.page(study, asked.claims, out, only=asked.only))
-    return says
+                disk.remove(out / file)  # made from other records or options, it would mislead
+                made[file].says = str(nothing)
+    if report.FILE in made:
+        page = report.page(drawn, asked.claims, out, only=asked.only)
+        made[report.FILE].pages = [_written(out / report.FILE, page)]
 
 
-def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield file and the content of each page of one figure for `files`, file -> style."""
+def _written(path: Path, content: bytes) -> tuple[int, int, str]:
+    size, changed, digest = disk.write(path, content)
+    return int(size), int(changed), str(digest)
+
+
+def _drawn(
+    study: Study, look: View, figure: str, files: Mapping[str, str]
+) -> Iterator[tuple[str, list[bytes], list[str]]]:
+    """Yield file, the content of each page, and broken files left out of one figure for `files`, file -> style."""
     if not files:
         return
     module = figures.get(figure)
@@ -142,23 +176,24 @@ def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> I
         pages: list[Figure] = drawn if isinstance(drawn, list) and drawn else [drawn]  # type: ignore[list-item]
         if bad := [page for page in pages if not isinstance(page, Figure)]:
             raise AnalysisError(f"{figure}: draw returns {type(bad[0]).__name__}, and must return a matplotlib Figure")
-        yield file, style.images(pages, own.style, Path(file).suffix)
+        yield file, style.images(pages, own.style, Path(file).suffix), left_out(table)
 
 
-def _exported(study: Study, table: str, files: Mapping[str, str]) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield file and content of one tidy table for `files`, file -> format."""
+def _exported(study: Study, table: str, files: Mapping[str, str]) -> Iterator[tuple[str, list[bytes], list[str]]]:
+    """Yield file, content and broken files left out of one tidy table for `files`, file -> format."""
     for file, kind in files.items():
-        yield file, [export.FORMATS[kind](export.TABLES[table](study))]
+        yield file, [export.FORMATS[kind](export.TABLES[table](study))], []
 
 
-def _listed(out: Path, files: Sequence[str], stale: Sequence[str], had: Mapping[str, Mapping[str, str]]) -> list[str]:
+def _listed(out: Path, files: Sequence[str], stale: Sequence[str], had: Mapping[str, Made]) -> list[str]:
     lines = []
     for file in files:
-        if says := had[file]["says"]:
+        if says := had[file].says:
             lines.append(f"  {'nothing':10}  {Path(file).stem}: {says}")
         else:
             state = "written" if file in stale else "up to date"
-            lines += [f"  {state:10}  {out / page}" for page in stamp.pages(file, had[file])]
+            lines += [f"  {state:10}  {out / page}" for page in had[file].files(file)]
+    lines += [f"  {'left out':10}  {broken}" for file in files for broken in had[file].left_out]
     return list(dict.fromkeys(lines))  # a figure with nothing to show has nothing in every style
 
 

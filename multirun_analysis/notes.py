@@ -1,5 +1,7 @@
 """The sentences under a figure: how many seeds its means are over, and what it leaves out."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 
@@ -23,3 +25,9 @@ def over_seeds(counts: pd.Series, several: str) -> str:
 def beyond(n: int, what: str = "point") -> str:
     """Return the sentence on `n` triangles at the edge of a panel; empty where there are none."""
     return f"Triangles at the edge: {n} {what}{'s' if n > 1 else ''} beyond it." if n else ""
+
+
+def broken(files: Sequence[str], most: int = 2) -> str:
+    """Return the sentence on files that a figure leaves out because they are broken; empty where there are none."""
+    more = f"; and {len(files) - most} more" if len(files) > most else ""
+    return f"Broken and left out: {'; '.join(files[:most])}{more}." if files else ""

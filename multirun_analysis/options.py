@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from ltsweep.words import printable
 from multirun_analysis import curves, figures
 
 _EPILOG = """\
@@ -42,9 +43,14 @@ averaged. Files that are up to date are left as they are.
 """
 
 
+def one_line(text: str) -> str:
+    """Return text that a terminal shows as one line, whatever a path in it is named."""
+    return printable(text).replace("\n", "\\n")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"multirun_analysis: {message}; see python -m multirun_analysis --help\n")
+        self.exit(2, f"multirun_analysis: {one_line(message)}; see python -m multirun_analysis --help\n")
 
 
 def _names(text: str) -> tuple[str, ...]:

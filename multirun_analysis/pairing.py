@@ -35,9 +35,10 @@ def scores(levels: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return one row for each (cell, arm, level) with a finite score, the draws of a control averaged.
 
     Columns: `key, arm, level, remaining, value, status` and the config values. `metric` is one of `curves.metrics`.
-    Failed and diverged cells are left out; of a running cell the finished levels are in.
+    Failed and diverged cells are left out, and levels at which no weights remain; of a running cell the finished
+    levels are in.
     """
-    counted = curves.final(levels[levels["status"].isin(COUNTED)])
+    counted = curves.final(levels[levels["status"].isin(COUNTED) & levels["remaining"].gt(0)])
     config = counted[["key", "status", *view.config_columns(levels)]].drop_duplicates("key")
     found = curves.mean_of_draws(counted, ["arm", "level"], ["remaining", metric]).rename(columns={metric: "value"})
     return found[np.isfinite(found["value"].astype("float64"))].merge(config, on="key")

@@ -29,6 +29,9 @@ NULLABLE = ("best_iteration", "early_stop_iteration")
 # Columns of the cells table that are not config values.
 CELL_COLUMNS = ("key", "status", "reason", "level", "seconds")
 
+# A column that tells apart configs which no other column does: a hash of the whole, but for the seed.
+CONFIG_COLUMN = "config"
+
 # Every column of a tidy table that is not a config value.
 RECORD_COLUMNS = frozenset(
     {RENAMED.get(name, name) for columns in schema.TABLES.values() for name in columns}

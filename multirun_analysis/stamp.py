@@ -1,12 +1,22 @@
-"""Which files of a study's figures are up to date: a stamp beside them has a hash of what each was made from."""
+"""Which files of a study's figures are up to date: a stamp beside them says what each was made from, and holds.
+
+A stamp that is not what this program writes counts as none, so that all is made anew.
+"""
 
 import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from ltsweep.errors import BrokenFileError
 from ltsweep.schema import CONFIG, INITIAL, STATUS, TABLES
+from ltsweep.store import reader
+from ltsweep.store.disk import check
 from multirun_analysis import disk
 from multirun_analysis.load import cell_folders
 
@@ -37,34 +47,63 @@ def fingerprint(studies: Sequence[Path]) -> str:
     return found.hexdigest()
 
 
-def read(out: Path) -> dict[str, dict[str, str]]:
-    """Return the stamp, file -> {"made_from": hash, "says": why there is no such file, "pages": how many}.
+class Made(msgspec.Struct):
+    """What the stamp says of a file.
 
-    Empty where there is none.
+    made_from: a hash. says: why there is no such file, or nothing. left_out: broken files that it does without. pages:
+    size, time of change and SHA-256 of what was written; a figure of several pages has several.
     """
-    try:
-        found = json.loads((out / _NAME).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+
+    made_from: Annotated[str, Meta(max_length=100)]
+    says: Annotated[str, Meta(max_length=1_000_000)] = ""
+    left_out: list[Annotated[str, Meta(max_length=2_000)]] = []
+    pages: Annotated[list[reader.Noted], Meta(max_length=100)] = []
+
+    def files(self, file: str) -> list[str]:
+        """Return the files of the pages: `a.png, a_2.png, a_3.png`."""
+        return page_names(file, len(self.pages))
 
 
-def is_current(out: Path, had: Mapping[str, Mapping[str, str]], file: str, made_from: str) -> bool:
-    """Return whether a file was made from `made_from` and all its pages are there, or there was nothing to show."""
-    entry = had.get(file, {})
-    there = all((out / page).exists() for page in pages(file, entry))
-    return entry.get("made_from") == made_from and (bool(entry["says"]) or there)
+class _Stamp(msgspec.Struct):
+    files: dict[Annotated[str, Meta(max_length=300)], Made]
 
 
-def pages(file: str, entry: Mapping[str, str]) -> list[str]:
-    """Return the files of a figure's pages, by its entry in the stamp: `a.png, a_2.png, a_3.png`."""
+def page_names(file: str, count: int) -> list[str]:
+    """Return the names of the files of so many pages."""
     path = Path(file)
-    return [file, *(f"{path.stem}_{i}{path.suffix}" for i in range(2, int(entry.get("pages", "1")) + 1))]
+    return [file if i == 1 else f"{path.stem}_{i}{path.suffix}" for i in range(1, count + 1)]
 
 
-def write(out: Path, stamp: Mapping[str, Mapping[str, str]]) -> None:
+def read(out: Path) -> dict[str, Made]:
+    """Return the stamp, file -> what it says of it; empty where there is none."""
+    try:
+        return reader.json_as(out / _NAME, _Stamp, "a stamp").files
+    except (FileNotFoundError, BrokenFileError):
+        return {}
+
+
+def is_current(out: Path, had: Mapping[str, Made], file: str, made_from: str) -> bool:
+    """Return whether a file was made from `made_from` and is what was written, or there was nothing to show.
+
+    A file whose size and time of change are the noted ones is not read.
+    """
+    entry = had.get(file)
+    if entry is None or entry.made_from != made_from:
+        return False
+    if not entry.pages:
+        return bool(entry.says) and not (out / file).exists()
+    try:
+        for page, noted in zip(entry.files(file), entry.pages, strict=True):
+            check(out / page, noted, thorough=False)
+    except (BrokenFileError, OSError):
+        return False
+    return True
+
+
+def write(out: Path, stamp: Mapping[str, Made]) -> None:
     """Write the stamp of a folder of figures, whole or not at all."""
-    disk.write(out / _NAME, (json.dumps(stamp, indent=1, sort_keys=True) + "\n").encode())
+    text = json.dumps({"files": msgspec.to_builtins(dict(stamp))}, indent=1, sort_keys=True)
+    disk.write(out / _NAME, f"{text}\n".encode())
 
 
 def _sources() -> list[Path]:

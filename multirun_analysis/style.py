@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -37,7 +38,12 @@ _RC = {
     "lines.markersize": 4.0,
     "legend.frameon": False,
     "savefig.dpi": 200,
+    # A name of the records with dollar signs in it is no formula.
+    "text.parse_math": False,
 }
+
+# Pixels of the largest image along a side, which is what matplotlib can do, and in all: 400 MB in memory.
+_MOST_ALONG, _MOST_PIXELS = 65_000, 1e8
 
 # Settings that differ on paper: the small type of a column.
 _PAPER = {
@@ -165,7 +171,10 @@ def images(pages: Sequence[Figure], style: Style, ending: str) -> list[bytes]:
 
     Fonts are embedded in a PDF, and an SVG has its text as outlines.
     """
-    with rc(style):
+    with rc(style), warnings.catch_warnings():
+        # A name in letters that the font lacks, or longer than the figure is wide.
+        for said in ("Glyph .* missing from", "constrained_layout not applied"):
+            warnings.filterwarnings("ignore", said)
         for figure in pages:
             _relabel(figure, style.labels)
         if ending == ".pdf":
@@ -179,7 +188,15 @@ def images(pages: Sequence[Figure], style: Style, ending: str) -> list[bytes]:
 
 def _image(figure: Figure, ending: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=ending[1:], metadata={"Software" if ending == ".png" else "Date": None})
+    without_date = {"Software" if ending == ".png" else "Date": None}
+    width, height = figure.get_size_inches()
+    asked = mpl.rcParams["savefig.dpi"]
+    dpi = min(
+        figure.dpi if asked == "figure" else asked,
+        _MOST_ALONG / max(width, height),
+        (_MOST_PIXELS / width / height) ** 0.5,
+    )
+    figure.savefig(buffer, format=ending[1:], metadata=without_date, dpi=dpi)
     return buffer.getvalue()
 
 

@@ -27,6 +27,8 @@ def bin_density(init: Mapping[str, object], shape: Sequence[int], edges: NDArray
     if found is None:
         return np.full(len(edges) - 1, np.nan)
     distribution, std = found
+    if not 0 < std < math.inf:
+        return np.full(len(edges) - 1, np.nan)
     density: NDArray[np.float64] = np.diff(distribution(edges / std)) / np.diff(edges)
     return density
 
@@ -59,7 +61,7 @@ def _gain(init: Mapping[str, object]) -> float:
         return float(gain)
     if gain == "leaky_relu":
         slope = init.get("negative_slope", 0.01)
-        return math.sqrt(2 / (1 + slope**2)) if isinstance(slope, int | float) else math.nan
+        return math.sqrt(2) / math.hypot(1, slope) if isinstance(slope, int | float) else math.nan
     return _GAINS.get(str(gain), math.nan)
 
 

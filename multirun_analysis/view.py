@@ -7,8 +7,9 @@ import pandas as pd
 
 from ltsweep.errors import did_you_mean
 from ltsweep.schema import NUMBERED
+from ltsweep.words import shown
 from multirun_analysis.errors import AnalysisError
-from multirun_analysis.schema import RECORD_COLUMNS, UNREADABLE
+from multirun_analysis.schema import CONFIG_COLUMN, RECORD_COLUMNS, UNREADABLE
 from multirun_analysis.style import SCREEN, Style
 
 # Groups by rank: where columns of two groups vary together, the earlier group's stands for both.
@@ -175,7 +176,7 @@ def described(df: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
 
 def _place(name: str) -> tuple[int, bool, str]:
     """Return where a column stands among others: the names of groups first, then numbers of groups, then fields."""
-    if name == "study":  # of several studies read as one: it tells apart what nothing else does
+    if name in ("study", CONFIG_COLUMN):  # they tell apart what nothing else does
         return 99, False, name
     own = group(name)
     rank = _FIRST.index(own) if own in _FIRST else len(_FIRST)
@@ -200,4 +201,4 @@ def check_column(name: str, cells: pd.DataFrame) -> None:
     if name in known:
         return
     there_are = ", ".join(varying(cells)) or "none"
-    raise AnalysisError(f"no config column {name!r}: {did_you_mean(name, known)}These vary here: {there_are}")
+    raise AnalysisError(f"no config column {shown(name)!r}: {did_you_mean(name, known)}These vary here: {there_are}")

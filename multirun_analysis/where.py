@@ -2,12 +2,15 @@
 
 import ast
 import dataclasses
+import math
 import operator
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
+from ltsweep.words import shown
 from multirun_analysis import view
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study
@@ -38,6 +41,9 @@ _SWAPPED: dict[Callable[[Any, Any], Any], Callable[[Any, Any], Any]] = {
     operator.gt: operator.lt,
     operator.ge: operator.le,
 }
+
+# Characters of an expression, and bits of the greatest whole number that columns hold.
+_MOST, _BITS = 100_000, 64
 
 # Values of a column that an error lists.
 _SHOWN = 8
@@ -77,16 +83,23 @@ class _Question:
 
     def answer(self) -> pd.Series:
         """Return true or false for each cell."""
+        if len(self.expression) > _MOST:
+            raise self.error(f"is longer than {_MOST:,} characters")
         try:
-            tree = ast.parse(self.expression.strip(), mode="eval")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a regular expression's backslash, or `3 is 4`
+                tree = ast.parse(self.expression.strip(), mode="eval")
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            why = error.msg if isinstance(error, SyntaxError) else error
+            why = shown(error.msg if isinstance(error, SyntaxError) else str(error)) or "nested too deep"
             raise self.error(f"cannot be read ({why}); write it like \"seed < 3 and init == 'xavier_u'\"") from None
-        return self._truth(tree.body)
+        try:
+            return self._truth(tree.body)
+        except RecursionError:
+            raise self.error("is nested too deep") from None
 
     def error(self, says: str) -> AnalysisError:
         """Return the error that quotes the expression."""
-        return AnalysisError(f"--where {self.expression!r}: {says}")
+        return AnalysisError(f"--where {shown(self.expression)!r}: {says}")
 
     def values(self) -> str:
         """Return the values that the columns of the expression have, as text for an error."""
@@ -111,7 +124,7 @@ class _Question:
                 column = self._column(node)
                 if column.dtype == bool:
                     return column
-                raise self.error(f"{ast.unparse(node)} is neither true nor false; compare it: {self.values()}")
+                raise self.error(f"{_written_node(node)} is neither true nor false; compare it: {self.values()}")
         raise self._refused(node)
 
     def _compared(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> pd.Series:
@@ -133,7 +146,9 @@ class _Question:
                 return self._against(self._column(left), compare, self._value(right))
             case True, False:
                 return self._against(self._column(right), _SWAPPED.get(compare, compare), self._value(left))
-        raise self.error(f"{ast.unparse(left)} is compared with {ast.unparse(right)}, and no config column with either")
+        raise self.error(
+            f"{_written_node(left)} is compared with {_written_node(right)}, and no config column with either"
+        )
 
     def _against(self, column: pd.Series, compare: Callable[[Any, Any], Any], value: Value) -> pd.Series:
         if value is None:
@@ -180,19 +195,33 @@ class _Question:
     def _value(self, node: ast.expr) -> Value:
         match node:
             case ast.Constant(value=bool() | int() | float() | str() | None as value):
-                return value
+                return _bounded(value)
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-                return -value
+                return _bounded(-value)
             case ast.Name(id=name) if name in _NAMED:
                 return _NAMED[name]
             case ast.Name() | ast.Attribute():
                 self._column(node)  # says what is wrong with the name, if anything is
-                raise self.error(f"{ast.unparse(node)} is a column; a list holds numbers and texts in quotes")
+                raise self.error(f"{_written_node(node)} is a column; a list holds numbers and texts in quotes")
         raise self._refused(node)
 
     def _refused(self, node: ast.expr) -> AnalysisError:
         joined = "; join comparisons by and, or, not" if isinstance(node, ast.BinOp) else ""
-        return self.error(f"{ast.unparse(node)!r} is not allowed here: only comparisons, and, or, not, in{joined}")
+        return self.error(f"{_written_node(node)!r} is not allowed here: only comparisons, and, or, not, in{joined}")
+
+
+def _bounded(value: Value) -> Value:
+    """Return a whole number that no column can hold as the nearest one that has a place among them."""
+    if not isinstance(value, int) or value.bit_length() <= _BITS:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _written_node(node: ast.expr) -> str:
+    return shown(ast.unparse(node))
 
 
 def _is_literal(node: ast.expr) -> bool:

@@ -1,4 +1,6 @@
-"""No file of a study can run code: nothing in the packages loads a pickle, or YAML that makes objects."""
+"""No file of a study can run code, hang its reader or fill its memory: nothing in the packages loads a pickle, or YAML
+that makes objects, and nothing opens a study's file but `ltsweep.store`, which reads regular files within limits.
+"""
 
 import ast
 from pathlib import Path
@@ -36,8 +38,8 @@ def faults(source):
     # Names that hold a loader of plain YAML.
     safe = {"yaml.SafeLoader", "yaml.CSafeLoader"}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and "SafeLoader" in ast.unparse(node.value):
-            safe |= {dotted(target) for target in node.targets}
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and "SafeLoader" in ast.unparse(node.value):
+            safe |= {dotted(one) for one in (node.targets if isinstance(node, ast.Assign) else [node.target])}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [node.lineno for name in node.names if name.name.partition(".")[0] in MODULES]
@@ -78,4 +80,78 @@ def test_each_of_them_would_be_found(source):
 
 
 def test_loaders_of_plain_yaml_are_no_fault():
-    assert faults("import yaml\nloader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)\nyaml.load(text, loader)") == []
+    for name in ("loader", "loader: Any"):
+        assert (
+            faults(f"import yaml\n{name} = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)\nyaml.load(text, loader)")
+            == []
+        )
+
+
+# Methods and functions that open a file, whatever they are called on.
+OPENERS = {"open", "fdopen", "read_text", "read_bytes", "readlines", "fromfile", "memmap", "memory_map"}
+OPENERS |= {"safe_open", "load_file", "read_table", "read_parquet", "read_csv", "read_json", "ParquetFile"}
+# Readers of what another has opened: that other is to be of the store, which reads what it parses itself.
+PARSERS = {"json.load", "yaml.load", "yaml.safe_load"}
+
+# Files outside the store that open something, each with the reason.
+OPEN_OTHERS = {
+    "src/ltsweep/engine/gemm.py": "the kernel's description of the processor",
+    "src/ltsweep/run/hardware.py": "the kernel's description of the processor and the memory",
+    "src/ltsweep/data/mnist.py": "data files of the user, which must have published hashes",
+    "src/ltsweep/show/streams.py": "/dev/null, in place of a stream that is closed",
+    "multirun_analysis/__main__.py": "/dev/null, in place of a stream that is closed",
+    "multirun_analysis/configs.py": "a YAML of the package",
+    "multirun_analysis/figures/__init__.py": "a figure of the user's own, which is a program",
+    "multirun_analysis/report/__init__.py": "a file of the package",
+    "multirun_analysis/report/command.py": "YAMLs of the package",
+    "multirun_analysis/stamp.py": "the sources of the package",
+}
+
+
+def opened(source):
+    """Return the lines of a source that open a file, or parse one that is open."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = dotted(node.func)
+            last = node.func.attr if isinstance(node.func, ast.Attribute) else name
+            found += [node.lineno] * (last in OPENERS or name in PARSERS)
+    return found
+
+
+def is_excused(path):
+    name = str(path.relative_to(ROOT))
+    return any(name == one or name.startswith(f"{one}/") for one in OPEN_OTHERS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_store_alone_opens_files(path):
+    if (ROOT / "src/ltsweep/store") not in path.parents and not is_excused(path):
+        assert opened(path.read_text()) == []
+
+
+@pytest.mark.parametrize("name", OPEN_OTHERS)
+def test_each_exception_is_still_one(name):
+    path = ROOT / name
+    assert any(opened(one.read_text()) for one in ([path] if path.is_file() else path.rglob("*.py")))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "path.read_text()",
+        "path.read_bytes()[-10:]",
+        "open(path)",
+        "path.open('rb')",
+        "os.open(path, 0)",
+        "json.load(file)",
+        "yaml.load(text, yaml.SafeLoader)",
+        "pq.read_table(path)",
+        "pq.ParquetFile(path)",
+        "safe_open(path, 'np')",
+        "load_file(path)",
+        "np.fromfile(path)",
+    ],
+)
+def test_each_way_to_open_a_file_would_be_found(source):
+    assert opened(source) == [1]

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from ltsweep.errors import did_you_mean
+from ltsweep.errors import BrokenFileError, did_you_mean
 from ltsweep.schema import LEVELS, TICKET
+from ltsweep.store import reader
+from ltsweep.words import shown
 from multirun_analysis import curves
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.pairing import Side
@@ -70,35 +71,40 @@ def read(paths: Sequence[Path]) -> list[Claim]:
         for file in _files(path):
             claim = _claim(file)
             if claim.name in claims:
-                raise AnalysisError(f"{file}: name: there is another claim {claim.name!r}; each has its own name")
+                raise AnalysisError(
+                    f"{file}: name: there is another claim {shown(claim.name)!r}; each has its own name"
+                )
             claims[claim.name] = claim
     return list(claims.values())
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_dir():
+    try:
+        if not path.is_dir():
+            path.stat()
+            return [path]
         found = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
-        if not found:
-            raise AnalysisError(f"{path}: no claims in this folder; a claim is a file that ends in .yaml")
-        return found
-    if not path.exists():
-        raise AnalysisError(f"{path}: no such file or folder of claims")
-    return [path]
+    except FileNotFoundError:
+        raise AnalysisError(f"{path}: no such file or folder of claims") from None
+    except (OSError, ValueError) as error:
+        raise AnalysisError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not found:
+        raise AnalysisError(f"{path}: no claims in this folder; a claim is a file that ends in .yaml")
+    return found
 
 
 def _claim(file: Path) -> Claim:
     try:
-        found = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise AnalysisError(f"{file}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AnalysisError(f"{file}: not YAML: {' '.join(str(error).split())[:160]}") from None
-    if not isinstance(found, dict):
-        raise AnalysisError(f"{file}: a claim is a mapping with the keys {', '.join(_FIELDS)}")
+        found = reader.mapping(file.resolve())  # one's own file may be a link; what a link leads to is looked at
+    except (OSError, RuntimeError) as error:  # a link to itself
+        raise AnalysisError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except BrokenFileError as error:
+        raise AnalysisError(f"{file}: {error}; a claim is a mapping with the keys {', '.join(_FIELDS)}") from None
     for name in found:
         if name not in _FIELDS:
-            meant = did_you_mean(str(name), _FIELDS)
-            raise AnalysisError(f"{file}: {name}: no such key; {meant}There are {', '.join(_FIELDS)}")
+            says = shown(name, 60)
+            meant = did_you_mean(says, _FIELDS)
+            raise AnalysisError(f"{file}: {says}: no such key; {meant}There are {', '.join(_FIELDS)}")
     for name in _REQUIRED:
         if name not in found:
             raise AnalysisError(f"{file}: {name}: missing; it is {_FIELDS[name][1]}")
@@ -117,8 +123,7 @@ def _checked(file: Path, name: str, value: object) -> Any:
     try:
         return take(value)
     except (TypeError, ValueError):
-        shown = " ".join(str(value).split())[:80]
-        raise AnalysisError(f"{file}: {name}: {shown!r} is not allowed; it is {allowed}") from None
+        raise AnalysisError(f"{file}: {name}: {shown(value, 80)!r} is not allowed; it is {allowed}") from None
 
 
 def _text(value: object) -> str:
@@ -175,6 +180,8 @@ def _config(value: object) -> dict[str, object]:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise ValueError
     for one in value.values():
+        if one == []:
+            raise ValueError
         for item in one if isinstance(one, list) else [one]:
             if not isinstance(item, str | int | float | bool | None):
                 raise ValueError

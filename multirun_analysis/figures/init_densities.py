@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from multirun_analysis import notes, pages, panels, style
-from multirun_analysis.densities import check_weights, init_densities, outline
+from multirun_analysis.densities import check_weights, init_densities, left_out, outline
 from multirun_analysis.load import Study
 from multirun_analysis.view import View
 
@@ -79,4 +79,4 @@ def _top(here: pd.DataFrame) -> float:
 
 def _note(df: pd.DataFrame, beyond: int) -> str:
     seeds = f"{notes.seeds(df['cells'])} pooled" if df["cells"].max() > 1 else "one seed"
-    return notes.sentences(f"Initial weights of {seeds}.", notes.beyond(beyond, "bin"))
+    return notes.sentences(f"Initial weights of {seeds}.", notes.beyond(beyond, "bin"), notes.broken(left_out(df)))

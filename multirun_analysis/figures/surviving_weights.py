@@ -59,6 +59,7 @@ def _note(df: pd.DataFrame, view: View) -> str:
         _pooled(df),
         _choices(df["choice"].nunique(), int(df["choices"].iloc[0]), ", ".join(view.choice)),
         _levels(view),
+        notes.broken(densities.left_out(df)),
         view.note,
     )
 

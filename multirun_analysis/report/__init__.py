@@ -16,6 +16,7 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from ltsweep.schema import TICKET
+from ltsweep.words import printable
 from multirun_analysis import closing, view
 from multirun_analysis.claims import VERDICTS, Claim, judge
 from multirun_analysis.load import Study
@@ -39,10 +40,11 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     tested = verdicts[verdicts["verdict"].ne("not tested")]
     asked = {claim.name: claim for claim in claims}
     name = ", ".join(study.cells["study"].unique()) if "study" in study.cells else study.path.resolve().name
+    name = printable(name)  # a folder may be named by bytes that are no text
     template = _environment().get_template("page.html")
     return template.render(
         name=name,
-        only=only,
+        only=printable(only),
         grid=_grid(study.cells),
         counts=list(closing.counts(study.cells).items()),
         left=_left(study.cells),
@@ -87,7 +89,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _text(name: str) -> str:
-    return (resources.files(__package__) / name).read_text()
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
 
 
 def _grid(cells: pd.DataFrame) -> list[tuple[str, list[str]]]:
@@ -107,7 +109,7 @@ def _left(cells: pd.DataFrame) -> int:
     return int(cells["status"].isin(UNENDED).sum())
 
 
-def _cells(study: Study, out: Path, commands: pd.Series) -> list[dict[str, Any]]:
+def _cells(study: Study, out: Path, commands: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row for each cell: its folder, what sets it apart, how far it is, and the command that runs it."""
     cells = study.cells
     apart = [view.label(cells, (name,)).astype("str").tolist() for name in _apart(cells)]
@@ -117,6 +119,6 @@ def _cells(study: Study, out: Path, commands: pd.Series) -> list[dict[str, Any]]
     ends = last.reindex(cells["key"]).reset_index(drop=True)
     rows = cells[["key", "status", "level", "seconds"]].astype({"status": "str"})
     rows = rows.assign(remaining=ends["remaining"], accuracy=ends["final_test_accuracy"])
-    hrefs = [quote(Path(os.path.relpath(study.path / key, out)).as_posix()) + "/" for key in cells["key"]]
-    rows = rows.assign(href=hrefs, apart=pd.Series(values, index=cells.index), command=commands)
+    hrefs = [quote(os.fsencode(os.path.relpath(study.path / key, out))) + "/" for key in cells["key"]]
+    rows = rows.assign(href=hrefs, apart=pd.Series(values, index=cells.index)).join(commands)
     return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

@@ -12,8 +12,9 @@ import pandas as pd
 import yaml
 
 from ltsweep.schema import NUMBERED, SETTINGS
+from ltsweep.words import shown
 from multirun_analysis import configs, view
-from multirun_analysis.schema import UNREADABLE
+from multirun_analysis.schema import CONFIG_COLUMN, UNREADABLE
 
 Choices = tuple[tuple[str, str], ...]
 
@@ -21,24 +22,52 @@ Choices = tuple[tuple[str, str], ...]
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)(?:,(.*))?\}")
 
 
-def commands(cells: pd.DataFrame, study: str) -> pd.Series:
-    """Return for each row of a cells table the command that runs that cell; empty where its config cannot be read.
+# What a command may say of a record: names of letters and digits, and values that Hydra takes as plain words. Anything
+# else in a stranger's config could be code to Hydra or to the shell that the command is copied to.
+_NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*", re.ASCII)
+_CHOICE = re.compile(r"\w[\w-]{0,99}", re.ASCII)
+_ITEM = r"[\w.+-]{1,100}"
+_VALUE = re.compile(rf"{_ITEM}( {_ITEM}){{0,9}}|\[({_ITEM}(,{_ITEM}){{0,99}})?\]", re.ASCII)
+
+
+def commands(cells: pd.DataFrame, study: str) -> pd.DataFrame:
+    """Return for each row of a cells table the `command` that runs that cell, or `why` there is none.
 
     `study` names the study, unless the table has it as a column. Values that are the defaults of the groups' choices
     are left out. A choice that does not come with the package needs its `--config-dir`, and has its name alone.
     """
-    columns = [name for name in view.config_columns(cells) if name != "study"]
+    columns = [name for name in view.config_columns(cells) if name not in ("study", CONFIG_COLUMN)]
     rows = cells.astype(dict.fromkeys(columns, object))
     # Of several studies the column has their paths from the folder that holds them all.
     names = rows["study"].str.rpartition("/")[2] if "study" in rows else pd.Series(study, index=rows.index)
     found = [
-        "" if status == UNREADABLE else _command(dict(zip(columns, values, strict=True)), str(name))
+        _asked(status, dict(zip(columns, values, strict=True)), str(name))
         for status, name, values in zip(rows["status"], names, rows[columns].itertuples(index=False), strict=True)
     ]
-    return pd.Series(found, index=cells.index, dtype="str")
+    return pd.DataFrame(found, index=cells.index, columns=["command", "why"], dtype="str")
+
+
+def _asked(status: str, config: dict[str, Any], study: str) -> tuple[str, str]:
+    """Return the command of a cell, or nothing and why."""
+    if status == UNREADABLE:
+        return "", "it cannot be read"
+    try:
+        return _command(config, study), ""
+    except _NoCommandError as error:
+        return "", f"no command says {shown(str(error), 80)}"
+
+
+class _NoCommandError(Exception):
+    """A name or a value is none that a command can have; never leaves this file."""
 
 
 def _command(config: dict[str, Any], study: str) -> str:
+    for name, value in config.items():
+        if _there(value) and not (_NAME.fullmatch(name) and view.group(name) in configs.names()):
+            raise _NoCommandError(name)
+    for name in map(_choice, dict(_groups())):
+        if _there(config.get(name)) and not _CHOICE.fullmatch(str(config[name])):
+            raise _NoCommandError(f"{name}={config[name]}")
     usual = dict(_groups())
     chosen = {group: str(config[_choice(group)]) for group in usual if _there(config.get(_choice(group)))}
     said = [f"{group}={choice}" for group, choice in chosen.items() if choice != usual[group]]
@@ -50,6 +79,9 @@ def _command(config: dict[str, Any], study: str) -> str:
         if group in chosen and not _known(group, chosen[group]):
             continue
         said.append(f"{name}.value={_text(value)}" if name in NUMBERED else f"{name}={_text(value)}")
+    for override in (*said, f"study={study}"):
+        if not _VALUE.fullmatch(override.partition("=")[2]):
+            raise _NoCommandError(override)
     return " ".join(["python -m ltsweep", *(shlex.quote(override) for override in (*said, f"study={study}"))])
 
 
@@ -78,11 +110,11 @@ def _defaults(chosen: Choices) -> dict[str, object]:
 
 @functools.cache
 def _known(group: str, choice: str) -> bool:
-    return (resources.files("ltsweep.conf") / group / f"{choice}.yaml").is_file()
+    return bool(_CHOICE.fullmatch(choice)) and (resources.files("ltsweep.conf") / group / f"{choice}.yaml").is_file()
 
 
 def _load(name: str) -> dict[str, Any]:
-    found = yaml.safe_load((resources.files("ltsweep.conf") / name).read_text())
+    found = yaml.safe_load((resources.files("ltsweep.conf") / name).read_text(encoding="utf-8"))
     assert isinstance(found, dict)
     return found
 

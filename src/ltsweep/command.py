@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,13 +30,18 @@ from ltsweep.grid import cell
 from ltsweep.grid.hints import hint
 from ltsweep.grid.objective import check_objective
 from ltsweep.grid.overrides import rewrite
-from ltsweep.grid.sweep import check_launcher, check_sweep
+from ltsweep.grid.place import study_folder
+from ltsweep.grid.sweep import check_launcher, check_sweep, watch_jobs
+from ltsweep.words import shown
 
 # Folders of this program: an error raised in them is a bug, and keeps its traceback.
 _OURS = (Path(__file__).parent, Path(__file__).parents[1] / "hydra_plugins" / "ltsweep_launcher")
 
+# Characters of a message: some list every choice of a group.
+_LONGEST = 2_000
+
 # Names of functions that pass the user's words to Hydra: an error that Hydra then raises is the user's mistake.
-_COMPOSING = ("main", "_make_sweeper", "sweep", "compose_cells", "_compose")
+_COMPOSING = ("main", "_make_sweeper", "_refuse_run", "sweep", "composed", "compose_cells", "_compose")
 
 
 @hydra.main(config_path="pkg://ltsweep.conf", config_name="config", version_base="1.3")
@@ -46,15 +52,17 @@ def task(config: DictConfig) -> float:
     from ltsweep.run.prepare import prepare
     from ltsweep.run.settings import settings_from
     from ltsweep.run.study import run
+    from ltsweep.show.streams import rest_in
     from ltsweep.show.table import LiveTable
     from ltsweep.store.hold import hold
     from ltsweep.store.records import forget
 
     one = cell.from_config(config)
     check_objective(config.objective, HydraConfig.get().sweeper._target_, [one.config["validation"]])
-    study = Path(HydraConfig.get().runtime.output_dir).parent
+    study = study_folder(config.study, HydraConfig.get())
     plan = prepare([one], settings_from(config, study), again=config.force)
     with hold(study / one.key):  # this cell only: the study's other cells run beside it
+        rest_in(study)
         if config.force:
             forget(study, [one])
         statuses = run(plan, LiveTable(again=config.force))
@@ -65,7 +73,7 @@ def task(config: DictConfig) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit."""
+    """Run the command and exit, but for an interrupt, which the caller meets."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra prints many lines for an error; with this setting it raises the exception.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -75,27 +83,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cell.register_resolver()
         _register_plugins()
         cast(Callable[[], None], task)()
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last finished level", file=sys.stderr)
-        sys.exit(130)
     except CannotWriteError as error:
         if wants_traceback:
             raise
-        print(f"ltsweep: {error}; what was finished is kept, and the same command goes on from it", file=sys.stderr)
+        _say(f"{error}; what was finished is kept, and the same command goes on from it")
         sys.exit(1)
     except CellFailedError as error:
-        print(f"ltsweep: {error}", file=sys.stderr)
+        _say(str(error))
         sys.exit(1)
     except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         if wants_traceback:
             raise
-        print(f"ltsweep: {one_line(error)}", file=sys.stderr)
+        _say(one_line(error))
         sys.exit(2)
     except Exception as error:
         if wants_traceback or _is_ours(error):
             raise
-        print(f"ltsweep: {_plugin(error) or 'the config cannot be composed'}: {one_line(error)}", file=sys.stderr)
+        _say(f"{_plugin(error) or 'the config cannot be composed'}: {one_line(error)}")
         sys.exit(2)
+
+
+def _say(text: str) -> None:
+    print(f"ltsweep: {shown(text, _LONGEST)}", file=sys.stderr)
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
@@ -109,7 +118,9 @@ def _check_flags(arguments: Sequence[str]) -> None:
     if "--version" in arguments:
         print(f"ltsweep {version('ltsweep')}, Hydra {hydra.__version__}")
         sys.exit(0)
-    parser.parse_args(list(arguments))
+    given = parser.parse_args(list(arguments))
+    if given.experimental_rerun is not None:
+        raise UserError("--experimental-rerun would load a pickle, which can run anything; type the command again")
     for argument in arguments:
         group, _, choice = argument.partition("=")
         if group == "hydra/launcher":
@@ -136,7 +147,7 @@ def one_line(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if line := hint(error):
         return line
-    text = f"{error.override}: {error}" if isinstance(error, OverrideParseException) else str(error)
+    text = f"{shown(error.override)}: {shown(str(error))}" if isinstance(error, OverrideParseException) else str(error)
     if isinstance(error.__cause__, OmegaConfBaseException):
         text += f" {error.__cause__}"
     for tail in (
@@ -164,12 +175,20 @@ def _register_plugins() -> None:
     known.instantiate_sweeper = functools.partial(_make_sweeper, known)  # type: ignore[method-assign]
     # Hydra copies its store of configs, though only read, at each look into a group: half of the time of --help.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
+    Hydra.run = _refuse_run  # type: ignore[method-assign,assignment]
+
+
+def _refuse_run(hydra: Hydra, config_name: str | None, task_function: TaskFunction, overrides: list[str]) -> NoReturn:
+    """Raise UserError for hydra.mode=RUN. Hydra comes here too with a config that cannot be composed, and says so."""
+    hydra.compose_config(config_name, overrides, RunMode.RUN)
+    raise UserError("hydra.mode=RUN is refused: a single run is a grid of one cell; leave hydra.mode out")
 
 
 def _make_sweeper(
     known: Plugins, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
 ) -> Sweeper:
     check_sweep(config, hydra_context.config_loader)
+    watch_jobs(hydra_context.config_loader)
     sweeper = Plugins.instantiate_sweeper(
         known, hydra_context=hydra_context, task_function=task_function, config=config
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ltsweep.errors import UserError
 from ltsweep.rng import generator
+from ltsweep.words import shown
 
 Init = Callable[[Sequence[int], torch.Generator], Tensor]
 
@@ -25,7 +26,7 @@ def _fans(shape: Sequence[int]) -> tuple[int, int]:
 
 def _fan(shape: Sequence[int], fan_mode: str) -> int:
     if fan_mode not in FAN_MODES:
-        raise UserError(f"init.fan_mode={fan_mode} is unknown; choose one of {', '.join(FAN_MODES)}")
+        raise UserError(f"init.fan_mode={shown(fan_mode)} is unknown; choose one of {', '.join(FAN_MODES)}")
     return _fans(shape)[FAN_MODES.index(fan_mode)]
 
 
@@ -33,10 +34,10 @@ def _gain(gain: float | str, negative_slope: float) -> float:
     """Return a gain as a number, given so or by the activation that it compensates (He et al. 2015, eq. 14)."""
     if isinstance(gain, str):
         if gain not in GAINS:
-            raise UserError(f"init.gain={gain} is unknown; give a number or one of {', '.join(GAINS)}")
+            raise UserError(f"init.gain={shown(gain)} is unknown; give a number or one of {', '.join(GAINS)}")
         return nn.init.calculate_gain(gain, negative_slope)  # type: ignore[arg-type]  # just checked
     if not isinstance(gain, int | float) or isinstance(gain, bool) or not 0 < gain < math.inf:
-        raise UserError(f"init.gain={gain} is out of range; give a number above 0 or one of {', '.join(GAINS)}")
+        raise UserError(f"init.gain={shown(gain)} is out of range; give a number above 0 or one of {', '.join(GAINS)}")
     return float(gain)
 
 

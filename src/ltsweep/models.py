@@ -7,6 +7,7 @@ from math import prod
 from torch import nn
 
 from ltsweep.errors import UserError
+from ltsweep.words import shown
 
 
 def _activation(name: str, negative_slope: float) -> Callable[[], nn.Module]:
@@ -15,7 +16,7 @@ def _activation(name: str, negative_slope: float) -> Callable[[], nn.Module]:
         "leaky_relu": lambda: nn.LeakyReLU(negative_slope),
     }
     if name not in choices:
-        raise UserError(f"model.activation={name} is unknown; choose one of {', '.join(choices)}")
+        raise UserError(f"model.activation={shown(name)} is unknown; choose one of {', '.join(choices)}")
     return choices[name]
 
 

@@ -28,9 +28,11 @@ TICKETS = "tickets"
 INITIAL = f"{TICKETS}/init.safetensors"
 BROKEN = ".broken"
 
-# Names of the files and folders of a study beside its cells: stacks in the middle of a level, what was handed to Slurm.
+# Names of the files and folders of a study beside its cells: stacks in the middle of a level, what was handed to Slurm,
+# and what a closed terminal did not take.
 STACKS = ".stacks"
 SUBMITTED = ".submitit"
+STUDY_LOG = "study.log"
 
 # Statuses of a cell, as status.json has them.
 PENDING = "pending"
@@ -86,8 +88,9 @@ READINGS = {
     "at": "float64",  # a number along an axis of the measurement's own, or null
     "value": "float64",
 }
-# Columns that may be null: there was nothing held out, or a reading is of no place or point. No other may.
+# Columns that may be null: no step was taken, nothing was held out, a reading is of no place or point. No other may.
 NULLABLE = (
+    "lr",
     *(name for name in LEVELS if name.startswith(("best_", "early_stop_"))),
     "place",
     "at",
@@ -96,7 +99,8 @@ NULLABLE = (
 TABLES = {"evaluations.parquet": EVALUATIONS, "levels.parquet": LEVELS, "readings.parquet": READINGS}
 EVALUATIONS_FILE, LEVELS_FILE, READINGS_FILE = TABLES
 
-# Names of the config that say where and how the work is done: they decide no number, so they stay out of the key.
+# Names of the config that say where and how the work is done: they decide no draw, at most the device and the size of a
+# stack, and so the rounding. They stay out of the key.
 SETTINGS = (
     "study",
     "data_dir",
@@ -106,6 +110,7 @@ SETTINGS = (
     "checkpoint_every",
     "force",
     "objective",
+    "max_cells",
     "measure",
     "hydra",
 )

@@ -1,5 +1,6 @@
 """Killed, or met by a second command, half-way: nothing is lost, nothing is done twice, nobody is left behind."""
 
+import hashlib
 import os
 import re
 import signal
@@ -27,12 +28,12 @@ def undisturbed(command_in, small, tmp_path_factory):
 
 
 def assert_went_on(study, stopped):
-    """Fail unless the one stack of cells `stopped` went on together at the first level that one of them lacked."""
-    first = min(status["level"] for status in stopped.values()) + 1
-    for folder in study.cells().values():
+    """Fail unless each cell of `stopped` went on at the first level that it lacked."""
+    for key, folder in study.cells().items():
+        first = stopped[key]["level"] + 1
         before, after = folder.levels_logged()
         # A level counts once its status is written; its line in the log comes after that.
-        assert before in [list(range(n)) for n in (first - 1, first, first + 1)]
+        assert before in [list(range(n)) for n in (first - 1, first)]
         assert after == list(range(first, LEVELS + 1))
         assert re.search(rf"  starts (at|in) level {first}\b", folder.log)
         assert list(folder.levels["level"]) == list(range(LEVELS + 1))
@@ -74,6 +75,52 @@ def test_the_whole_group_killed_goes_on_at_its_level(command, small, undisturbed
     assert_went_on(command.study(), stopped)
     # The stack goes on as it was begun, so not a bit differs.
     command.study().assert_same_records(undisturbed("stack_size=8"))
+
+
+def test_a_cell_finished_alone_stays_finished_while_the_killed_grid_goes_on(command, small):
+    grid = ("-m", "seed=0,1,2,3", "levels=5", "iterations=400", "evaluate_every=200", *small, *ONE_STACK)
+    command.inside(*grid, "study=whole")
+    study = command.study()
+
+    def kill_at(level, cells):
+        process = command.start(*grid)
+        command.until(process, lambda: command.level_reached("default", level, cells=cells))
+        os.killpg(process.pid, signal.SIGKILL)
+        assert command.wait(process).code == -signal.SIGKILL
+
+    kill_at(1, 4)
+    command.inside("seed=0", *grid[2:])
+    first = study.cell(seed=0)
+    finished = {name: file for name, file in study.snapshot().items() if name.startswith(first.path.name)}
+    assert (first.status["status"], first.status["stack_cells"]) == ("done", 1)
+    kill_at(3, 3)
+    ended = command.inside(*grid)
+    assert "4 cells, 1 already finished, 3 to compute, 3 of them from where they stopped" in ended.out
+    assert {name: file for name, file in study.snapshot().items() if name.startswith(first.path.name)} == finished
+
+    others = [key for key in study.cells() if key != first.path.name]
+    study.assert_same_records(command.study("whole"), others)
+    for folder in study.cells().values():
+        keys = folder.status["stack_keys"]
+        assert keys == ([first.path.name] if folder == first else sorted(study.cells()))
+        assert folder.status["stack_cells"] == len(keys)
+        assert folder.status["stack"] == hashlib.sha256(" ".join(keys).encode()).hexdigest()[:16]
+
+
+def test_a_given_stack_size_makes_the_same_stacks_whatever_the_workers(command, small):
+    grid = ("-m", "seed=0,1,2,3,4,5", "levels=0", "iterations=1", *small)
+    command.inside(*grid, "stack_size=2", "workers=1", "study=one")
+    command(*grid, "stack_size=2", "workers=2", "study=two")
+    names = ("stack", "stack_cells", "stack_keys", "packed")
+    one, two = (
+        {key: [folder.status[name] for name in names] for key, folder in command.study(study).cells().items()}
+        for study in ("one", "two")
+    )
+    assert one == two
+    assert [cells for _, cells, _, _ in one.values()] == [2] * 6
+    command.inside(*grid, "stack_size=auto", "workers=1", "study=auto")
+    for folder in command.study("auto").cells().values():
+        assert folder.status["packed"] == {"stack_size": "auto", "workers": 1, "largest": 8}
 
 
 @pytest.mark.slow

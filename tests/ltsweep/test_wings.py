@@ -34,8 +34,10 @@ MAY: dict[str, set[str]] = {
     "cluster": {"run"} | SCIENCE | BOOKS | GROUND,
     # the ways in
     "command": {"cluster", "run"} | SCIENCE | BOOKS | GROUND,
-    "status": {"cluster", "run"} | SCIENCE | BOOKS | GROUND,
-    "__main__": {"command"},
+    "status": {"cluster", "start"},
+    # the start of every program
+    "start": {"show"},
+    "__main__": {"command", "start"},
     # names that queued tasks know
     "cell": {"grid"},
     "task": {"cluster"},
@@ -46,6 +48,8 @@ TORCH_FREE = {
     "schema",
     "errors",
     "words",
+    "start",
+    "show.streams",
     "grid.flat",
     "grid.key",
     "store.disk",

@@ -1,8 +1,8 @@
 """Studies as the engine writes them, made up: the analysis is tested without training anything."""
 
 import functools
+import hashlib
 import itertools
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +34,7 @@ from ltsweep.schema import (
     VERSION,
     ticket_file,
 )
+from ltsweep.store.reader import digest_of, text_of
 from ltsweep.store.tables import Row, as_parquet
 from ltsweep.store.tickets import pack
 from multirun_analysis.load import Study, load
@@ -51,10 +52,6 @@ def _config(overrides: Mapping[str, object]) -> dict[str, object]:
         "batch_size": 60,
         "validation": 5000,
         "evaluate_every": None,
-        "study": "made_up",
-        "device": "cpu",
-        "data_dir": "data",
-        "force": False,
         "model": {
             "name": "lenet",
             "_target_": "ltsweep.models.lenet",
@@ -137,7 +134,7 @@ def _evaluation(
         "iteration": 917 * epoch,
         **{f"{split}_loss": 3.2 * (1 - score) for split, score in scores.items()},
         **{f"{split}_accuracy": score for split, score in scores.items()},
-        **({} if config["validation"] else {"val_loss": None, "val_accuracy": None}),
+        **({} if config["validation"] else {"val_loss": math.nan, "val_accuracy": math.nan}),
         "lr": config["lr"]["value"],
         "seconds": 1.5 * epoch,
     }
@@ -217,7 +214,7 @@ def _write(
     key = key_of(config)
     folder = study / key
     folder.mkdir(parents=True)
-    (folder / CONFIG).write_text(yaml.safe_dump(config))
+    (folder / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
     last = (config["levels"] if status == DONE else -1) if last is None else last
     if last >= 0:
         evaluations, levels = _records(config, key, last, arms or {TICKET: 1})
@@ -228,10 +225,26 @@ def _write(
     if tickets:
         _write_tickets(folder, config, key, last)
     times = {"seconds": 7.5 * (last + 1), "started": "2020-01-01T00:00:00", "updated": "2020-01-01T00:01:00"}
-    made_with = {"versions": {}, "hardware": {}, "stack": {}}
+    made_with = {"versions": {}, "hardware": {}}
     progress = {"status": status, "level": last, "levels": config["levels"], "error": error}
-    (folder / STATUS).write_text(json.dumps({"schema": VERSION, "key": key, **progress, **times, **made_with}))
+    _seal(folder, {"schema": VERSION, "key": key, **progress, **times, **made_with})
     return key
+
+
+def _seal(folder: Path, status: Mapping[str, object]) -> None:
+    """Write a status that notes the files of its cell as they are now, and its own SHA-256."""
+    files = {}
+    for path in sorted([*folder.glob("*.parquet"), *folder.glob("tickets/*"), folder / CONFIG]):
+        facts, digest = path.stat(), hashlib.sha256(path.read_bytes()).hexdigest()
+        files[path.relative_to(folder).as_posix()] = [facts.st_size, facts.st_mtime_ns, digest]
+    noted = {name: value for name, value in status.items() if name != "sha256"} | {"files": files}
+    (folder / STATUS).write_text(text_of(noted | {"sha256": digest_of(noted)}), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def seal() -> Callable[[Path, Mapping[str, object]], None]:
+    """Return the function that writes a cell's status, with notes of its files as they are now."""
+    return _seal
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,19 @@
 """Loading: the contract's columns and numbers, and every way in which a cell or a study can be wrong."""
 
 import json
+import os
+import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
+from ltsweep.store import tables
+from ltsweep.store.tables import as_parquet
+from multirun_analysis import cell, view
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study, load
 
@@ -99,7 +106,7 @@ def test_cells_say_what_became_of_each(mixed: Study) -> None:
     assert reasons["diverged"] == "loss is nan at level 3, iteration 917"
     assert reasons["pending"] == "not started"
     assert reasons["running"] == "at level 1 of 6"
-    assert reasons["unreadable"].startswith("evaluations.parquet cannot be read: ")
+    assert reasons["unreadable"] == "evaluations.parquet does not hold what was written (its SHA-256 is another)"
 
 
 def test_a_torn_cell_has_no_rows_and_a_failed_one_keeps_its_levels(mixed: Study) -> None:
@@ -111,16 +118,24 @@ def _tear_config(cell: Path) -> None:
     (cell / "config.yaml").write_text("init: {name: [")
 
 
+def _other_config(cell: Path) -> None:
+    text = (cell / "config.yaml").read_text()
+    (cell / "config.yaml").write_text(text.replace("epochs: 1", "epochs: 2"))
+
+
 def _change_status(**changes: object) -> Callable[[Path], None]:
+    """Change a status as one of an older version, without a SHA-256 of its own."""
+
     def change(cell: Path) -> None:
-        status = json.loads((cell / "status.json").read_text())
-        (cell / "status.json").write_text(json.dumps({k: v for k, v in (status | changes).items() if v != "GONE"}))
+        status = json.loads((cell / "status.json").read_text()) | {"sha256": "GONE"} | changes
+        (cell / "status.json").write_text(json.dumps({k: v for k, v in status.items() if v != "GONE"}))
 
     return change
 
 
 def _drop_column(cell: Path) -> None:
     pd.read_parquet(cell / "levels.parquet").drop(columns="layers").to_parquet(cell / "levels.parquet")
+    _change_status(files={})(cell)
 
 
 def _clear(cell: Path) -> None:
@@ -128,27 +143,57 @@ def _clear(cell: Path) -> None:
         path.unlink()
 
 
+def _link(cell: Path) -> None:
+    cell.rename(cell.with_name("elsewhere"))
+    cell.symlink_to(cell.with_name("elsewhere"))
+
+
+def _pipe(name: str) -> Callable[[Path], None]:
+    def put(cell: Path) -> None:
+        (cell / name).unlink()
+        os.mkfifo(cell / name)
+
+    return put
+
+
+def _endless(name: str) -> Callable[[Path], None]:
+    def put(cell: Path) -> None:
+        (cell / name).unlink()
+        (cell / name).symlink_to("/dev/zero")
+
+    return put
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (_tear_config, "config.yaml cannot be read"),
+        (_tear_config, "config.yaml is not plain YAML: "),
+        (_other_config, "config.yaml is not the config of this cell: the key of what it holds is "),
         (
             lambda cell: (cell / "config.yaml").write_text("- a list"),
-            "config.yaml cannot be read: it holds no mapping",
+            "config.yaml is not a mapping of names to values",
         ),
         (lambda cell: (cell / "config.yaml").unlink(), "config.yaml is missing"),
-        (lambda cell: (cell / "status.json").write_text('{"schema": 1'), "status.json cannot be read"),
+        (lambda cell: (cell / "status.json").write_text('{"schema": 1'), "status.json is not whole"),
         (lambda cell: (cell / "status.json").unlink(), "status.json is missing"),
-        (_change_status(schema=2), "status.json has schema 2, this analysis reads 1"),
-        (_change_status(status="resting"), "status.json has the unknown status 'resting'"),
-        (_change_status(seconds="GONE"), "status.json lacks 'seconds'"),
+        (_change_status(schema=2), "/"),  # its path, and that a newer ltsweep wrote it
+        (_change_status(status="resting"), "status.json is not a status: "),
+        (_change_status(level="GONE"), "status.json is not a status: "),
+        (_change_status(level=10**30), "status.json "),
+        (_change_status(seconds=10**400), "status.json "),
+        (_change_status(sha256="0" * 64), "status.json does not hold what was written"),
+        (lambda cell: (cell / "levels.parquet").unlink(), "levels.parquet is missing"),
         (
-            lambda cell: (cell / "levels.parquet").unlink(),
+            lambda cell: [(cell / "levels.parquet").unlink(), _change_status(files={})(cell)],
             "done, but evaluations.parquet or levels.parquet is missing",
         ),
-        (lambda cell: (cell / "levels.parquet").write_bytes(b""), "levels.parquet cannot be read"),
-        (_drop_column, "levels.parquet cannot be read"),
+        (lambda cell: (cell / "levels.parquet").write_bytes(b""), "levels.parquet does not hold what was written"),
+        (_drop_column, "levels.parquet does not have the columns"),
         (_clear, "config.yaml is missing"),
+        (_link, "{key} is a symbolic link"),
+        *((_pipe(name), f"{name} is not a regular file") for name in ("config.yaml", "status.json", "levels.parquet")),
+        *((_endless(name), f"{name} is not a readable file") for name in ("config.yaml", "status.json")),
+        (_endless("evaluations.parquet"), "evaluations.parquet is not a readable file"),
     ],
 )
 def test_a_spoilt_cell_is_listed_and_left_out(
@@ -157,10 +202,114 @@ def test_a_spoilt_cell_is_listed_and_left_out(
     good, bad = (write_cell(seed=seed, levels=1, epochs=1) for seed in (0, 1))
     spoil(tmp_path / "made_up" / bad)
     study = load(tmp_path / "made_up")
-    row = study.cells.set_index("key").loc[bad]
+    row, reason = study.cells.set_index("key").loc[bad], reason.replace("{key}", bad)
     assert (row["status"], row["reason"][: len(reason)]) == ("unreadable", reason)
     assert "\n" not in row["reason"]
     assert set(study.levels["key"]) == set(study.evaluations["key"]) == {good}
+
+
+def test_no_flipped_bit_of_any_file_gives_other_numbers(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    folder = tmp_path / "made_up" / write_cell(levels=2, epochs=2, readings=("norm",))
+    before = cell.read(folder)
+    assert before.row["status"] == "done"
+    rng = random.Random(0)
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        whole = path.read_bytes()
+        for _ in range(40):
+            at = rng.randrange(8 * len(whole))
+            path.write_bytes(whole[: at // 8] + bytes([whole[at // 8] ^ 1 << at % 8]) + whole[at // 8 + 1 :])
+            now = cell.read(folder)
+            if now.row["status"] == "done":  # a bit on which no value hangs, such as that of a space
+                assert path.suffix in (".json", ".yaml"), (path.name, at)
+                assert now == before
+            else:
+                assert str(now.row["reason"]).startswith(path.name)
+        path.write_bytes(whole)
+
+
+def _add_level(cell: Path, name: str) -> None:
+    """Write a table as its cell does at the end of a level: with one more level, before the status."""
+    rows = pq.read_table(cell / name).to_pylist()
+    last = max(row["level"] for row in rows)
+    rows += [row | {"level": last + 1} for row in rows if row["level"] == last]
+    time.sleep(0.02)  # for a later time of change
+    (cell / name).write_bytes(as_parquet(name, rows))
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "pending"])
+def test_a_cell_that_was_killed_between_a_table_and_its_status_is_named(
+    write_cell: Callable[..., str], tmp_path: Path, status: str
+) -> None:
+    study = tmp_path / "made_up"
+    cell = study / write_cell(status=status, levels=3, epochs=1, last=1)
+    assert load(study).levels["level"].tolist() == [0, 1]
+    for name in ("levels.parquet", "evaluations.parquet"):
+        _add_level(cell, name)
+        found = load(study)
+        assert found.cells["status"].tolist() == ["unreadable"]
+        assert found.cells["reason"][0].startswith(f"{name} does not hold what was written")
+
+
+def test_a_table_that_was_written_after_its_end_is_not_that_of_the_cell(
+    write_cell: Callable[..., str], tmp_path: Path
+) -> None:
+    cell = tmp_path / "made_up" / write_cell(levels=1, epochs=1)
+    _add_level(cell, "levels.parquet")
+    assert load(tmp_path / "made_up").cells["reason"][0].startswith("levels.parquet does not hold what was written")
+
+
+def test_a_level_that_is_finished_between_two_reads_is_read(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tmp_path / "made_up"
+    cell = study / write_cell(status="running", levels=3, epochs=1, last=0)
+    steps = iter(range(1, 3))
+
+    def finish(path: Path, noted: object = None) -> object:
+        """Finish a level just before a table is read, twice."""
+        if level := next(steps, None):
+            for name in ("evaluations.parquet", "levels.parquet"):
+                _add_level(cell, name)
+            seal(cell, json.loads((cell / "status.json").read_text()) | {"level": level})
+        return read(path, noted)
+
+    read = tables.read
+    monkeypatch.setattr(tables, "read", finish)
+    found = load(study)
+    assert found.levels["level"].tolist() == found.evaluations["level"].tolist() == [0, 1, 2]
+    assert found.cells["level"].tolist() == [2]
+
+
+def test_records_without_notes_are_read_by_their_schema(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    cell = tmp_path / "made_up" / write_cell(levels=1, epochs=1)
+    before = load(tmp_path / "made_up")
+    for name in ("evaluations.parquet", "levels.parquet"):
+        pq.write_table(pq.read_table(cell / name), cell / name)  # without checksums of pages
+    _change_status(files="GONE")(cell)
+    after = load(tmp_path / "made_up")
+    pd.testing.assert_frame_equal(after.levels, before.levels)
+    pd.testing.assert_frame_equal(after.evaluations, before.evaluations)
+
+
+@pytest.mark.parametrize("number", [1e300, -2.0])
+def test_a_number_that_no_training_gives_is_named(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path, number: float
+) -> None:
+    cell = tmp_path / "made_up" / write_cell(levels=1, epochs=1)
+    rows = pq.read_table(cell / "levels.parquet").to_pylist()
+    rows[1]["final_test_accuracy"] = number
+    (cell / "levels.parquet").write_bytes(as_parquet("levels.parquet", rows))
+    seal(cell, json.loads((cell / "status.json").read_text()))
+    assert load(tmp_path / "made_up").cells["reason"][0] == f"levels.parquet has a final_test_accuracy of {number:g}"
+
+
+def test_configs_that_differ_in_no_column_are_not_one(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    for seed in range(2):
+        for target in ("mine.first", "mine.second"):
+            write_cell(seed=seed, model___target_=target, levels=0, epochs=1)
+    study = load(tmp_path / "made_up")
+    assert view.varying(study.cells) == ["config"]
+    assert sorted(study.cells.groupby("config", observed=True)["seed"].apply(sorted)) == [[0, 1], [0, 1]]
 
 
 def test_a_done_cell_whose_records_stop_short_says_so(write_cell: Callable[..., str], tmp_path: Path) -> None:

@@ -1,22 +1,32 @@
 """The command: what it writes, what it leaves as it is, and what it says to a mistake."""
 
+import ast
 import contextlib
 import io
+import itertools
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import multirun_analysis
-from multirun_analysis import figures
+from ltsweep.store.tables import as_parquet
+from multirun_analysis import disk, figures, pairing, statistics
 from multirun_analysis.__main__ import main
 from multirun_analysis.load import load
 from multirun_analysis.making import Request
+from multirun_analysis.pairing import Side
 
 ROOT = Path(multirun_analysis.__file__).parents[1]
 DRAWN = ["accuracy_vs_remaining.pdf", "accuracy_vs_remaining.png", "init_densities.pdf", "init_densities.png"]
@@ -49,6 +59,13 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def started(*arguments: object, **more: Any) -> subprocess.Popen[str]:
+    """Start the command; its output is text."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "errors": "surrogateescape"}
+    words = [sys.executable, "-m", "multirun_analysis", *map(str, arguments)]
+    return subprocess.Popen(words, cwd=ROOT, **(pipes | more))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -150,14 +167,36 @@ def _touch(study: Path) -> None:
     os.utime(path, ns=(1, 1))
 
 
+def _stamp(content: bytes) -> Callable[[Path], object]:
+    return lambda study: (study / "figures" / ".figures.json").write_bytes(content)
+
+
+def _pipe_for_a_stamp(study: Path) -> None:
+    (study / "figures" / ".figures.json").unlink()
+    os.mkfifo(study / "figures" / ".figures.json")
+
+
+def _endless_stamp(study: Path) -> None:
+    (study / "figures" / ".figures.json").unlink()
+    (study / "figures" / ".figures.json").symlink_to("/dev/zero")
+
+
 @pytest.mark.parametrize(
     ("change", "options", "stale"),
     [
         (lambda study: None, ["--band", "se"], DRAWN),
         (_touch, [], DRAWN),
-        (lambda study: shutil.rmtree(next(study.glob("[0-9a-f]*"))), [], DRAWN),
+        (lambda study: shutil.rmtree(next(study.glob("[0-9a-f]" * 16))), [], DRAWN),
         (lambda study: (study / "figures" / "init_densities.png").unlink(), [], DRAWN[3:]),
-        (lambda study: (study / "figures" / ".figures.json").write_text("{torn"), [], DRAWN),
+        (lambda study: (study / "figures" / "init_densities.png").write_bytes(b"another picture"), [], DRAWN[3:]),
+        (lambda study: os.utime(study / "figures" / "init_densities.png", ns=(1, 1)), [], []),
+        *(
+            (_stamp(content), [], DRAWN)
+            for content in (b"{torn", b"[" * 9999, b'{"files": {"cells": 3}}', b'{"files": 1}')
+        ),
+        (_stamp(b'{"files": {"cells": {"made_from": ["x"], "says": 10}}}'), [], DRAWN),
+        (_pipe_for_a_stamp, [], DRAWN),
+        (_endless_stamp, [], DRAWN),
     ],
 )
 def test_only_what_is_out_of_date_is_written(
@@ -171,6 +210,130 @@ def test_only_what_is_out_of_date_is_written(
     assert main([str(study), *QUICK, *options]) == 0
     found = states(capsys.readouterr().out)
     assert found == {name: "written" if name in stale else "up to date" for name in DRAWN}
+
+
+def test_a_second_analysis_into_one_folder_waits_and_its_stamp_is_true(study: Path) -> None:
+    out = study / "figures"
+    arguments = [str(study), *QUICK, "--band", "se"]
+    with disk.hold(out):
+        run = started(*arguments)
+        assert run.stderr
+        assert (
+            run.stderr.readline() == f"multirun_analysis: {out} is being written by another analysis; waiting for it\n"
+        )
+        assert main([str(study), "--figures", "none", "--no-report"]) == 0  # what is up to date is not waited for
+        # Meanwhile the first one writes its own picture over the place of the second's.
+        disk.write(out / "init_densities.png", b"the first one's")
+    said, _ = run.communicate(timeout=300)
+    assert states(said) == dict.fromkeys(DRAWN, "written")
+    assert (out / "init_densities.png").read_bytes()[:4] == b"\x89PNG"
+    disk.write(out / "init_densities.png", b"the first one's")
+    again = command(*arguments)
+    assert states(again.stdout) == {name: "written" if name == DRAWN[3] else "up to date" for name in DRAWN}
+
+
+def test_a_folder_of_figures_that_is_a_link_is_refused_unless_asked_for(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "figures").rename(tmp_path / "elsewhere")
+    (study / "figures").symlink_to(tmp_path / "elsewhere")
+    assert main([str(study), *QUICK]) == 2
+    assert capsys.readouterr().err == (
+        f"multirun_analysis: {study / 'figures'}: a symbolic link; --out names a folder that may be one\n"
+    )
+    assert main([str(study), *QUICK, "--out", str(study / "figures")]) == 0
+
+
+def test_what_a_figure_leaves_out_is_listed_whenever_it_is(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = sorted(study.glob("*/tickets/init.safetensors"))[0]
+    broken.write_bytes(broken.read_bytes()[:500])
+    for _ in range(2):
+        assert main([str(study), *QUICK]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"{study}: 2 cells: 2 done\n")
+        assert said.count(f"  left out    {broken.parent.parent.name}: tickets/init.safetensors holds 500 bytes") == 1
+
+
+def test_a_study_that_prunes_all_its_weights_stops_at_its_last_level_with_some(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path
+) -> None:
+    study = tmp_path / "made_up"
+    for init, seed in itertools.product(("xavier_n", "kaiming_n"), range(2)):
+        cell = study / write_cell(
+            init=init, seed=seed, levels=4, epochs=2, tickets=True, arms={"ticket": 1, "reinit": 1}
+        )
+        for name in ("evaluations.parquet", "levels.parquet"):
+            rows = pq.read_table(cell / name).to_pylist()
+            for row in rows:
+                if row["level"] >= 3:
+                    row["weights_remaining"] = 0
+                if row["level"] >= 2 and "layers" in row:
+                    row["layer_remaining"] = [0, row["layer_remaining"][1], 0]
+            (cell / name).write_bytes(as_parquet(name, rows))
+        seal(cell, json.loads((cell / "status.json").read_text()))
+    run = command(study, "--export", "csv", "--style", "screen")  # with warnings as errors
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.count("no weights remain from level 3 on\n") == 4
+    assert run.stdout.count("  written  ") == 12
+    assert set(pd.read_csv(study / "figures" / "levels.csv")["level"]) == {0, 1, 2, 3, 4}
+    loaded = load(study)
+    assert "Of 4 cells no weights remain, from level 3 on at the earliest: not shown." in Request(()).view(loaded).note
+    areas = statistics.area(pairing.paired(pairing.scores(loaded.levels, "test_accuracy"), Side(), Side(dense=True)))
+    assert np.isfinite(areas["left"]).all()
+    assert set(areas["level"]) == {2}
+
+
+def test_the_locale_changes_nothing_but_what_a_terminal_can_show(study: Path, tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\xff\n"))
+    shutil.copytree(study, strange)
+    shutil.rmtree(strange / "figures")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    pages = []
+    for name, more in (("utf", {"PYTHONUTF8": "1"}), ("ascii", plain)):
+        run = started(strange, "--figures", "none", "--report", "--out", tmp_path / name, env=os.environ | more)
+        said, wrong = run.communicate(timeout=300)
+        assert (run.returncode, wrong) == (0, "")
+        pages.append((tmp_path / name / "report.html").read_bytes())
+    assert "caf\\udce9\\udcff" in said
+    assert pages[0] == pages[1]
+    gone = started(strange / "gone", env=os.environ | plain)
+    said, wrong = gone.communicate(timeout=300)
+    assert (gone.returncode, said, wrong.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded is read from /proc")
+@pytest.mark.parametrize("moment", ["numpy", "pandas", "scipy", "drawing"])
+def test_ctrl_c_at_any_moment_is_one_line(study: Path, moment: str) -> None:
+    run = started(study, "--out", study / "other", start_new_session=True)
+    loaded = Path(f"/proc/{run.pid}/maps")
+    while not ((study / "other" / ".lock").exists() if moment == "drawing" else f"/{moment}/" in loaded.read_text()):
+        time.sleep(0.002)
+    run.send_signal(signal.SIGINT)
+    said, wrong = run.communicate(timeout=300)
+    assert (said, run.returncode, wrong) == ("", 130, "\nmultirun_analysis: interrupted; what was written stays\n")
+    assert not list((study / "other").glob(".*.*[0-9]"))  # nothing half-written
+
+
+def test_a_closed_pipe_and_a_full_disk_behind_the_output_are_no_traceback(study: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    run = started(study, *QUICK, stdout=write)
+    os.close(write)
+    assert (run.communicate(timeout=300)[1], run.returncode) == ("", 141)
+    with open("/dev/full", "wb") as full:
+        run = started(study, *QUICK, stdout=full)
+    says = "multirun_analysis: the output cannot be written: No space left on device; the files are there\n"
+    assert (run.communicate(timeout=300)[1], run.returncode) == (says, 2)
+
+
+def test_no_text_is_opened_in_the_locales_encoding() -> None:
+    for path in sorted(Path(multirun_analysis.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+                *("open", "read_text", "write_text"),
+            ):
+                named = {word.arg for word in node.keywords}
+                assert "encoding" in named or ast.unparse(node.func) == "os.open", (path, node.lineno)
 
 
 def test_one_figure_of_two_studies_in_a_folder_each(
@@ -253,7 +416,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(study: Path, capsys: pytest
     (study / "taken").write_text("")
     assert main([str(study), "--figures", "none", "--export", "csv", "--out", str(study / "taken")]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"multirun_analysis: {study / 'taken' / 'levels.csv'}: cannot be written: ")
+    assert said.startswith(f"multirun_analysis: {study / 'taken'}: cannot be written: ")
     assert said.endswith("; --out names another folder\n")
 
 

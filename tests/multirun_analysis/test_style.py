@@ -1,6 +1,7 @@
 """Files of one figure: the same bytes each time, fonts embedded, no date."""
 
 import re
+import struct
 from typing import Any
 
 import matplotlib as mpl
@@ -103,3 +104,12 @@ def test_eight_choices_differ_in_colour_and_marker() -> None:
 def test_steps_of_a_scale_go_from_dark_to_light() -> None:
     luminance = [0.2126 * r + 0.7152 * g + 0.0722 * b for (r, g, b), _ in style.looks([str(i) for i in range(12)])]
     assert luminance == sorted(luminance)
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "日本", "x" * 2_000])
+def test_any_name_can_be_drawn_and_any_number_of_panels(name: str) -> None:
+    with style.rc():
+        figure = Figure(figsize=(4, 900 if name[0] == "x" else 3), layout="constrained")
+        figure.subplots().set_title(name)
+    width, height = struct.unpack(">II", style.images([figure], style.SCREEN, ".png")[0][16:24])
+    assert max(width, height) < 2**16

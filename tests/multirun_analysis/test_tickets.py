@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
+from ltsweep.errors import BrokenFileError
 from multirun_analysis import tickets
 
 
@@ -32,11 +34,27 @@ def test_masks_are_the_bits_of_the_file(write_cell: Callable[..., str], tmp_path
     assert config["level"] == 2
 
 
-def test_what_is_missing_or_torn_is_nothing(write_cell: Callable[..., str], tmp_path: Path) -> None:
+def test_what_is_missing_is_nothing_and_what_is_broken_is_named(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path
+) -> None:
     cell = tmp_path / "made_up" / write_cell(levels=1, epochs=1, tickets=True)
     assert tickets.masks(cell, 9) == {}
-    assert tickets.has_initial_weights(cell)
-    torn = cell / "tickets" / "init.safetensors"
-    torn.write_bytes(torn.read_bytes()[:500])
-    assert not tickets.has_initial_weights(cell)
-    assert list(tickets.initial_weights(cell)) == []
+    for name, take in {
+        "tickets/init.safetensors": lambda: tickets.initial_weights(cell),
+        "tickets/level_01.safetensors": lambda: tickets.masks(cell, 1),
+    }.items():
+        whole = (cell / name).read_bytes()
+        (cell / name).write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        with pytest.raises(BrokenFileError, match=f"{name} does not hold what was written"):
+            take()
+        (cell / name).unlink()
+        with pytest.raises(BrokenFileError, match=f"{name} is missing"):
+            take()
+        (cell / name).write_bytes(whole)
+    (cell / "tickets").rename(tmp_path / "tickets")
+    (cell / "tickets").symlink_to(tmp_path / "tickets")
+    with pytest.raises(BrokenFileError, match="tickets is a symbolic link"):
+        tickets.masks(cell, 1)
+    (cell / "tickets").unlink()
+    seal(cell, json.loads((cell / "status.json").read_text()))
+    assert tickets.initial_weights(cell) == {}

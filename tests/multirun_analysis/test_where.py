@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from ltsweep.words import shown
 from multirun_analysis import where
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study
@@ -51,6 +52,9 @@ def study() -> Study:
         ("seed > -1", "abcdef"),
         ("init < 'x'", "be"),
         ("init.slope < lr", "d"),
+        ("seed < " + "9" * 4000, "abcdef"),
+        ("lr < " + "9" * 300, "abcdef"),
+        ("seed > -" + "9" * 400, "abcdef"),
         ("status == 'failed' or key == 'a'", "af"),
         (" ( seed == 0 ) ", "ad"),
     ],
@@ -95,13 +99,20 @@ def test_what_is_kept(study: Study, expression: str, keys: str) -> None:
         ("seed ** 9999999 > 1", "'seed ** 9999999' is not allowed here"),
         ("seed == f'{lr}'", "\"f'{lr}'\" is not allowed here"),
         ("(x := 3) == seed", "'(x := 3)' is not allowed here"),
+        ("lr < " + "9" * 5000, "cannot be read (Exceeds the limit (4300 digits)"),
+        ("not " * 10_000 + "seed < 3", "cannot be read ("),
+        ("seed" + ".a" * 10_000 + " < 3", "cannot be read ("),
+        ("seed" + ".a" * 900 + " < 3", "no config column 'seed.a.a"),
+        (" or ".join(["seed > 9"] * 20_000), "is longer than 100,000 characters"),
+        ("init == '\\d\udcff'", "cannot be read ("),
     ],
 )
 def test_anything_else_is_one_line_that_says_why(study: Study, expression: str, says: str) -> None:
     with pytest.raises(AnalysisError) as raised:
         where.only(study, expression)
     message = str(raised.value)
-    assert message.startswith(f"--where {expression!r}: {says}")
+    assert message.startswith(f"--where {shown(expression)!r}: {says}")
+    assert len(message) < 1_000
     assert "\n" not in message
 
 

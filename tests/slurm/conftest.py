@@ -19,7 +19,6 @@ import pandas as pd
 import pytest
 
 from hydra_plugins.ltsweep_launcher import local
-from ltsweep.grid import cell
 
 # Every wait of a test ends after this many seconds; none measures speed.
 HANG = 240
@@ -133,7 +132,7 @@ def start_daemon(name, environment):
 def copy_package(site):
     """Copy the package, so that a task meets the code that it was submitted with, whatever is edited meanwhile."""
     parts = {
-        "ltsweep": cell.__file__,
+        "ltsweep": ltsweep.__file__,
         "ltsweep/conf": ltsweep.conf.__file__,
         "hydra_plugins/ltsweep_launcher": local.__file__,
     }

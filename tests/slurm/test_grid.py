@@ -1,6 +1,7 @@
 """A grid on Slurm: packed, seen, the same as a local one; and what is refused before anything is submitted."""
 
 import json
+import shutil
 
 import pandas as pd
 
@@ -62,6 +63,33 @@ def test_a_larger_grid_submits_what_is_new_in_arrays_that_slurm_takes(shared):
     cells = json.loads(shared.status("--cancel", "--json", study="arrays").out)["cells"]
     assert {(cell["status"], cell["slurm"]) for cell in cells} == {("failed", "CANCELLED")}
     assert all(cell["error"] == f"task {cell['task']} cancelled (scancel)" for cell in cells)
+
+
+def test_cancel_leaves_a_job_that_a_ledger_names_and_that_is_not_the_studys(shared):
+    held = ("hydra.launcher.wait=false", "hydra.launcher.additional_parameters={hold:true}")
+    for study in ("mine", "others"):
+        shared("init=xavier_u", "lr=1e-3", *shared.SMALL, *held, f"study={study}")
+    elsewhere = shared.slurm("sbatch", "--parsable", "--hold", "--wrap=true").strip()
+    (own,), (other,) = shared.tasks("mine"), shared.tasks("others")
+    (path,) = (shared.folder / "multirun/mine/.submitit").glob("*.json")
+    ledger = json.loads(path.read_text())
+    (key,) = ledger["tasks"][own]
+
+    for foreign, why in ((elsewhere, "its name is wrap, and"), (other, "its name is ltsweep-others, and")):
+        path.write_text(json.dumps(ledger | {"tasks": {own: [], foreign: [key]}}))
+        out = shared.status("--cancel", study="mine").out
+        assert f"task {foreign} was not cancelled: {why}" in out
+        assert "PENDING" in shared.slurm("scontrol", "show", "job", foreign)
+    path.write_text(json.dumps(ledger | {"tasks": {own: [key]}}))
+    # A study of the same name in another folder, which a stranger's can always be.
+    (shared.folder / "elsewhere/multirun").mkdir(parents=True)
+    shutil.copytree(shared.folder / "multirun/mine", shared.folder / "elsewhere/multirun/mine")
+    out = shared.status("--cancel", study="../elsewhere/multirun/mine").out
+    assert f"task {own} was not cancelled: it writes to " in out
+
+    (one,) = json.loads(shared.status("--cancel", "--json", study="mine").out)["cells"]
+    assert (one["status"], one["slurm"]) == ("failed", "CANCELLED")
+    shared.slurm("scancel", elsewhere, other)
 
 
 def test_mistakes_are_one_line_before_anything_is_submitted(shared):

@@ -76,7 +76,11 @@ def test_what_dies_is_noticed_and_the_rest_is_kept(cluster):
 
     (cluster.folder / "boom").unlink()
     finished = cluster.levels()[kept]
-    assert "5 cells submitted again as 3 tasks" in cluster.status("--resubmit-failed", **environment).err
+    again = ("--resubmit-failed", *cluster.TASKS, "device=cpu")
+    refused = cluster.status(*again, code=2, **environment).err
+    assert refused.count("\n") == 1
+    assert refused.endswith("if you trust the module own: --allow own\n")
+    assert "5 cells submitted again as 3 tasks" in cluster.status(*again, "--allow", "own", **environment).err
     cluster.until(lambda: cluster.how() == ["done"] * 6)
     pd.testing.assert_frame_equal(cluster.levels()[kept], finished)
     assert cluster.log(kept).count("level  0") == 1

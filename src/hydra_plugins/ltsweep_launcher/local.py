@@ -1,7 +1,6 @@
 """The default launcher: the whole grid at once, on this machine."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -11,6 +10,7 @@ from omegaconf import DictConfig
 from ltsweep.grid.compose import compose_cells
 from ltsweep.grid.jobs import Jobs, exit_if_grid
 from ltsweep.grid.objective import check_cells
+from ltsweep.grid.place import study_folder
 
 
 class LocalLauncher(Launcher):
@@ -35,7 +35,7 @@ class LocalLauncher(Launcher):
         from ltsweep.run.settings import settings_from
         from ltsweep.show.table import closing_table
 
-        study = Path(self.config.hydra.sweep.dir)
+        study = study_folder(self.config.study, self.config.hydra)
         force: bool = self.config.force
         plan = prepare(cells, settings_from(self.config, study), again=force)
         jobs = Jobs(self.context, self.config, job_overrides, initial_job_idx)

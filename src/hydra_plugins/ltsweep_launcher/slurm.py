@@ -1,7 +1,6 @@
 """The launcher `slurm`: the grid as job arrays of tasks, each of which trains many cells."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, setup_globals
@@ -14,6 +13,7 @@ from ltsweep.cluster.options import options_from
 from ltsweep.grid.compose import compose_cells
 from ltsweep.grid.jobs import result
 from ltsweep.grid.objective import GRIDS, check_cells
+from ltsweep.grid.place import study_folder
 
 
 class SlurmLauncher(Launcher):
@@ -37,7 +37,7 @@ class SlurmLauncher(Launcher):
 
         given = {name: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for name, v in self.given.items()}
         options = options_from(given)
-        study = Path(self.config.hydra.sweep.dir)
+        study = study_folder(self.config.study, self.config.hydra)
         check_options(options, study)
         setup_globals()
         composed = compose_cells(self.context, self.config, job_overrides)

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.watch import Standing, Watch
-from ltsweep.errors import UserError
+from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import LEVELS_FILE, PENDING, RUNNING, TICKET
 from ltsweep.show.events import News
+from ltsweep.show.page import plain
 from ltsweep.show.table import LiveTable
 from ltsweep.store.folder import CellFolder
 from ltsweep.store.hold import hold
@@ -43,14 +43,14 @@ class ClusterDisplay(LiveTable):
 
     def render(self) -> RenderableType:
         """Return the table as it stands, with the line on the tasks."""
-        return Group(super().render(), Text(self.line, style="dim"))
+        return Group(super().render(), plain(self.line, "dim"))
 
     def _print_plan(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
         """Print nothing: the plan, which knows the tasks too, was printed before they were submitted."""
 
 
 def follow(watch: Watch, keys: Sequence[str], display: ClusterDisplay, seconds: float) -> None:
-    """Look at the cells every `seconds` and show them, until each has ended."""
+    """Look at the cells every `seconds` and show them, until none will change any more."""
     shown: dict[str, Standing] = {}
     while True:
         standings = watch.look(keys)
@@ -64,7 +64,7 @@ def follow(watch: Watch, keys: Sequence[str], display: ClusterDisplay, seconds: 
             elif one.status == RUNNING or not before or not before.ended:
                 display.show(_news(watch.study, key, one))
         display.say_tasks(standings.values())
-        if all(one.ended for one in standings.values()):
+        if all(one.settled for one in standings.values()):
             return
         time.sleep(seconds)
 
@@ -74,15 +74,23 @@ def plan_totals(cells: Sequence[Cell], study: Path) -> dict[str, tuple[int, int]
     return {cell.key: (cell.config["levels"] + 1, CellFolder(study, cell.key).status()["level"] + 1) for cell in cells}
 
 
-def cancel(watch: Watch, keys: Sequence[str]) -> dict[str, Standing]:
-    """Cancel the tasks of these cells; return key -> standing, once the tasks have ended and the cells are marked."""
+def cancel(watch: Watch, keys: Sequence[str]) -> tuple[dict[str, Standing], dict[str, str]]:
+    """Cancel the tasks of these cells that Slurm says are this study's.
+
+    Returns key -> standing, once those tasks have ended and their cells are marked; and task -> why it was left.
+    """
     standings = watch.look(keys)
-    slurm.cancel(sorted({one.task for one in standings.values() if one.queued and one.task}))
+    tasks = sorted({one.task for one in standings.values() if one.queued and one.task})
+    name, folder = ledger.job_name(watch.study), ledger.folder(watch.study)
+    why = {array: slurm.why_not_ours(array, name, folder) for array in {task.partition("_")[0] for task in tasks}}
+    left = {task: why[task.partition("_")[0]] for task in tasks if why[task.partition("_")[0]]}
+    ours = [task for task in tasks if task not in left]
+    slurm.cancel(ours)
     until = time.monotonic() + _END
-    while any(not one.ended for one in standings.values() if one.task) and time.monotonic() < until:
+    while any(not one.settled for one in standings.values() if one.task in ours) and time.monotonic() < until:
         time.sleep(_LOOK)
         standings = watch.look(keys)
-    return standings
+    return standings, left
 
 
 def take_over(study: Path, keys: Sequence[str]) -> None:
@@ -110,14 +118,13 @@ def take_over(study: Path, keys: Sequence[str]) -> None:
 
 def _news(study: Path, key: str, one: Standing) -> News:
     """Return a cell's progress: the level it works on, and the scores of its ticket at the last finished level."""
-    import pyarrow.parquet as pq  # slow, and a status needs no tables
+    from ltsweep.store import tables  # loads pyarrow, which is slow, and a status needs no tables
 
     level = max(0, one.level + (one.status == RUNNING))
-    columns = ["weights_remaining", "weights_total", "final_test_accuracy"]
     try:
-        table = pq.read_table(study / key / LEVELS_FILE, columns=columns, filters=[("arm", "=", TICKET)])
-        row = table.to_pylist()[-1]
-    except (OSError, ValueError, IndexError):
+        table = tables.read(study / key / LEVELS_FILE)
+        row = [row for row in table.to_pylist() if row["arm"] == TICKET][-1]
+    except (FileNotFoundError, BrokenFileError, IndexError):
         return News(key, one.status, level, one.level + 1)
     remaining = row["weights_remaining"] / row["weights_total"]
     return News(key, one.status, level, one.level + 1, row["final_test_accuracy"], remaining)

@@ -6,6 +6,7 @@ from typing import Any
 from ltsweep.cluster.follow import take_over
 from ltsweep.run.prepare import Plan, brought_up_to_date
 from ltsweep.run.study import run
+from ltsweep.show.streams import rest_in
 from ltsweep.show.table import LiveTable
 from ltsweep.store.checkpoints import drop_leftovers
 from ltsweep.store.hold import hold
@@ -20,6 +21,7 @@ def compute(plan: Plan, force: bool = False) -> dict[str, Mapping[str, Any]]:
     """
     study = plan.settings.study
     with hold(study):
+        rest_in(study)
         if not force:  # which computes every cell, whatever has become of it
             plan = brought_up_to_date(plan)
         take_over(study, [cell.key for cell in plan.todo])

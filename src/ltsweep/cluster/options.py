@@ -6,6 +6,7 @@ from typing import Any
 
 from ltsweep.errors import UserError, did_you_mean
 from ltsweep.grid.rules import Rule, either, flag, lines, number, text, whole
+from ltsweep.words import shown
 
 # Seconds before a task's end at which it is told to stop, at most: a checkpoint takes a few, Slurm's requeue some more.
 _SIGNAL_DELAY = 90
@@ -87,12 +88,12 @@ def options_from(given: Mapping[str, Any]) -> Options:
     for name in given:
         if name not in RULES:
             hint = did_you_mean(name, RULES).rstrip(" ") or f"there are {', '.join(RULES)}"
-            raise UserError(f"hydra.launcher.{name} is unknown; {hint}")
+            raise UserError(f"hydra.launcher.{shown(name)} is unknown; {hint}")
     for name, (holds, allowed) in RULES.items():
         if name not in given:
             raise UserError(f"hydra.launcher.{name} is missing; a preset begins with: defaults: [slurm]")
         if not holds(given[name]):
-            raise UserError(f"hydra.launcher.{name}={given[name]} is out of range: it is {allowed}")
+            raise UserError(f"hydra.launcher.{name}={shown(given[name])} is out of range: it is {allowed}")
     options = Options(**{**given, "additional_parameters": given["additional_parameters"] or {}})
     if options.signal_delay >= options.timeout_min * 60:
         raise UserError(

@@ -1,5 +1,6 @@
 """Slurm's state, asked of its own commands. None of them needs an accounting database."""
 
+import os
 import re
 import shutil
 import signal
@@ -8,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltsweep.errors import UserError
+from ltsweep.errors import BrokenFileError, UserError
+from ltsweep.store import disk
+from ltsweep.words import shown
 
 # States of a task that waits to begin, or to begin again.
 _WAITS = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
@@ -100,6 +103,12 @@ def tasks(user: str) -> dict[str, TaskState] | None:
     return {row[0]: TaskState(row[1], row[2]) for row in rows if len(row) == 3}
 
 
+def jobs() -> set[str]:
+    """Return the numbers of this user's jobs that Slurm knows. Raises UserError if it does not answer."""
+    answer = _ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i")
+    return {line.strip().partition("_")[0] for line in answer.splitlines()}
+
+
 def find(task: str, states: Mapping[str, TaskState]) -> TaskState:
     """Return the state of a task, `GONE` if it is not among `states`.
 
@@ -128,6 +137,26 @@ def cancel(names: Sequence[str]) -> None:
     """Cancel tasks; those that have ended are passed over."""
     for i in range(0, len(names), _AT_ONCE):
         _run("scancel", "--quiet", *names[i : i + _AT_ONCE])
+
+
+def why_not_ours(job: str, name: str, folder: Path) -> str:
+    """Return why a job is not one of this user, called `name`, whose output goes to `folder`; empty if it is.
+
+    A study's records name its tasks, and may be a stranger's: Slurm knows whose they are. All tasks of a job array
+    have its name, its folder and its user.
+    """
+    answer = _run("scontrol", "--oneliner", "show", "job", job)
+    if answer.returncode or not answer.stdout.strip():
+        return "Slurm does not say whose it is"
+    for line in answer.stdout.splitlines():
+        if f"({os.getuid()})" not in _field(line, "UserId"):
+            return f"it is a job of the user {shown(_field(line, 'UserId'))}"
+        if _field(line, "JobName") != name:
+            return f"its name is {shown(_field(line, 'JobName'))}, and this study's tasks are called {shown(name)}"
+        output = Path(_field(line, "StdOut"))
+        if os.path.realpath(output.parent) != os.path.realpath(folder):
+            return f"it writes to {shown(str(output.parent))}, and this study's tasks to {shown(str(folder))}"
+    return ""
 
 
 def _in_words(state: str, exit_code: str, node: str) -> str:
@@ -160,8 +189,8 @@ def _in_words(state: str, exit_code: str, node: str) -> str:
 def _took_too_much_memory(log: Path) -> bool:
     """Return whether slurmstepd wrote at the end of a task's log that the task was killed for its memory."""
     try:
-        said = log.read_bytes()[-_TAIL:].decode(errors="replace")
-    except OSError:
+        said = disk.tail(log, _TAIL).decode(errors="replace")
+    except (FileNotFoundError, BrokenFileError):
         return False
     return re.search(r"^slurmstepd.*(exceeded (job )?memory limit|oom.kill event)", said, re.M | re.I) is not None
 
@@ -181,6 +210,12 @@ def _config() -> dict[str, str]:
 def _facts(line: str) -> dict[str, str]:
     """Return the NAME=value pairs of one line of scontrol; a value ends at its first space."""
     return dict(re.findall(r"(\w+)=(\S*)", line))
+
+
+def _field(line: str, name: str) -> str:
+    """Return the value of NAME=value in one line of scontrol, which may hold spaces; empty without it."""
+    found = re.search(rf"(?:^|\s){name}=(.*?)(?=\s+[A-Z][\w:/]*=|\s*$)", line)
+    return found[1] if found else ""
 
 
 def _minutes(limit: str) -> int | None:
@@ -203,6 +238,8 @@ def _ask(*command: str) -> str:
 def _run(*command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
     """Run a command; if it is missing or hangs, it counts as failed."""
     try:
-        return subprocess.run(command, input=given, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        return subprocess.run(
+            command, input=given, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from submitit import AutoExecutor
 
@@ -14,14 +14,16 @@ from ltsweep.cluster.node import Task
 from ltsweep.cluster.options import Options
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.store.folder import CellFolder, statuses_of, unfinished
+from ltsweep.store.folder import CellFolder, mates_of
 from ltsweep.store.provenance import versions
+from ltsweep.words import shown
 
 if TYPE_CHECKING:
-    from ltsweep.run.resume import Statuses
+    from ltsweep.run.resume import Stack, Statuses
     from ltsweep.run.settings import Settings
 
-Pack = tuple[Cell, ...]
+# The stacks of one task.
+Pack: TypeAlias = "tuple[Stack, ...]"
 
 
 def check_options(options: Options, study: Path) -> None:
@@ -35,7 +37,7 @@ def settings_for(settings: "Settings", options: Options) -> dict[str, Any]:
     """Return where and how tasks compute, as plain values that mean the same on another machine."""
     device = str(settings.device)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise UserError(f"device={device} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
+        raise UserError(f"device={shown(device)} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
     if device == "auto":
         device = "cuda" if options.gpus_per_node else "cpu"  # not auto: a task whose GPU does not work should fail
     return {
@@ -49,24 +51,40 @@ def settings_for(settings: "Settings", options: Options) -> dict[str, Any]:
 
 
 def make_packs(
-    cells: Sequence[Cell], statuses: "Statuses", settings: Mapping[str, Any], options: Options
+    cells: Sequence[Cell], study: Path, statuses: "Statuses", settings: Mapping[str, Any], options: Options
 ) -> list[Pack]:
-    """Split the unfinished cells into tasks of cells that can share a stack; a stack that was begun stays together."""
-    from ltsweep.run.packing import arms, count, largest_stack
+    """Divide the unfinished cells into tasks, each of stacks of cells that can share one; no stack is divided.
+
+    With stack_size=auto a task itself divides what it is given, by the memory that it finds: new cells of one task are
+    one stack here.
+    """
+    from ltsweep.run.packing import arms, count, divided, largest_stack
     from ltsweep.run.resume import stacks_of
 
     gpu = settings["device"] != "cpu"
-    given = count(settings["stack_size"], "stack_size", 0)
+    stack_size = count(settings["stack_size"], "stack_size", 0)
     side_by_side = count(
         settings["workers"], "workers", max(1, options.gpus_per_node if gpu else options.cpus_per_task)
     )
+    most = None if isinstance(options.cells_per_task, str) else options.cells_per_task
 
     def networks(cell: Cell) -> int:
-        if not isinstance(options.cells_per_task, str):
-            return options.cells_per_task * arms(cell)
-        return (given or largest_stack(cell, "cuda" if gpu else "cpu")) * side_by_side
+        return most * arms(cell) if most else largest_stack(cell, "cuda" if gpu else "cpu") * side_by_side
 
-    return [stack.cells for stack in stacks_of(cells, statuses, networks, 1)]
+    stacks = stacks_of(cells, {**mates_of(statuses, study), **statuses}, stack_size, networks, 1)
+    if not stack_size:
+        return [(stack,) for stack in stacks]
+    packs: list[Pack] = []
+    for key in dict.fromkeys(stack.cells[0].stack_key for stack in stacks):
+        alike = [stack for stack in stacks if stack.cells[0].stack_key == key]
+        together = max(1, most // max(len(stack.cells) for stack in alike)) if most else side_by_side
+        packs += divided(alike, math.ceil(len(alike) / together))
+    return packs
+
+
+def count_cells(packs: Sequence[Pack]) -> list[int]:
+    """Return the number of cells that each task computes."""
+    return [sum(len(stack.writers) for stack in pack) for pack in packs]
 
 
 def array_sizes(tasks: int) -> list[int]:
@@ -78,20 +96,23 @@ def array_sizes(tasks: int) -> list[int]:
 def submit(packs: Sequence[Pack], study: Path, settings: Mapping[str, Any], options: Options) -> list[str]:
     """Hand the packs to Slurm, a task each; note and return the names of the tasks. The caller holds the study."""
     ledger.make_folder(study)
-    cells = [cell for pack in packs for cell in pack]
-    for cell in unfinished(cells, statuses_of(cells, study)):  # a finished one only keeps its stack whole
-        CellFolder(study, cell.key).plan(cell)
+    ledger.drop_pickles(study, slurm.jobs())
+    for stack in (stack for pack in packs for stack in pack):
+        facts = {} if settings["stack_size"] == "auto" else stack.facts
+        for cell in stack.writers:
+            CellFolder(study, cell.key).plan(cell, **facts)
+    given = [tuple(cell for stack in pack for cell in stack.cells) for pack in packs]
     executor = _executor(study, options)
     task = Task(study.absolute(), dict(settings), options.max_requeues, versions())
     cluster = slurm.cluster()
     names: list[str] = []
     for size in array_sizes(len(packs)):
-        part = packs[len(names) : len(names) + size]
+        part = given[len(names) : len(names) + size]
         try:
             jobs = executor.map_array(task, part)
         except Exception as error:
             raise UserError(f"Slurm does not take the tasks: {' '.join(str(error).split())}") from error
-        tasks = {str(job.job_id): [cell.key for cell in pack] for job, pack in zip(jobs, part, strict=True)}
+        tasks = {str(job.job_id): [cell.key for cell in task_cells] for job, task_cells in zip(jobs, part, strict=True)}
         ledger.add(study, cluster, task.versions, asdict(options), settings, tasks)
         names += tasks
     return names
@@ -112,7 +133,7 @@ def _executor(study: Path, options: Options) -> AutoExecutor:
     )
     extra = {"requeue": True} | options.additional_parameters
     executor.update_parameters(
-        name=f"ltsweep-{study.name}",
+        name=ledger.job_name(study),
         timeout_min=options.timeout_min,
         gpus_per_node=options.gpus_per_node or None,
         cpus_per_task=options.cpus_per_task,

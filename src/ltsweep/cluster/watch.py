@@ -8,10 +8,15 @@ from typing import Any
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.slurm import TaskState
-from ltsweep.errors import UserError
-from ltsweep.schema import ENDED, FAILED, FINISHED, PENDING
-from ltsweep.store.folder import CellFolder
+from ltsweep.errors import BrokenFileError, UserError
+from ltsweep.schema import ENDED, FAILED, FINISHED, PENDING, STATUS
+from ltsweep.store import reader
+from ltsweep.store.folder import NOT_BEGUN, CellFolder
 from ltsweep.store.hold import hold
+from ltsweep.words import shown
+
+# How a cell is shown whose records cannot be read; no record holds this status.
+UNREADABLE = "unreadable"
 
 # Seconds that a network file system gets to show the last record of a task that has ended.
 _GRACE = 5.0
@@ -23,7 +28,10 @@ _LOOK = 0.5
 
 @dataclass(frozen=True)
 class Standing:
-    """One cell: its status as recorded, or `pending` while its task is in the queue; its task, and the task's state."""
+    """One cell: its status as recorded, or `pending` while its task is in the queue; its task, and the task's state.
+
+    A record that cannot be read gives the status `unreadable`, with the reason as its error.
+    """
 
     status: str
     level: int
@@ -35,6 +43,11 @@ class Standing:
     def ended(self) -> bool:
         """Return whether nothing computes the cell any more, as far as its status says."""
         return self.status in ENDED
+
+    @property
+    def settled(self) -> bool:
+        """Return whether its status stays as it is: it has ended, or cannot be read and has no task."""
+        return self.ended or (self.status == UNREADABLE and not self.queued)
 
     @property
     def queued(self) -> bool:
@@ -60,7 +73,7 @@ class Watch:
         found = {}
         reasons: dict[str, str] = {}
         for key in keys:
-            status = CellFolder(self.study, key).status()
+            status = self._status(key)
             task, submission = holders.get(key, (None, None))
             if task is None or submission is None or submission.user not in states:
                 found[key] = _standing(status, task, None)
@@ -68,7 +81,7 @@ class Watch:
             state = slurm.find(task, states[submission.user])
             if state.alive:
                 self._gone.pop(task, None)
-            elif status["status"] not in ENDED and self._is_over(task):
+            elif status["status"] not in (*ENDED, UNREADABLE) and self._is_over(task):
                 if task not in reasons:
                     reasons[task] = self._why(task, state)
                 status = self._failed(key, reasons[task])
@@ -81,7 +94,7 @@ class Watch:
         while self._is_leaving(found.values()) and time.monotonic() < until:
             time.sleep(_LOOK)
             found = self.look(keys)
-        if any(not one.ended and one.state is not None and not one.state.alive for one in found.values()):
+        if any(not one.settled and one.state is not None and not one.state.alive for one in found.values()):
             time.sleep(_GRACE)
             found = self.look(keys)
         return found
@@ -97,7 +110,9 @@ class Watch:
         clusters = {submission.cluster for _, submission in holders.values()}
         if here is None or clusters != {here}:
             names = ", ".join(sorted(str(name) for name in clusters))
-            self.unreachable = f"Slurm cluster {names} cannot be asked from here; what is shown is what the tasks wrote"
+            self.unreachable = (
+                f"Slurm cluster {shown(names)} cannot be asked from here; what is shown is what the tasks wrote"
+            )
             return {}
         answers = {user: slurm.tasks(user) for user in users}
         return {user: answer for user, answer in answers.items() if answer is not None}
@@ -108,7 +123,7 @@ class Watch:
         busy = {
             task
             for key, (task, _) in ledger.holders(self.study).items()
-            if task in names and CellFolder(self.study, key).status()["status"] not in ENDED
+            if task in names and self._status(key)["status"] not in ENDED
         }
         return bool(names - busy)
 
@@ -125,16 +140,26 @@ class Watch:
         """Mark a cell whose task is gone, unless a process holds it or its last record came late; return its status."""
         folder = CellFolder(self.study, key)
         if not self.mark:
-            return folder.status() | {"status": FAILED, "error": reason}
+            return self._status(key) | {"status": FAILED, "error": reason}
         try:
             with hold(folder.folder, patient=False):  # writing in the folder makes a network file system look again
                 folder.fail(reason)
         except UserError:
             pass  # held by a process that runs, or another user's
-        return folder.status()
+        return self._status(key)
+
+    def _status(self, key: str) -> dict[str, Any]:
+        """Return the fields of a cell's status.json; of one that cannot be read, that and why."""
+        try:
+            return reader.status(self.study / key)
+        except FileNotFoundError:
+            return dict(NOT_BEGUN)
+        except (BrokenFileError, UserError) as error:
+            named = f"{STATUS} {error}" if isinstance(error, BrokenFileError) else str(error)
+            return {**NOT_BEGUN, "status": UNREADABLE, "error": named}
 
 
 def _standing(status: Mapping[str, Any], task: str | None, state: TaskState | None) -> Standing:
     recorded = str(status["status"])
-    waits = state is not None and state.waits and recorded not in FINISHED
+    waits = state is not None and state.waits and recorded not in (*FINISHED, UNREADABLE)
     return Standing(PENDING if waits else recorded, int(status["level"]), status.get("error"), task, state)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ltsweep.data.examples import Examples
 from ltsweep.errors import UserError
+from ltsweep.words import shown
 
 
 @contextlib.contextmanager
@@ -52,7 +53,7 @@ def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float =
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     if kind not in _SHA256:
-        raise UserError(f"dataset.kind={kind} is unknown; choose {', '.join(_SHA256)}")
+        raise UserError(f"dataset.kind={shown(kind)} is unknown; choose {', '.join(_SHA256)}")
     source = getattr(datasets, kind)
     raw = Path(data_dir) / kind / "raw"
     help_line = f"put the four {kind} files into {raw}, set data_dir or LTSWEEP_DATA, or take dataset=digits"

@@ -15,11 +15,12 @@ from ltsweep.grid.check import GROUPS, check
 from ltsweep.grid.key import digest, key, without
 from ltsweep.grid.rules import number, whole
 from ltsweep.schema import SETTINGS
+from ltsweep.words import shown
 
 # Dotted names of the values that may differ within a stack; cells that differ in any other value are not stacked.
 WITHIN_STACK = ("seed", "init", "prune_rate", "lr.value", "optimizer.weight_decay")
 
-# Fields that change no result, though a YAML need not list them under `how`: largest_stack is older than `how`.
+# Fields that say only how to compute, though a YAML need not list them under `how`: largest_stack is older than `how`.
 _HOW = {"model": ("largest_stack",)}
 
 _NUMBER = number(-math.inf, math.inf)
@@ -27,9 +28,10 @@ _NUMBER = number(-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Cell:
-    """A resolved config without the fields that change no result, and its key: 16 hexadecimal digits.
+    """A resolved config without the fields that say only how to compute, and its key: 16 hexadecimal digits.
 
-    how: group -> those fields of its choice, which are neither in the config nor in the key.
+    how: group -> those fields of its choice, which are neither in the config nor in the key. They decide at most the
+    size of a stack, and so the rounding.
     """
 
     config: Mapping[str, Any]
@@ -69,7 +71,7 @@ def from_config(config: DictConfig) -> Cell:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Return the config as plain containers, interpolations resolved, without the fields that change no result."""
+    """Return the config as plain containers, interpolations resolved, without the settings and the fields of `how`."""
     return _taken_apart(config)[0]
 
 
@@ -99,15 +101,17 @@ def _taken_apart(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], di
 def _check_own(group: str, rules: object, how: object) -> None:
     """Raise UserError unless `rules` and `how` of a choice's YAML are of their form."""
     if not isinstance(rules, dict):
-        raise UserError(f"{group}.rules={rules} is out of range: it is {{FIELD: RULE, ...}}")
+        raise UserError(f"{group}.rules={shown(rules)} is out of range: it is {{FIELD: RULE, ...}}")
     if not isinstance(how, list) or not all(isinstance(name, str) for name in how):
-        raise UserError(f"{group}.how={how} is out of range: it is a list of fields, such as [largest_stack]")
+        raise UserError(f"{group}.how={shown(how)} is out of range: it is a list of fields, such as [largest_stack]")
 
 
 def _check_largest_stack(found: object) -> None:
     size = whole(1, 2**63 - 1)
     if not isinstance(found, dict) or not all(kind in ("cpu", "cuda") and size.holds(n) for kind, n in found.items()):
-        raise UserError(f"model.largest_stack={found} is out of range: it is {{cpu: N, cuda: N}}, whole numbers from 1")
+        raise UserError(
+            f"model.largest_stack={shown(found)} is out of range: it is {{cpu: N, cuda: N}}, whole numbers from 1"
+        )
 
 
 def cell_key(*, _root_: DictConfig) -> str:

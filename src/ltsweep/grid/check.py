@@ -6,8 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 from ltsweep.errors import UserError, did_you_mean
-from ltsweep.grid.rules import Rule, flag, number, one_of, rule_from, whole
+from ltsweep.grid.rules import Rule, flag, name_of, number, one_of, rule_from, shape, whole
 from ltsweep.schema import SETTINGS
+from ltsweep.words import shown
 
 # Folders of conf/ that are not groups of a cell: they fill in other groups, or say where and how to compute.
 _NOT_OF_A_CELL = ("experiment", "hydra", "measure", "__pycache__")
@@ -21,10 +22,12 @@ VALUES = ("seed", "levels", "epochs", "iterations", "batch_size", "validation", 
 OPTIONAL = ("iterations", "evaluate_every")
 
 _SHARE = number(0, 1, below=True)
+_SHAPE = shape(whole(1, 1_000_000))
 
 # Dotted name -> the rule of its value, for the values, and for fields that several choices of a group have. A field of
 # one choice has its rule in that choice's YAML. A name that a config lacks is not checked.
 RULES: dict[str, Rule] = {
+    **{f"{group}.name": name_of() for group in GROUPS},
     "seed": whole(0, 2**63 - 1),
     "levels": whole(0, 1_000),
     "epochs": whole(1, 100_000),
@@ -44,6 +47,10 @@ RULES: dict[str, Rule] = {
     "optimizer.nesterov": flag(),
     "model.negative_slope": number(0, 1),
     "method.draws": whole(1, 1_000),
+    "dataset.input_shape": _SHAPE,
+    "dataset.num_classes": whole(1, 1_000_000),
+    "model.input_shape": _SHAPE,  # by default those of the data set, which come first
+    "model.num_classes": whole(1, 1_000_000),
     "dataset.std": number(0, math.inf, above=True),
 }
 
@@ -58,7 +65,8 @@ def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> N
     unknown, names = [name for name in plain if name not in (*GROUPS, *VALUES)], (*VALUES, *SETTINGS[:-1], *GROUPS)
     if unknown:
         raise UserError(
-            f"{unknown[0]} is not a name of the config; {did_you_mean(unknown[0], names)}there are {', '.join(names)}"
+            f"{shown(unknown[0])} is not a name of the config; {did_you_mean(unknown[0], names)}"
+            f"there are {', '.join(names)}"
         )
     missing = [name for name in VALUES if name not in plain]
     if missing:
@@ -67,7 +75,7 @@ def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> N
         choice = plain.get(group)
         if not isinstance(choice, Mapping) or not all(isinstance(choice.get(n), str) for n in ("name", "_target_")):
             raise UserError(
-                f"{group}={choice!r} is not a choice of the group {group}; its YAML needs name and _target_"
+                f"{group}={shown(choice)} is not a choice of the group {group}; its YAML needs name and _target_"
             )
     own = {name: rule_from(name, given) for name, given in (rules or {}).items()}
     for name, (holds, allowed) in (RULES | own).items():
@@ -75,7 +83,7 @@ def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> N
         if value is _ABSENT or (value is None and name in OPTIONAL):
             continue
         if not holds(value):
-            raise UserError(f"{name}={value} is out of range: {name} is {allowed}")
+            raise UserError(f"{name}={shown(value)} is out of range: {name} is {allowed}")
 
 
 def _select(plain: Mapping[str, Any], name: str) -> Any:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from ltsweep.errors import UserError, did_you_mean
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import LEVELS, LEVELS_FILE
+from ltsweep.words import shown
 
 # Columns of levels.parquet that a search may compare: numbers that test data do not decide.
 OBJECTIVES = tuple(
@@ -32,10 +33,10 @@ def check_objective(name: object, sweeper: str, validations: Iterable[int]) -> N
     """
     allowed = f"objective is one of {', '.join(OBJECTIVES)}"
     if "test" in str(name):
-        raise UserError(f"objective={name} would choose by test data, which then measure nothing; {allowed}")
+        raise UserError(f"objective={shown(name)} would choose by test data, which then measure nothing; {allowed}")
     if name not in OBJECTIVES:
         raise UserError(
-            f"objective={name} is not a column of {LEVELS_FILE}; {did_you_mean(str(name), OBJECTIVES)}{allowed}"
+            f"objective={shown(name)} is not a column of {LEVELS_FILE}; {did_you_mean(str(name), OBJECTIVES)}{allowed}"
         )
     if sweeper not in GRIDS and name in NEED_VALIDATION and 0 in validations:
         raise UserError(f"objective={name} is null with validation=0; take validation=N, or another objective")

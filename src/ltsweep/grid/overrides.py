@@ -4,6 +4,7 @@ Hydra refuses a number for a config group, so the command rewrites it before Hyd
 """
 
 import contextlib
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,10 @@ from hydra.errors import HydraException
 from ltsweep.errors import UserError
 from ltsweep.grid.check import GROUPS
 from ltsweep.schema import NUMBERED
+from ltsweep.words import shown
+
+# Brackets of an override that may be open at once: OmegaConf's functions call themselves some times for each.
+_DEEPEST = 50
 
 NAME_GROUPS = tuple(group for group in (*GROUPS, "experiment", "measure") if group not in NUMBERED)
 
@@ -22,8 +27,14 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     """Return the command's arguments with `lr=NUMBER` as `lr.value=NUMBER`, also in sweeps; all else unchanged.
 
     Raises UserError for a value of a group that is neither a name nor, for lr and prune_rate, a number. Raises it too
-    where a sweep mixes names and numbers, since these set different fields of the config.
+    where a sweep mixes names and numbers, since these set different fields of the config, and for an
+    argument that is no text.
     """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{shown(argument)} is no text: arguments are UTF-8") from error
     parser = OverridesParser.create()
     # Hydra's argument parser takes the flag only before or after all overrides; users put it anywhere.
     multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
@@ -50,26 +61,40 @@ def numbered(override: str) -> str:
 def _rewrite(argument: str, parser: OverridesParser) -> str:
     name, equals, value = argument.partition("=")
     group = name.lstrip("+")
-    if group not in (*NUMBERED, *NAME_GROUPS) or not equals:
+    override = _parsed(argument, parser) if equals else None
+    if override is None or group not in (*NUMBERED, *NAME_GROUPS):
         return argument
-    try:
-        override = parser.parse_override(argument)
-    except HydraException:
-        return argument  # Hydra's own error shows the place
     members = elements(override)
     numbers = [_is_number(element) for element in members]
     names = [isinstance(element, str | list | QuotedString | Glob) for element in members]
     if all(names):
         return argument
     if group in NAME_GROUPS:
-        raise UserError(f"{argument}: {group} takes the name of a choice; python -m ltsweep --help lists them")
+        raise UserError(f"{shown(argument)}: {group} takes the name of a choice; python -m ltsweep --help lists them")
     if any(names) and any(numbers):
         raise UserError(
-            f"{argument} mixes names and numbers; sweep the names as {group}=..., and the numbers as {group}.value=..."
+            f"{shown(argument)} mixes names and numbers; "
+            f"sweep the names as {group}=..., and the numbers as {group}.value=..."
         )
     if not all(numbers):
-        raise UserError(f"{argument}: {group} takes a number, or the name of a choice, which --help lists")
+        raise UserError(f"{shown(argument)}: {group} takes a number, or the name of a choice, which --help lists")
     return f"{name}.value={value}"
+
+
+def _parsed(argument: str, parser: OverridesParser) -> Override | None:
+    """Return a parsed override, or None where Hydra's own error will show the place.
+
+    Raises UserError where its parser would fail otherwise: for many brackets, or a number of thousands of digits.
+    """
+    steps = itertools.accumulate((one in "[{(") - (one in ")}]") for one in argument)
+    if max(steps, default=0) > _DEEPEST:
+        raise UserError(f"{shown(argument)} is nested too deeply: up to {_DEEPEST} brackets may be open at once")
+    try:
+        return parser.parse_override(argument)
+    except HydraException:
+        return None
+    except ValueError as error:
+        raise UserError(f"{shown(argument)} cannot be read: {shown(str(error))}") from error
 
 
 def elements(override: Override) -> list[Any]:

@@ -1,10 +1,14 @@
 """Rules for values of a config: each a test, and the allowed values in words."""
 
-import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ltsweep.errors import UserError
+from ltsweep.words import shown
+
+# Characters of the name of a choice, and dimensions of an example.
+_LONGEST, _DIMENSIONS = 64, 8
 
 
 class Rule(NamedTuple):
@@ -28,10 +32,13 @@ def whole(low: int, high: int) -> Rule:
 
 
 def number(low: float, high: float, *, above: bool = False, below: bool = False) -> Rule:
-    """Return the rule that allows finite numbers from `low` to `high`; `above` and `below` exclude the ends."""
+    """Return the rule that allows finite numbers from `low` to `high`; `above` and `below` exclude the ends.
+
+    A whole number that no float holds is not finite.
+    """
 
     def holds(value: Any) -> bool:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
             return False
         return (low < value if above else low <= value) and (value < high if below else value <= high)
 
@@ -51,6 +58,23 @@ def one_of(*choices: str) -> Rule:
 def text() -> Rule:
     """Return the rule that allows a line of text that is not blank."""
     return Rule(lambda value: isinstance(value, str) and bool(value.strip()) and "\n" not in value, "a line of text")
+
+
+def name_of() -> Rule:
+    """Return the rule that allows names of choices: short ones, of which a file's name can be made."""
+
+    def holds(value: Any) -> bool:
+        return text().holds(value) and len(value) <= _LONGEST and value.isprintable() and "/" not in value
+
+    return Rule(holds, f"a name of up to {_LONGEST} printable characters, without '/'")
+
+
+def shape(size: Rule) -> Rule:
+    """Return the rule that allows the shape of a tensor of one to eight dimensions."""
+    return Rule(
+        lambda value: each(size).holds(value) and 1 <= len(value) <= _DIMENSIONS,
+        f"a list of 1 to {_DIMENSIONS} sizes, each {size.allowed}",
+    )
 
 
 def lines() -> Rule:
@@ -100,6 +124,6 @@ def rule_from(name: str, given: object) -> Rule:
         case {"null_or": inner, **rest} if not rest:
             return either(None, rule_from(name, inner))
     raise UserError(
-        f"the rule of {name} is {given}; it is one of {{whole: [LOW, HIGH]}}, {{number: [LOW, HIGH]}}, "
+        f"the rule of {name} is {shown(given)}; it is one of {{whole: [LOW, HIGH]}}, {{number: [LOW, HIGH]}}, "
         "{one_of: [NAME, ...]}, {flag: true}, {each: RULE}, {null_or: RULE}"
     )

@@ -18,6 +18,8 @@ def run_levels(
     Inside the level it stays, since its neighbours would otherwise go on as another program. If every cell of the stack
     has diverged, the level ends at once. The rows of a cell end where it diverged.
 
+    A cell with masks of a later level only trains along until then, and stays in the stack.
+
     The level resumes from `checkpoint` if that is of level `first` and of the same members; any other is ignored.
     """
     network, method = Network(program.model, program.precision), program.method
@@ -25,6 +27,7 @@ def run_levels(
     masks = {member.key: member.masks for member in alive}
     for level in range(first, program.levels + 1):
         arms = method.arms(level)
+        masks |= {member.key: member.later[level] for member in alive if level in member.later}
         starts = [method.start(arm, m.past(program, level, masks[m.key])) for m in alive for arm in arms]
         state = network.stack([weights for weights, _ in starts], [mask for _, mask in starts], program.device)
         draws = [member.draws(program, level, arms) for member in alive]
@@ -42,7 +45,7 @@ def run_levels(
         for c, member in enumerate(alive):
             table, diverged = until_diverged(tables[member.key].evaluations)
             read = [row for row in tables[member.key].readings if row["iteration"] <= table[-1]["iteration"]]
-            last = diverged or level == program.levels
+            last = level == program.levels or (diverged and max(member.later, default=0) <= level)
             next_masks = None if last else {name: mask[c].cpu() for name, mask in pruned.items()}
             summary = summaries(table, layer_counts(tickets.state, c, program.layers))
             yield LevelDone(member.key, level, table, read, summary, next_masks, diverged)

@@ -39,8 +39,9 @@ class Program:
 
 @dataclass(frozen=True)
 class Member:
-    """One cell's own part of a stack, with the ticket from which it resumes.
+    """One cell's own part of a stack, with the masks of the first level of the run.
 
+    later: level -> masks with which the cell begins that level, whatever the levels of the run before leave.
     group: equal for cells whose configs have the same learning-rate schedule and optimizer; sortable.
     """
 
@@ -53,6 +54,7 @@ class Member:
     rates: Rates
     initial: Tensors
     masks: Tensors
+    later: Mapping[int, Tensors] = field(default_factory=dict)
 
     def draws(self, program: Program, level: int, arms: Sequence[Arm]) -> Draws:
         """Return the source of the cell's random numbers at a level."""

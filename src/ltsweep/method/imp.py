@@ -13,6 +13,7 @@ from ltsweep.engine.trained import MaskedWeights, Trained
 from ltsweep.errors import UserError
 from ltsweep.method import control, rewind
 from ltsweep.method.axes import TICKET, Arm, Control, Past, Rates, Remove, Rewind, Score, Start
+from ltsweep.words import shown
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -41,7 +42,9 @@ class IMP:
     def __post_init__(self) -> None:
         """Raise UserError for a name that is not a choice."""
         if not isinstance(self.controls, list | tuple):
-            raise UserError(f"method.controls={self.controls} is no list; it is a list of {', '.join(CONTROLS)}, or []")
+            raise UserError(
+                f"method.controls={shown(self.controls)} is no list; it is a list of {', '.join(CONTROLS)}, or []"
+            )
         _chosen("scope", self.scope, SCOPES)
         _chosen("rewind", self.rewind, REWINDS)
         _chosen("score", self.score, SCORES)
@@ -49,9 +52,9 @@ class IMP:
         for one in self.controls:
             _chosen("controls", one, CONTROLS)
         if len(set(names)) < len(names):
-            raise UserError(f"method.controls={names} names a control twice; method.draws=2 draws it twice")
+            raise UserError(f"method.controls={shown(names)} names a control twice; method.draws=2 draws it twice")
         if schema.TICKET in names:
-            raise UserError(f"method.controls={names}: {schema.TICKET} is the name of what they are beside")
+            raise UserError(f"method.controls={shown(names)}: {schema.TICKET} is the name of what they are beside")
 
     @functools.cached_property
     def _controls(self) -> dict[str, Control]:
@@ -123,7 +126,7 @@ def _chosen(field: str, given: str | T, choices: Mapping[str, T]) -> T:
         return given
     if given not in choices:
         raise UserError(
-            f"method.{field}={given} is unknown; choose from {', '.join(choices)}, "
+            f"method.{field}={shown(given)} is unknown; choose from {', '.join(choices)}, "
             "or name a function of your own by _target_"
         )
     return choices[given]

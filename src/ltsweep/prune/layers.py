@@ -8,6 +8,7 @@ from typing import Literal
 from torch import nn
 
 from ltsweep.errors import UserError, did_you_mean
+from ltsweep.words import shown
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: s
     the last prunable weight. Raises UserError for a pattern or a name that fits no parameter.
     """
     if prunable is not None and (isinstance(prunable, str) or not all(isinstance(one, str) for one in prunable)):
-        raise UserError(f"model.prunable={prunable} is out of range: it is a list of patterns, such as ['*.weight']")
+        raise UserError(
+            f"model.prunable={shown(prunable)} is out of range: it is a list of patterns, such as ['*.weight']"
+        )
     if output is not None and not isinstance(output, str):
-        raise UserError(f"model.output={output} is out of range: it is the name of a parameter")
+        raise UserError(f"model.output={shown(output)} is out of range: it is the name of a parameter")
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     for pattern in (*(prunable or ()), *([output] if output is not None else [])):
         if not fnmatch.filter(shapes, pattern):
@@ -42,7 +45,11 @@ def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: s
     if not names:
         raise UserError(
             "the model has nothing to prune: "
-            + ("no parameter of two or more dimensions" if prunable is None else f"model.prunable={list(prunable)}")
+            + (
+                "no parameter of two or more dimensions"
+                if prunable is None
+                else f"model.prunable={shown(list(prunable))}"
+            )
         )
     last = output if output is not None else names[-1]
 

@@ -21,10 +21,14 @@ from ltsweep.lottery.program import Member, Program
 from ltsweep.measure.reading import Measurement
 from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
+from ltsweep.words import shown
 
 # Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation; those
 # of a model name the prunable weights.
 _NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation"), "model": ("prunable", "output")}
+
+# Characters of another library's error that a message quotes.
+_SAYS = 300
 
 
 def check_configs(cells: Sequence[Cell]) -> None:
@@ -123,11 +127,13 @@ def _blamed_on(group: str, config: Mapping[str, Any]) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         if isinstance(cause, UserError):
             raise cause from error
-        shown = " ".join(f"{group}.{name}={value}" for name, value in config[group].items() if not name.endswith("_"))
-        says = " ".join(str(cause).split())
+        fields = " ".join(
+            f"{group}.{name}={shown(value)}" for name, value in config[group].items() if not name.endswith("_")
+        )
+        says = shown(str(cause), _SAYS)
         if "required positional argument" in says and "_partial_" not in config[group]:
             says += "; what is called later with what it lacks needs _partial_: true"
-        raise UserError(f"{group}: {says} (with {shown})") from error
+        raise UserError(f"{group}: {says} (with {fields})") from error
 
 
 def prunable_layers(config: Mapping[str, Any], model: torch.nn.Module) -> list[Layer]:
@@ -178,8 +184,17 @@ def program_of(
     )
 
 
-def member_of(cell: Cell, program: Program, initial: Tensors | None, masks: Tensors | None) -> Member:
-    """Return `cell`'s own part of a stack, with the initial weights and masks of its ticket, or drawn and dense."""
+def member_of(
+    cell: Cell,
+    program: Program,
+    initial: Tensors | None,
+    masks: Tensors | None,
+    later: Mapping[int, Tensors] | None = None,
+) -> Member:
+    """Return `cell`'s own part of a stack, with the initial weights and masks of its ticket, or drawn and dense.
+
+    later: level -> masks, of tickets from which the cell goes on later than the stack.
+    """
     config, init = cell.config, make(cell.config, "init")
     optimizer = config["optimizer"]
     return Member(
@@ -192,6 +207,7 @@ def member_of(cell: Cell, program: Program, initial: Tensors | None, masks: Tens
         rates=rates_of(config, program.layers),
         initial=draw(program.model, init, config["seed"], "init") if initial is None else initial,
         masks={layer.name: torch.ones(layer.shape) for layer in program.layers} if masks is None else masks,
+        later=later or {},
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from ltsweep.engine import gemm
 from ltsweep.errors import UserError
+from ltsweep.words import shown
 
 
 def hardware(device: torch.device) -> dict[str, str | int]:
@@ -46,9 +47,9 @@ def find_devices(name: str) -> list[torch.device]:
         return [torch.device("cuda", int(number))]
     if kind == "cuda":
         raise UserError(
-            f"device={name}: this machine has {gpus or 'no'} CUDA device{'s' * (gpus != 1)}; device=cpu works"
+            f"device={shown(name)}: this machine has {gpus or 'no'} CUDA device{'s' * (gpus != 1)}; device=cpu works"
         )
-    raise UserError(f"device={name} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
+    raise UserError(f"device={shown(name)} is unknown; choose auto, cpu, cuda, or one GPU such as cuda:1")
 
 
 def free_bytes(device: torch.device) -> float:

@@ -4,23 +4,32 @@ import hashlib
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import make
 from ltsweep.run.memory import networks_cached, networks_in
+from ltsweep.words import shown
 
 # Largest stack, in networks, for a model whose YAML gives none: a CPU gains nothing beyond 8, a GPU needs many.
 _LARGEST = {"cpu": 8, "cuda": 128}
+
+# Largest value of the settings that are counts.
+_MOST = {"workers": 1_024, "stack_size": 100_000}
+
+T = TypeVar("T")
 
 
 def count(value: int | str, name: str, default: int) -> int:
     """Return the whole number of setting `name`, `default` for auto. Raises UserError for any other value."""
     if value == "auto":
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{name}={value} is out of range: {name} is auto, or a whole number from 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST[name]:
+        raise UserError(
+            f"{name}={shown(value)} is out of range: {name} is auto, or a whole number from 1 to {_MOST[name]:,}"
+        )
     return value
 
 
@@ -51,9 +60,14 @@ def pack(cells: Sequence[Cell], largest: Callable[[Cell], int], workers: int) ->
         size, share = max(1, largest(group[0]) // arms(group[0])), max(1, workers // len(alike))
         parts = min(len(group), math.ceil(len(group) / size / share) * share)
         group = sorted(group, key=lambda cell: cell.optimizer_group)
-        bounds = [round(i * len(group) / parts) for i in range(parts + 1)]
-        stacks += [tuple(group[a:b]) for a, b in itertools.pairwise(bounds)]
+        stacks += divided(group, parts)
     return stacks
+
+
+def divided(items: Sequence[T], parts: int) -> list[tuple[T, ...]]:
+    """Return the items in so many runs of neighbours, as equal in number as can be."""
+    bounds = [round(i * len(items) / parts) for i in range(parts + 1)]
+    return [tuple(items[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
 def arms(cell: Cell) -> int:
@@ -61,6 +75,11 @@ def arms(cell: Cell) -> int:
     return len(make(cell.config, "method").arms(1))
 
 
-def stack_id(cells: Sequence[Cell]) -> str:
+def stack_id(cells: Iterable[Cell]) -> str:
     """Return the name of a stack, from the keys of its cells."""
-    return hashlib.sha256(" ".join(sorted(cell.key for cell in cells)).encode()).hexdigest()[:16]
+    return stack_name(cell.key for cell in cells)
+
+
+def stack_name(keys: Iterable[str]) -> str:
+    """Return the name of the stack of the cells with these keys."""
+    return hashlib.sha256(" ".join(sorted(keys)).encode()).hexdigest()[:16]

@@ -11,16 +11,19 @@ from typing import Any
 import torch
 
 from ltsweep.engine.problem import Problem
+from ltsweep.engine.stack import Tensors
 from ltsweep.errors import BrokenFileError, CannotWriteError
+from ltsweep.grid.cell import Cell
 from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import Checkpoint, LevelDone, Member, Program, Progress, Tables
 from ltsweep.method.axes import Method
 from ltsweep.run.build import data_key, make_measurements, member_of, program_of
 from ltsweep.run.hardware import hardware
-from ltsweep.run.packing import stack_id
-from ltsweep.run.resume import Stack
+from ltsweep.run.packing import divided
+from ltsweep.run.resume import Stack, new_stack
 from ltsweep.schema import DIVERGED, DONE, FAILED, FINISHED, RUNNING
 from ltsweep.show.events import DiskFull, News, Note
+from ltsweep.show.streams import rest_in
 from ltsweep.store.checkpoints import checkpoint_path, drop_checkpoint, load_checkpoint, save_checkpoint
 from ltsweep.store.disk import set_aside
 from ltsweep.store.records import CellRecords
@@ -44,6 +47,7 @@ def run_stack(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[Ne
     log has the whole error; and a stack too large for the memory shrinks until it fits. A full disk is not a cell's
     error: DiskFull is then the last event, and nothing more is tried.
     """
+    rest_in(job.study)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # otherwise each worker takes memory of the first GPU too
     try:
@@ -60,18 +64,20 @@ def _run_or_halve(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
         raise
     except Exception as error:
         reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
-    drop_checkpoint(job.study, job.stack.name)
-    records = {cell.key: CellRecords(job.study, cell.key) for cell in job.stack.cells}
-    left = [cell for cell in job.stack.cells if records[cell.key].status()["status"] not in FINISHED]
-    if len(left) > 1:
-        note = f"a stack of {len(left)} failed ({' '.join(reason.split())[:200]}); its halves go on apart"
+    stack = job.stack
+    drop_checkpoint(job.study, stack.name)
+    records = {cell.key: CellRecords(job.study, cell.key) for cell in stack.writers}
+    left = [cell for cell in stack.writers if records[cell.key].status()["status"] not in FINISHED]
+    if len(left) > 1 or (left and stack.ballast):
+        parts = "its halves go on apart" if len(left) > 1 else "its unfinished cell goes on alone"
+        note = f"a stack of {len(left) + len(stack.ballast)} failed ({' '.join(reason.split())[:200]}); {parts}"
         for cell in left:
             records[cell.key].log(note)
         yield Note(note)
-        half = len(left) // 2
-        for cells in (tuple(left[:half]), tuple(left[half:])):
+        for cells in divided(left, min(2, len(left))):
             _free_memory(device)
-            yield from _run_or_halve(dataclasses.replace(job, stack=Stack(stack_id(cells), cells)), data, device)
+            half = new_stack(cells, {"halved": stack.name})
+            yield from _run_or_halve(dataclasses.replace(job, stack=half), data, device)
         return
     for cell in left:
         records[cell.key].fail(reason, trace)
@@ -98,40 +104,68 @@ def set_precision(precision: str) -> None:
 
 
 def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[News | Note]:
-    cells, name = job.stack.cells, job.stack.name
+    stack, cells = job.stack, job.stack.cells
     set_precision(cells[0].config["precision"])
     records = {cell.key: CellRecords(job.study, cell.key) for cell in cells}
     measurements = make_measurements(job.measure)
     program = program_of(cells[0], data[data_key(cells[0])], torch.device(device), job.checkpoint_every, measurements)
-    first = min(record.status()["level"] for record in records.values()) + 1
-    tickets = {key: record.resume(first) for key, record in records.items()} if first else {}
-    if not all(tickets.values()):
-        first, tickets = 0, {}
-        records = {cell.key: CellRecords(job.study, cell.key) for cell in cells}  # new, without the rows just read
+    tickets: dict[str, Ticket] = {cell.key: _own_ticket(records[cell.key]) for cell in stack.writers}
+    first = min(ticket.level for ticket in tickets.values())
     checkpoint = None
     try:
         checkpoint = _checkpoint(job)
     except BrokenFileError as error:
-        path = checkpoint_path(job.study, name)
+        path = checkpoint_path(job.study, stack.name)
         aside = set_aside(path, job.study)
         note = f"{path} {error}; it was set aside as {aside}, and level {first} is begun again"
-        for record in records.values():
-            record.log(note)
+        for cell in stack.writers:
+            records[cell.key].log(note)
         yield Note(note)
-    made = {"stack": name, "stack_cells": len(cells), "device": device, "versions": job.versions}
+    inside = checkpoint is not None and checkpoint.level == first
+    made = {**stack.facts, "device": device, "versions": job.versions, "hardware": hardware(program.device)}
     members = []
     for cell in cells:
-        member = member_of(cell, program, *(tickets.get(cell.key) or (None, None)))
-        record = records[cell.key]
-        if not first:
-            record.save_initial(member.initial)
-        inside = checkpoint is not None and checkpoint.level == first
-        where = f"in level {first}" if inside else f"at level {first}"
-        record.log(f"starts {where}, in a stack of {len(cells)} on {device}")
-        record.set_status(RUNNING, level=first - 1, error=None, **made, hardware=hardware(program.device))
+        record, own = records[cell.key], tickets.get(cell.key)
+        member = _member(cell, program, record, own, first)
         members.append(member)
-    yield from _run_levels(job, program, members, records, first, checkpoint)
-    drop_checkpoint(job.study, name)
+        if own is None:
+            continue
+        if not own.level:
+            record.save_initial(member.initial)
+        where = f"{'in' if inside and own.level == first else 'at'} level {own.level}"
+        record.log(f"starts {where}, in a stack of {len(cells)} on {device}")
+        record.set_status(RUNNING, level=own.level - 1, error=None, **made)
+    begins = {key: ticket.level for key, ticket in tickets.items()}
+    yield from _run_levels(job, program, members, records, begins, checkpoint)
+    drop_checkpoint(job.study, stack.name)
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """The level at which a cell's records go on, and what the cell begins it with: nothing yet at level 0."""
+
+    level: int
+    initial: Tensors | None = None
+    masks: Tensors | None = None
+
+
+def _own_ticket(record: CellRecords) -> Ticket:
+    """Return the ticket of a cell's next level, or of level 0 if that cannot be read."""
+    level = record.status()["level"] + 1
+    found = record.resume(level) if level else None
+    return Ticket(level, *found) if found else Ticket(0)
+
+
+def _member(cell: Cell, program: Program, record: CellRecords, own: Ticket | None, first: int) -> Member:
+    """Return a cell's part of a stack that begins at level `first`. own: the ticket to go on from, None for ballast.
+
+    Until then the cell trains along from its earlier ticket, so that it does as it did, or else from dense weights.
+    """
+    if own and own.level == first:
+        return member_of(cell, program, own.initial, own.masks)
+    earlier, later = record.ticket(first), {own.level: own.masks} if own and own.masks else {}
+    initial, masks = earlier or (own.initial if own else None, None)
+    return member_of(cell, program, initial, masks, later)
 
 
 def _run_levels(
@@ -139,10 +173,12 @@ def _run_levels(
     program: Program,
     members: Sequence[Member],
     records: Mapping[str, CellRecords],
-    first: int,
+    begins: Mapping[str, int],
     checkpoint: Checkpoint | None,
 ) -> Iterator[News]:
-    for event in run_levels(program, members, first, checkpoint):
+    """Run the levels until no cell of `begins` is left, key -> the level from which on it is written and told of."""
+    left = set(begins)
+    for event in run_levels(program, members, min(begins.values()), checkpoint):
         match event:
             case Checkpoint():
                 rows = {key: table.evaluations for key, table in event.tables.items()}
@@ -152,10 +188,16 @@ def _run_levels(
             case Progress():
                 done = steps_done(program.method, program.steps, event.level, event.steps_done)
                 for key, row in event.tickets.items():
-                    remaining = row["weights_remaining"] / row["weights_total"]
-                    yield News(key, RUNNING, event.level, done, row["test_accuracy"], remaining)
-            case LevelDone():
-                yield _save(event, program, records[event.key])
+                    if key in left and event.level >= begins[key]:
+                        remaining = row["weights_remaining"] / row["weights_total"]
+                        yield News(key, RUNNING, event.level, done, row["test_accuracy"], remaining)
+            case LevelDone(key, level) if key in left and level >= begins[key]:
+                news = _save(event, program, records[key])
+                yield news
+                if news.status in FINISHED:
+                    left.remove(key)
+                if not left:
+                    return
 
 
 def _save(event: LevelDone, program: Program, record: CellRecords) -> News:

@@ -17,8 +17,10 @@ from ltsweep.run.workers import run_jobs
 from ltsweep.schema import FAILED
 from ltsweep.show.events import Died, DiskFull, News, Note
 from ltsweep.show.watcher import Watcher
-from ltsweep.store.folder import CellFolder
+from ltsweep.store.checkpoints import drop_checkpoint
+from ltsweep.store.folder import CellFolder, mates_of
 from ltsweep.store.provenance import versions
+from ltsweep.store.records import drop_unnamed
 from ltsweep.store.repair import repair
 
 
@@ -36,9 +38,14 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     plan = brought_up_to_date(plan)
     stacks = _stacks(plan)
     for stack in stacks:
-        for cell in stack.cells:
-            folders[cell.key].plan(cell, stack=stack.name)
-    todo = [cell for stack in stacks for cell in stack.cells]
+        if all(plan.statuses[cell.key].get("stack") != stack.name for cell in stack.writers):
+            drop_checkpoint(study, stack.name)  # of a stack of these cells that no record tells of any more
+    todo = [cell for stack in stacks for cell in stack.writers]
+    for stack in stacks:
+        for cell in stack.writers:
+            folders[cell.key].plan(cell, **stack.facts)
+    before = [plan.statuses[cell.key] for cell in todo]
+    drop_unnamed(study, [status for status in before if "stack_keys" in status])  # older records do not tell
     jobs = [Job(stack, study, plan.settings.checkpoint_every, plan.settings.measure, versions()) for stack in stacks]
     places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
     watcher.announce(study, plan.cells, {cell.key: _network_steps(cell, plan) for cell in todo})
@@ -66,10 +73,11 @@ def _stacks(plan: Plan) -> list[Stack]:
     kind = plan.devices[0].type
     free = free_for_stacks(plan.devices[0], math.ceil(plan.workers / len(plan.devices)), plan.data.values())
 
-    def largest(cell: Cell) -> int:
-        return plan.stack_size or largest_stack(cell, kind, free)
+    def auto(cell: Cell) -> int:
+        return largest_stack(cell, kind, free)
 
-    return stacks_of(plan.cells, plan.statuses, largest, plan.workers)
+    statuses = {**mates_of(plan.statuses, plan.settings.study), **plan.statuses}
+    return stacks_of(plan.cells, statuses, plan.stack_size, auto, plan.workers)
 
 
 def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:
@@ -83,7 +91,7 @@ def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:
 
 def _failed(job: Job) -> Iterator[News]:
     """Mark the unfinished cells of a stack whose process died, and yield their news."""
-    for cell in job.stack.cells:
+    for cell in job.stack.writers:
         reason = "the worker process was killed (out of memory, or by hand)"
         if CellFolder(job.study, cell.key).fail(reason):
             yield News(cell.key, FAILED)

@@ -17,6 +17,7 @@ import torch.multiprocessing
 from threadpoolctl import threadpool_limits
 
 from ltsweep.show.events import Died
+from ltsweep.show.streams import keep_streams
 
 J = TypeVar("J")
 P = TypeVar("P")
@@ -134,6 +135,7 @@ def _serve(connection: Connection, work: Work[Any, Any], shared: Any, place: Any
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != driver:
         return
+    keep_streams(tell=False)  # they are the driver's, which tells
     prepare_process()
     try:
         while True:

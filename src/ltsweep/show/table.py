@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import DONE, FAILED, RUNNING
 from ltsweep.show.events import News
 from ltsweep.show.labels import count_cells, duration, labels, last_line
+from ltsweep.show.page import Column, page, plain, table
 
 # Rows of a table; then it says how many more cells there are. A terminal has 24 lines.
 _ROWS = 16
@@ -28,13 +27,17 @@ _ENOUGH = 2.0
 # Columns of a page that is not a terminal: a log has no edge to wrap at.
 _WIDE = 400
 
+# Columns of the tables of running and of ended cells.
+_RUNNING: list[Column] = [("cell", "left"), ("level", "right"), ("remaining", "right"), ("test accuracy", "right")]
+_ENDED: list[Column] = [("cell", "left"), ("status", "left"), ("level", "left"), ("key", "left"), ("", "fold")]
+
 
 class LiveTable:
     """A `Watcher` that keeps a table of the running cells, the share of steps done and the time left."""
 
     def __init__(self, again: bool = False) -> None:
         """Write to standard output; `again`: the plan says that cells are computed again."""
-        self.console = terminal()
+        self.console = page()
         self.again = again
         self.latest: dict[str, News] = {}
         self.done: dict[str, int] = {}  # key -> optimizer steps of all its networks
@@ -53,7 +56,7 @@ class LiveTable:
         self._total = sum(total for total, _ in totals.values())
         self.done = {key: before for key, (_, before) in totals.items()}
         self._print_plan(study, cells, totals)
-        if self._total and self.console.is_terminal:
+        if self._total and self._is_live:
             self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
 
@@ -75,7 +78,7 @@ class LiveTable:
 
     def note(self, text: str) -> None:
         """Print a line at once, above the live table."""
-        self.console.print(text)
+        self.console.print(plain(text))
 
     def close(self) -> None:
         """Take the live table away."""
@@ -84,27 +87,36 @@ class LiveTable:
 
     def say(self, line: str, always: bool = False) -> None:
         """Print a line where there is no terminal; unless `always`, only some time after the last one."""
-        if self.console.is_terminal or (not always and time.monotonic() - self._spoke < _EVERY):
+        if self._is_live or (not always and time.monotonic() - self._spoke < _EVERY):
             return
         self._spoke = time.monotonic()
-        self.console.print(line)
+        self.console.print(plain(line))
 
     def render(self) -> RenderableType:
         """Return the table as it stands: counts, the bar, the running cells."""
-        table = _table(("level", "right"), ("remaining", "right"), ("test accuracy", "right"))
+        if not self._is_live and self._live is not None:  # the terminal was closed, and a log holds no frames
+            return plain("")
         latest = [self.latest[key] for key in self._labels if key in self.latest]  # in the order of the grid
         running = [news for news in latest if news.status == RUNNING]
-        for news in running[:_ROWS]:
-            remaining = "" if news.remaining is None else f"{news.remaining:.1%}"
-            accuracy = "" if news.accuracy is None else f"{news.accuracy:.4f}"
-            table.add_row(self._labels[news.key], f"{news.level} / {self._levels[news.key]}", remaining, accuracy)
+        rows = [self._row(news) for news in running[:_ROWS]]
         if len(running) > _ROWS:
-            table.add_row(f"and {len(running) - _ROWS} more", "", "", "")
+            rows.append((f"and {len(running) - _ROWS} more", "", "", ""))
         bar = ProgressBar(total=max(1, self._total), completed=sum(self.done.values()), width=40)
         ended = ", ".join(f"{count} {status}" for status, count in self._counts.items())
         waiting = len(self.done) - len(running) - sum(self._counts.values())
         parts = (ended, f"{len(running)} running", f"{waiting} waiting" if waiting else "", self._left())
-        return Group(Text(", ".join(part for part in parts if part)), Padding(bar, (0, 0, 1, 0)), table)
+        counts = plain(", ".join(part for part in parts if part))
+        return Group(counts, Padding(bar, (0, 0, 1, 0)), table(_RUNNING, rows))
+
+    @property
+    def _is_live(self) -> bool:
+        """Return whether there is a terminal, and it still takes text."""
+        return self.console.is_terminal and getattr(self.console.file, "error", None) is None
+
+    def _row(self, news: News) -> tuple[str, str, str, str]:
+        remaining = "" if news.remaining is None else f"{news.remaining:.1%}"
+        accuracy = "" if news.accuracy is None else f"{news.accuracy:.4f}"
+        return self._labels[news.key], f"{news.level} / {self._levels[news.key]}", remaining, accuracy
 
     def _print_plan(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
         """Print how many cells there are, and how many of them are to be computed."""
@@ -114,7 +126,7 @@ class LiveTable:
         going_on = f", {resumed} of them from where they stopped" if resumed else ""
         again = " again" if self.again else ""
         plan = f"{len(totals)} to compute{again}{going_on}" if totals else "nothing to compute"
-        self.console.print(f"{study}: {count_cells(len(cells))}{kept}, {plan}")
+        self.console.print(plain(f"{study}: {count_cells(len(cells))}{kept}, {plan}"))
 
     def _summary(self) -> str:
         return f"{sum(self._counts.values())} of {count_cells(len(self.done))} ended, {self._left()}"
@@ -132,41 +144,23 @@ class LiveTable:
 
 def closing_table(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]], study: Path) -> None:
     """Print how each cell ended, why a failed one failed, and where to look next."""
-    console = terminal(_WIDE)
+    console = page(_WIDE)
     names = labels(cells)
     counts = Counter(status["status"] for status in statuses.values())
     bad = {key: status for key, status in statuses.items() if status["status"] != DONE}
-    rows = list(statuses.items()) if len(statuses) <= _ROWS else list(bad.items())[:_ROWS]
-    if rows:
-        table = _table(("status", "left"), ("level", "left"), ("key", "left"))
-        table.add_column("", overflow="fold")
-        for key, status in rows:
-            reason = last_line(status.get("error"))
-            table.add_row(names[key], status["status"], str(status["level"]), key, reason)
-        console.print(table)
-    if len(bad) > len(rows):
-        console.print(f"and {len(bad) - len(rows)} more that are not done")
-    console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    ended = list(statuses.items()) if len(statuses) <= _ROWS else list(bad.items())[:_ROWS]
+    if ended:
+        rows = [
+            (names[key], status["status"], str(status["level"]), key, last_line(status.get("error")))
+            for key, status in ended
+        ]
+        console.print(table(_ENDED, rows))
+    lines = [", ".join(f"{count} {status}" for status, count in counts.items())]
+    if len(bad) > len(ended):
+        lines.insert(0, f"and {len(bad) - len(ended)} more that are not done")
     if bad:
-        console.print(f"logs     {study}/<key>/cell.log")
-    console.print(f"figures  python -m multirun_analysis {study}")
-
-
-def terminal(wide: int | None = None) -> Console:
-    """Return a console that prints text as it is; `wide`: columns where standard output is not a terminal."""
-    # Labels and errors hold square brackets and colons, which rich would take for its own markup.
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    if wide is not None and not console.is_terminal:
-        console.width = wide
-    return console
-
-
-def _table(*columns: tuple[str, str]) -> Table:
-    """Return a table whose first column is the cell, and the others as given: heading, side."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading, side in (("cell", "left"), *columns):
-        table.add_column(heading, justify=side, header_style="dim", no_wrap=True)  # type: ignore[arg-type]
-    return table
+        lines.append(f"logs     {study}/<key>/cell.log")
+    console.print(plain("\n".join([*lines, f"figures  python -m multirun_analysis {study}"])))
 
 
 def _scores(news: News) -> str:

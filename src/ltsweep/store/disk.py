@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -67,6 +68,16 @@ def read(path: Path, most: int = MOST) -> bytes:
     if len(content) > most:
         raise BrokenFileError(f"holds more than {most:,} bytes")
     return content
+
+
+def tail(path: Path, most: int) -> bytes:
+    """Return the last bytes, `most` at most, of a regular file of any size.
+
+    Raises FileNotFoundError, or BrokenFileError for anything else.
+    """
+    with _opened(path, sys.maxsize) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - most))
+        return file.read(most)
 
 
 @contextlib.contextmanager

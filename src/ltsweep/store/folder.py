@@ -100,6 +100,13 @@ def statuses_of(cells: Iterable[Cell], study: Path) -> dict[str, dict[str, Any]]
     return {cell.key: CellFolder(study, cell.key).status() for cell in cells}
 
 
+def mates_of(statuses: Mapping[str, Mapping[str, Any]], study: Path) -> dict[str, dict[str, Any]]:
+    """Return the statuses of other cells, with which an unfinished one of these began its stack, by key."""
+    begun = [status.get("stack_keys", ()) for status in statuses.values() if status["status"] not in FINISHED]
+    others = {key for keys in begun for key in keys} - statuses.keys()
+    return {key: CellFolder(study, key).status() for key in sorted(others)}
+
+
 def unfinished(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
     """Return the cells that have something left to compute, by key -> fields of status.json."""
     return [cell for cell in cells if statuses[cell.key]["status"] not in FINISHED]

@@ -33,6 +33,8 @@ from ltsweep.words import shown
 _BEAT = 4.0
 # Seconds without a renewal after which another machine may take over: five renewals, since network disks are slow.
 _EXPIRES = 20.0
+# Seconds for which an owner that was last heard of in the future is watched: two renewals and a little more.
+_WATCHED = 8.5
 # Seconds to wait after two machines may have taken over at once, until both see the same .owner.
 _SETTLE = 2.0
 # Seconds to wait for a new lock holder to write its name.
@@ -121,11 +123,11 @@ def _take(folder: Path, mine: Owner, until: float, patient: bool) -> bool:
             return False
         other = other or _owner(folder)
         silent = _EXPIRES if other is None or other.boot == mine.boot else _silent(folder, other, seen)
-        if other is None or silent >= _EXPIRES or other.boot == mine.boot:
-            disk.write(folder / ".owner", text)
-            return other is None or other.boot != mine.boot
         # A time in the future tells nothing of when it was written, and only one that moves is a sign of life.
         unclear = patient and len(seen) == 1 and seen[0][0] > _clock(folder)
+        if other is None or silent >= (_WATCHED if unclear else _EXPIRES) or other.boot == mine.boot:
+            disk.write(folder / ".owner", text)
+            return other is None or other.boot != mine.boot
         if not unclear and time.monotonic() >= until:
             raise UserError(
                 f"{folder} is being computed by {shown(other.name)}, heard of {silent:.0f} s ago; wait for it, or take "

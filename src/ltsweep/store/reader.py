@@ -52,6 +52,7 @@ class Status(msgspec.Struct):
     stack: Key | None = None
     stack_cells: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     stack_keys: list[Key] = []
+    packed: dict[Name, Name | int | float | None] = {}
     device: Name = ""
     started: Name = ""
     updated: Name = ""

@@ -5,7 +5,8 @@ does not count is written again. status.json holds the SHA-256 of its own text a
 count. The tables carry a checksum on every page too, since a table may already hold a level that does not count yet.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ from safetensors.torch import load_file, save
 
 from ltsweep.errors import BrokenFileError
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import CONFIG, EVALUATIONS_FILE, INITIAL, LEVELS_FILE, READINGS_FILE, TICKETS, ticket_file
+from ltsweep.schema import (
+    CONFIG,
+    EVALUATIONS_FILE,
+    FINISHED,
+    INITIAL,
+    KEY,
+    LEVELS_FILE,
+    READINGS_FILE,
+    TICKETS,
+    ticket_file,
+)
 from ltsweep.store import disk, tables, tickets
 from ltsweep.store.checkpoints import drop_checkpoint
 from ltsweep.store.disk import Noted
@@ -43,18 +54,30 @@ class CellRecords(CellFolder):
         """
         files = self.status().get("files", {})
         try:
-            disk.check(self.folder / INITIAL, files.get(INITIAL), thorough=True)
-            initial, ticket = load_file(self.folder / INITIAL), ticket_file(level)
-            masks = tickets.unpack(self.folder / ticket, files.get(ticket))
+            ticket = self._ticket(level, files)
             evaluations = tables.rows_before(self.folder / EVALUATIONS_FILE, level)
             summaries = tables.rows_before(self.folder / LEVELS_FILE, level)
             readings = tables.rows_before(self.folder / READINGS_FILE, level) if READINGS_FILE in files else []
-            _check_alike(initial, masks)
         except Exception as error:  # whatever is wrong with a file, the cell can be computed again
             self.log(f"level {level} cannot be gone on from: {error}")
             return None
         self.evaluations, self.summaries, self.readings, self.files = evaluations, summaries, readings, dict(files)
-        return initial, {name: torch.from_numpy(mask).float() for name, mask in masks.items()}
+        return ticket
+
+    def ticket(self, level: int) -> tuple[Tensors, Tensors] | None:
+        """Return the same initial weights and masks; None if they cannot be read. Nothing is kept, or written."""
+        try:
+            return self._ticket(level, self.status().get("files", {}))
+        except Exception:  # whatever is wrong with a file, a stack can train without it
+            return None
+
+    def _ticket(self, level: int, files: Mapping[str, Noted]) -> tuple[Tensors, Tensors]:
+        disk.check(self.folder / INITIAL, files.get(INITIAL), thorough=True)
+        initial, name = load_file(self.folder / INITIAL), ticket_file(level)
+        packed = tickets.unpack(self.folder / name, files.get(name))
+        masks = {name: torch.from_numpy(mask).float() for name, mask in packed.items()}
+        _check_alike(initial, masks)
+        return initial, masks
 
     def save_initial(self, weights: Tensors) -> None:
         """Write the weights, name -> (*shape), that a cell begins with; its earlier levels no longer count."""
@@ -110,7 +133,7 @@ class CellRecords(CellFolder):
         disk.make(self.folder / TICKETS)
 
 
-def _check_alike(initial: Tensors, masks: Mapping[str, Any]) -> None:
+def _check_alike(initial: Tensors, masks: Tensors) -> None:
     for name, mask in masks.items():
         if name not in initial or initial[name].shape != mask.shape:
             raise BrokenFileError(f"the mask of {name} is not of the shape of its weights")
@@ -127,8 +150,19 @@ def forget(study: Path, cells: Sequence[Cell]) -> None:
     folders = [CellFolder(study, cell.key) for cell in cells]
     for folder in folders:
         folder.check_folders()
-    stacks = {folder.status().get("stack") for folder in folders}
-    for stack in sorted(stack for stack in stacks if stack):
-        drop_checkpoint(study, stack)
+    drop_unnamed(study, (folder.status() for folder in folders), {cell.key for cell in cells})
     for folder in folders:
         folder.forget()
+
+
+def drop_unnamed(study: Path, statuses: Iterable[Mapping[str, Any]], leaving: Collection[str] = ()) -> None:
+    """Remove the checkpoints of the stacks that `statuses` name, but for stacks that an unfinished cell is still in.
+
+    leaving: keys of cells that do not count.
+    """
+    stacks = {str(status.get("stack")): status.get("stack_keys", ()) for status in statuses}
+    for name, keys in stacks.items():
+        others = (CellFolder(study, key).status() for key in keys if key not in leaving)
+        still = any(status.get("stack") == name and status["status"] not in FINISHED for status in others)
+        if re.fullmatch(KEY, name) and not still:
+            drop_checkpoint(study, name)

@@ -28,7 +28,7 @@ def test_the_preset_holds_every_setting_in_range(given):
     ("change", "text"),
     [
         ({"cells_per_task": 0}, "cells_per_task=0 is out of range: it is auto, or a whole number from 1"),
-        ({"partition": " "}, "partition=  is out of range: it is null or a name"),
+        ({"partition": " "}, "partition= is out of range: it is null or a name"),
         ({"timeout_min": 1.5}, "timeout_min=1.5 is out of range: it is a whole number of minutes from 1"),
         ({"gpus_per_node": True}, "gpus_per_node=True is out of range: it is a whole number from 0"),
         ({"mem_gb": 0}, "mem_gb=0 is out of range: it is null, or a number above 0"),

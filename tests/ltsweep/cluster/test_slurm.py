@@ -1,8 +1,21 @@
 """What Slurm says, in words; without a Slurm."""
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from ltsweep.cluster.slurm import TaskState, _in_words, _minutes, _took_too_much_memory, find, waiting_reasons
+from ltsweep.cluster import slurm
+from ltsweep.cluster.slurm import (
+    TaskState,
+    _in_words,
+    _minutes,
+    _took_too_much_memory,
+    find,
+    waiting_reasons,
+    why_not_ours,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +76,65 @@ def test_memory_is_told_from_other_kills_by_what_slurmstepd_wrote(tmp_path, said
     assert not _took_too_much_memory(log)
     log.write_text(f"srun: Job step aborted\n{said}\n")
     assert _took_too_much_memory(log) is memory
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_log_that_is_no_file_says_nothing(tmp_path, make):
+    make(tmp_path / "7_0_log.err")
+    assert not _took_too_much_memory(tmp_path / "7_0_log.err")
+
+
+def test_only_the_end_of_a_log_is_read(tmp_path):
+    log = tmp_path / "7_0_log.err"
+    with log.open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nslurmstepd: error: Detected 1 oom_kill event in StepId=7.0.\n")
+    assert _took_too_much_memory(log)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, ""),
+        ({"UserId": f"somebody({os.getuid() + 1})"}, "it is a job of the user somebody"),
+        ({"JobName": "simulation"}, "its name is simulation, and this study's tasks are called ltsweep-my study"),
+        ({"JobName": "ltsweep-my"}, "its name is ltsweep-my, and"),
+        ({"StdOut": "/elsewhere/multirun/my study/.submitit/7_0_log.out"}, "it writes to /elsewhere/"),
+        ({"StdOut": ""}, "it writes to ., and"),
+        ({"JobName": "x\x1b[2J"}, "its name is x\\x1b[2J, and"),
+    ],
+)
+def test_a_job_is_a_studys_by_its_user_name_and_folder(tmp_path, monkeypatch, changes, says):
+    folder = tmp_path / "my study/.submitit"
+    facts = {
+        "JobId": "7",
+        "ArrayJobId": "7",
+        "JobName": "ltsweep-my study",
+        "UserId": f"me({os.getuid()})",
+        "GroupId": "me(0)",
+        "JobState": "PENDING",
+        "ReqB:S:C:T": "0:0:*:*",
+        "StdErr": f"{folder}/7_4294967294_0_log.err",
+        "StdOut": f"{folder}/7_4294967294_0_log.out",
+        "TresPerTask": "cpu=1",
+    }
+    line = " ".join(f"{name}={value}" for name, value in (facts | changes).items())
+    asked = []
+
+    def run(*command, given=""):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, f"{line}\n{line} \n", "")
+
+    monkeypatch.setattr(slurm, "_run", run)
+    why = why_not_ours("7", "ltsweep-my study", folder)
+    assert asked == [("scontrol", "--oneliner", "show", "job", "7")]
+    assert why.startswith(says)
+    assert bool(why) is bool(says)
+    assert why.isprintable()
+
+
+@pytest.mark.parametrize(("code", "said"), [(1, ""), (0, ""), (0, "\n")])
+def test_a_job_of_which_slurm_says_nothing_is_not_a_studys(monkeypatch, code, said):
+    monkeypatch.setattr(slurm, "_run", lambda *command: subprocess.CompletedProcess(command, code, said, ""))
+    assert why_not_ours("7", "ltsweep-x", Path("x")) == "Slurm does not say whose it is"

@@ -12,7 +12,7 @@ from ltsweep.errors import UserError
 from ltsweep.grid import check as check_module
 from ltsweep.grid import key as key_module
 from ltsweep.grid.cell import Cell, from_config, register_resolver
-from ltsweep.grid.check import check
+from ltsweep.grid.check import GROUPS, check
 from ltsweep.grid.key import key
 from ltsweep.schema import SETTINGS, VERSION
 
@@ -64,6 +64,7 @@ def test_everything_but_the_settings_enters_the_key(compose, base):
     composed = set(map(str, compose(*OVERRIDES)))
     assert composed - set(base.config) == {
         "study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "objective",
+        "max_cells",
     }  # fmt: skip
     assert "measure" in SETTINGS
 
@@ -230,7 +231,16 @@ BAD = {
     "optimizer.nesterov": (["1", "yes", "null"], "true or false"),
     "model.negative_slope": (["-0.1", "1.5", "nan"], "number from 0 to 1"),
     "method.draws": (["0", "1.5", "1001"], "whole number from 1 to 1,000"),
-    "dataset.std": (["0", "-1", "nan"], "number above 0"),
+    "dataset.std": (["0", "-1", "nan", "9" * 400], "number above 0"),
+    **{
+        f"{name}.input_shape": (["[]", "[0]", "[1,-8,8]", "[1.5]", "3", "null", f"[{'9' * 30}]"], "a list of 1 to 8")
+        for name in ("model", "dataset")
+    },
+    **{f"{name}.num_classes": (["0", "-1", "ten", "9" * 30], "whole number from 1") for name in ("model", "dataset")},
+    **{
+        f"{name}.name": (["a/b", "'a\x1bb'", "x" * 65, "' '", "''", "'\u202ea'"], "a name of up to 64")
+        for name in GROUPS
+    },
     "lr.milestones": (["[0.5,1]", "[-0.1]", "[a]", "0.5", "[nan]"], "number from 0 and below 1"),
 }
 

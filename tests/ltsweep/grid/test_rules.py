@@ -5,7 +5,7 @@ from ltsweep.grid.rules import rule_from
 
 RULES = [
     ({"whole": [1, 5]}, [1, 5], [0, 6, 1.0, True, "1", None], "a whole number from 1 to 5"),
-    ({"number": [0, 1]}, [0, 1, 0.5], [-0.1, 1.1, "x", None, True, float("nan")], "a number from 0 to 1"),
+    ({"number": [0, 1]}, [0, 1, 0.5], [-0.1, 1.1, 10**400, "x", None, True, float("nan")], "a number from 0 to 1"),
     ({"number": [0, 1], "without": [0, 1]}, [0.5], [0, 1], "a number above 0 and below 1"),
     ({"one_of": ["relu", "tanh"]}, ["relu"], ["gelu", None, 1], "one of relu, tanh"),
     ({"flag": True}, [True, False], [0, 1, None, "yes"], "true or false"),

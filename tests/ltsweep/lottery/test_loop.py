@@ -490,6 +490,29 @@ def test_going_on_from_any_step_of_a_level_equals_never_having_stopped(
                 assert torch.equal(mask, done.next_masks[name])
 
 
+def test_a_cell_that_is_ahead_trains_along_and_goes_on_from_its_own_masks(make_program, make_member, run):
+    program = make_program(levels=3)
+    whole = run(program, [make_member(program, key, seed=i) for i, key in enumerate("abc")])
+    # In the stack as it was, and from other masks until then; and where it diverges until then.
+    start = make_member(program, "b", seed=1)
+    half = {name: (torch.arange(mask.numel()) % 2).reshape(mask.shape).float() for name, mask in start.masks.items()}
+    later = {2: whole.done["b", 1].next_masks}
+    for change in ({}, {"masks": half}):
+        ahead = dataclasses.replace(start, later=later, **change)
+        result = run(program, [make_member(program, "a"), ahead, make_member(program, "c", seed=2)])
+        for key, level in itertools.product("abc", range(4)):
+            if key == "b" and level < 2 and change:
+                continue
+            one, other = whole.done[key, level], result.done[key, level]
+            assert one.evaluations[-1]["train_loss"] == other.evaluations[-1]["train_loss"]
+            assert one.summaries[0]["layer_remaining"] == other.summaries[0]["layer_remaining"]
+    wild = make_member(program, "b", seed=1, lr=1e30, later={1: start.masks})
+    result = run(program, [make_member(program, "a"), wild])
+    assert [result.done["b", level].diverged for level in (0, 1)] == [True, True]
+    assert ("b", 2) not in result.done
+    assert ("a", 3) in result.done
+
+
 def test_a_checkpoint_of_other_cells_or_another_level_is_left_aside(make_program, make_member, run):
     program = make_program(checkpoint_every=0.0, levels=1)
     members = [make_member(program, "a"), make_member(program, "b", seed=1)]

@@ -1,4 +1,5 @@
 import collections
+import math
 
 import pytest
 import torch
@@ -6,7 +7,8 @@ import torch
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell, key
 from ltsweep.run.hardware import find_devices
-from ltsweep.run.packing import count, pack, stack_id
+from ltsweep.run.packing import count, divided, pack, stack_id
+from ltsweep.run.resume import stacks_of
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,19 @@ def packed(cells, stack_size, workers):
 def test_stacks_are_as_few_as_fit_as_many_a_worker_and_evenly_filled(make_cell, cells, stack_size, workers, expected):
     stacks = packed([make_cell(seed=i) for i in range(cells)], stack_size, workers)
     assert sorted(map(len, stacks)) == expected
+
+
+def test_a_given_size_alone_decides_the_stacks_whatever_the_workers(make_cell):
+    cells = [make_cell(*o, seed=seed) for o in ((), ("batch_size=10",)) for seed in range(6)]
+    statuses = {cell.key: {"status": "pending", "level": -1} for cell in cells}
+    for size in range(1, 8):
+        found = [stacks_of(cells, statuses, size, lambda _: pytest.fail("a size is given"), n) for n in range(1, 9)]
+        assert all(stacks == found[0] for stacks in found)
+        assert [stack.cells for stack in found[0]] == [
+            part for alike in (cells[:6], cells[6:]) for part in divided(alike, math.ceil(6 / size))
+        ]
+        assert all(stack.packed == {"stack_size": size} for stack in found[0])
+    assert [len(stack.cells) for stack in stacks_of(cells[:6], statuses, 2, len, 4)] == [2, 2, 2]
 
 
 def test_the_arms_of_a_cell_count(make_cell):

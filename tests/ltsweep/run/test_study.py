@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,8 +11,9 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import from_config
 from ltsweep.run import prepare as prepare_module
 from ltsweep.run import stack_run
+from ltsweep.run import stack_run as stack_run_module
 from ltsweep.run import study as run_module
-from ltsweep.run.packing import stack_id
+from ltsweep.run.packing import stack_id, stack_name
 from ltsweep.run.settings import Settings, settings_from
 from ltsweep.show.table import LiveTable
 from ltsweep.store.checkpoints import save_checkpoint
@@ -126,15 +128,160 @@ def test_an_interrupted_stack_goes_on_from_its_last_level_and_ends_as_if_never_s
     assert saves == [*((key, 0) for key in keys), (keys[0], 1)]
     saves.clear()
     statuses = run(cells, settings(checkpoint_every=checkpoint_every))
-    assert saves == [(key, level) for level in (1, 2) for key in keys]  # level 0 is not done again
+    # What was saved is not saved again: level 0, and level 1 of the first cell, which trains along through it.
+    assert saves == [*((key, 1) for key in keys[1:]), *((key, 2) for key in keys)]
     assert [statuses[key]["status"] for key in keys] == ["done"] * 3
-    assert begun_again(settings().study, keys[0]) == ("in level 1" if checkpoint_every == 0 else "at level 1")
+    assert begun_again(settings().study, keys[0]) == "at level 2"
+    assert begun_again(settings().study, keys[1]) == ("in level 1" if checkpoint_every == 0 else "at level 1")
     for cell in cells:
         assert rows(settings().study, cell) == rows(whole.study, cell)
         for level in (1, 2):
             ticket = f"{cell.key}/tickets/level_{level:02d}.safetensors"
             assert (settings().study / ticket).read_bytes() == (whole.study / ticket).read_bytes()
     assert not (settings().study / ".stacks").exists()
+
+
+def files_of(study, cell):
+    """Return file -> time of change and content, of one cell."""
+    files = [path for path in (study / cell.key).rglob("*") if path.is_file()]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def assert_same_numbers(cells, study, whole):
+    for cell in cells:
+        assert rows(study, cell) == rows(whole, cell)
+        for level in (1, 2):
+            ticket = f"{cell.key}/tickets/level_{level:02d}.safetensors"
+            assert (study / ticket).read_bytes() == (whole / ticket).read_bytes()
+
+
+def assert_records_are_true(statuses):
+    for status in statuses.values():
+        assert status["stack"] == stack_name(status["stack_keys"])
+        assert status["stack_cells"] == len(status["stack_keys"])
+
+
+@pytest.fixture
+def left_early(cells, settings, saves):
+    """Return a study killed at level 1, the first cell of which then went on alone to its end; and that cell's files.
+
+    Of the others, the second has level 1 behind it.
+    """
+    saves.stop_at = (cells[2].key, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run(cells, settings(checkpoint_every=0.0))
+    assert run(cells[:1], settings())[cells[0].key]["status"] == "done"
+    saves.clear()
+    return settings().study, files_of(settings().study, cells[0])
+
+
+@pytest.mark.parametrize("unreadable", [None, "level_01", "init"])
+def test_a_finished_cell_stays_finished_while_its_former_stack_goes_on(
+    cells, settings, tmp_path, saves, left_early, unreadable, capsys
+):
+    study, finished = left_early
+    whole = settings(study=tmp_path / "whole")
+    run(cells, whole)
+    saves.clear()
+    capsys.readouterr()
+    if unreadable:  # unseen, since neither size nor time of change is another: the cell trains along from dense weights
+        path = study / cells[0].key / f"tickets/{unreadable}.safetensors"
+        at, content = finished[path]
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        os.utime(path, ns=(at, at))
+        finished[path] = (at, path.read_bytes())
+    keys = [cell.key for cell in cells]
+    saves.stop_at = (keys[2], 2)
+    with pytest.raises(KeyboardInterrupt):
+        run(cells, settings(checkpoint_every=1000.0))
+    assert saves == [(keys[2], 1), (keys[1], 2)]
+    assert "3 cells, 1 already finished, 2 to compute, 2 of them from where they stopped" in capsys.readouterr().out
+    assert files_of(study, cells[0]) == finished
+    statuses = run(cells, settings())
+    assert saves == [(keys[2], 1), (keys[1], 2), (keys[2], 2)]
+    assert "2 already finished, 1 to compute" in capsys.readouterr().out
+    assert files_of(study, cells[0]) == finished
+    assert {status["status"] for status in statuses.values()} == {"done"}
+    assert_records_are_true(statuses)
+    assert [statuses[key]["stack_cells"] for key in keys] == [1, 3, 3]
+    assert_same_numbers(cells[1:], study, whole.study)
+    assert not (study / ".stacks").exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_checkpoint_that_no_record_names_any_more_is_not_gone_on_from(cells, settings, monkeypatch, force):
+    """Its cells may have been begun by another command, or by a stranger."""
+    save = stack_run_module.save_checkpoint
+
+    def once(*what):
+        save(*what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stack_run_module, "save_checkpoint", once)
+    with pytest.raises(KeyboardInterrupt):
+        run(cells, settings(checkpoint_every=0.0))
+    monkeypatch.undo()
+    assert (settings().study / f".stacks/{stack_id(cells)}.safetensors").exists()
+    for cell in cells:
+        (settings().study / cell.key / "status.json").write_text("torn")
+    run(cells, settings(), force)
+    for cell in cells:
+        logged = (settings().study / cell.key / "cell.log").read_text()
+        assert "starts at level 0" in logged.splitlines()[-4]
+        assert "in level 0" not in logged
+
+
+def test_the_checkpoint_of_a_stack_stays_until_its_last_cell_has_left(cells, settings, left_early):
+    study, _ = left_early
+    (path,) = (study / ".stacks").iterdir()
+    assert path.stem == stack_id(cells)
+    run(cells[:1], settings(), force=True)
+    assert path.exists()
+    run(cells[1:2], settings())
+    assert path.exists()
+    statuses = run(cells[2:], settings())
+    assert not path.exists()
+    assert_records_are_true(statuses)
+
+
+def test_the_cells_that_leave_a_stack_go_on_together_under_a_name_of_their_own(cells, settings, saves, left_early):
+    study, finished = left_early
+    keys = [cell.key for cell in cells]
+    before = CellRecords(study, keys[1]).ticket(2)[1]
+    statuses = run(cells[1:], settings())
+    assert saves == [(keys[2], 1), (keys[1], 2), (keys[2], 2)]
+    assert [status["stack"] for status in statuses.values()] == [stack_id(cells[1:])] * 2
+    assert {status["packed"]["left"] for status in statuses.values()} == {stack_id(cells)}
+    assert_records_are_true(statuses)
+    assert files_of(study, cells[0]) == finished
+    # Level 2 of the cell that was ahead began with the masks that were on the disk.
+    assert all(torch.equal(mask, before[name]) for name, mask in CellRecords(study, keys[1]).ticket(2)[1].items())
+    pruned = pq.read_table(study / keys[1] / "levels.parquet").to_pylist()[-1]["weights_remaining"]
+    assert pruned == sum(int(mask.sum()) for mask in before.values())
+
+
+def test_an_error_beside_a_finished_cell_lets_the_others_go_on_without_it(cells, settings, saves, left_early, capsys):
+    study, finished = left_early
+    saves.stop_at = (cells[2].key, 2)
+    with pytest.raises(KeyboardInterrupt):
+        run(cells, settings())
+    original, failed = stack_run.run_levels, []
+
+    def too_large(program, members, *how):
+        if len(members) > 1:
+            failed.append(len(members))
+            raise MemoryError
+        return original(program, members, *how)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stack_run, "run_levels", too_large)
+        statuses = run(cells, settings())
+    assert failed == [3]
+    assert "a stack of 3 failed (MemoryError:); its unfinished cell goes on alone" in capsys.readouterr().out
+    assert {status["status"] for status in statuses.values()} == {"done"}
+    assert statuses[cells[2].key]["packed"] == {"halved": stack_id(cells)}
+    assert_records_are_true(statuses)
+    assert files_of(study, cells[0]) == finished
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,7 @@ OTHER = {"name": "process 7 on elsewhere", "pid": 7, "boot": "1111", "token": "2
 def claimed(tmp_path, monkeypatch):
     """Return a study that another machine claims; its hold ends in a second where it is not renewed."""
     monkeypatch.setattr("ltsweep.store.hold._EXPIRES", 1.0)
+    monkeypatch.setattr("ltsweep.store.hold._WATCHED", 0.8)
     monkeypatch.setattr("ltsweep.store.hold._SETTLE", 0.1)
     monkeypatch.setattr("ltsweep.store.hold._LOOK", 0.1)
     (tmp_path / ".owner").write_text(json.dumps(OTHER))

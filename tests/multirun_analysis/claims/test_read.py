@@ -1,5 +1,6 @@
 """Claim files: the published ones, one of one's own, and each way to get one wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ GOOD = {
     "remaining": 0.21,
     "direction": "greater",
 }
+
+
+GOOD_TEXT = yaml.safe_dump(GOOD).encode()
 
 
 def write(path: Path, **changes: object) -> Path:
@@ -113,11 +117,18 @@ def test_a_mistake_is_one_line_with_file_key_and_what_is_allowed(
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"name: [", "not YAML: while parsing"),
-        (b"\xff\xfe\x00", "not YAML: "),
-        (b"- a\n- b\n", "a claim is a mapping with the keys name, source"),
-        (b"", "a claim is a mapping"),
-        (b"!!python/object/apply:os.system ['true']", "not YAML: could not determine a constructor"),
+        (b"name: [", "is not plain YAML: while parsing"),
+        (b"\xff\xfe\x00", "is not plain YAML: "),
+        (b"- a\n- b\n", "is not a mapping of names to values; a claim is a mapping with the keys name, source"),
+        (b"", "is not a mapping"),
+        (b"!!python/object/apply:os.system ['true']", "is not plain YAML: has the tag"),
+        (b"name: &a [x]\ntext: *a", "is not plain YAML: has an alias, and none is read"),
+        (b"name: " + b"[" * 5000, "is not plain YAML: is nested more than 32 deep"),
+        (b"value: " + b"9" * 5000, "is not plain YAML: "),
+        (b"name: 2020-01-01", "has a value of type date in it"),
+        (b"a: b\n" * 300_000, "holds 1,500,000 bytes, more than"),
+        (b"x" * 500 + b": 1", f"{'x' * 59}…: no such key; "),
+        (b"where: {init: []}\n" + GOOD_TEXT, "where: \"{'init': []}\" is not allowed"),
     ],
 )
 def test_a_file_that_is_no_claim(tmp_path: Path, content: bytes, says: str) -> None:
@@ -127,6 +138,20 @@ def test_a_file_that_is_no_claim(tmp_path: Path, content: bytes, says: str) -> N
         claims.read([path])
     assert str(raised.value).startswith(f"{path}: {says}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe", "itself.yaml"])
+def test_a_link_to_what_is_no_file_does_not_hang(tmp_path: Path, target: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "itself.yaml").symlink_to(tmp_path / target)
+    with pytest.raises(AnalysisError) as raised:
+        claims.read([tmp_path / "itself.yaml"])
+    assert str(raised.value).startswith(str(tmp_path / "itself.yaml"))
+
+
+def test_a_link_to_a_claim_is_that_claim(tmp_path: Path) -> None:
+    (tmp_path / "link.yaml").symlink_to(write(tmp_path / "mine.txt"))
+    assert claims.read([tmp_path / "link.yaml"])[0].name == "mine"
 
 
 def test_no_file_an_empty_folder_and_a_name_twice(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Densities are those of the files: pooled over seeds, normalized, one histogram an init and layer."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from safetensors.numpy import load_file
 
 from multirun_analysis import style
 from multirun_analysis.densities import init_densities
+from multirun_analysis.errors import NothingToShow
 from multirun_analysis.figures import init_densities as figure_file
 from multirun_analysis.load import Study, load
 from multirun_analysis.view import View, choose
@@ -79,11 +81,22 @@ def test_gains_of_one_init_are_told_apart(write_cell: Callable[..., str], tmp_pa
     assert init_densities(study, choose(study.cells))["init"].cat.categories.tolist() == ["1", "2"]
 
 
-def test_missing_and_torn_files_are_passed_over(write_cell: Callable[..., str], tmp_path: Path) -> None:
+def test_missing_files_are_passed_over_and_broken_ones_named(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path
+) -> None:
     keys = [write_cell(seed=seed, levels=0, epochs=1, tickets=seed > 0) for seed in range(3)]
     torn = tmp_path / "made_up" / keys[1] / "tickets" / "init.safetensors"
     torn.write_bytes(torn.read_bytes()[:500])
     study = load(tmp_path / "made_up")
-    assert set(init_densities(study, choose(study.cells))["cells"]) == {1}
-    (tmp_path / "made_up" / keys[2] / "tickets" / "init.safetensors").unlink()
+    assert set(study.cells["status"]) == {"done"}  # the numbers stay
+    table = init_densities(study, choose(study.cells))
+    assert set(table["cells"]) == {1}
+    says = f"{keys[1]}: tickets/init.safetensors holds 500 bytes, and "
+    note = figure_file.draw(table, choose(study.cells))[0].get_supxlabel().replace("\n", " ")
+    assert f"Broken and left out: {says}" in note
+    other = tmp_path / "made_up" / keys[2]
+    (other / "tickets" / "init.safetensors").unlink()
+    seal(other, json.loads((other / "status.json").read_text()))
     assert init_densities(study, choose(study.cells)).empty
+    with pytest.raises(NothingToShow, match=f"no cell has its initial weights on the disk: .*{says}"):
+        figure_file.table(study, choose(study.cells))

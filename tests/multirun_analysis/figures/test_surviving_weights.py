@@ -1,6 +1,7 @@
 """The initial weights under the masks, as plain numpy counts them."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from ltsweep.store.tickets import pack
+from multirun_analysis import densities
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.figures import surviving_weights as figure_file
 from multirun_analysis.load import Study, load
@@ -78,11 +81,24 @@ def test_the_small_print_says_which_seeds_and_choices_and_why(
     assert "4 levels at most, evenly spread; --remaining chooses." in said
 
 
-def test_masks_that_are_not_there_leave_their_level_out(write_cell: Callable[..., str], tmp_path: Path) -> None:
-    key = write_cell(levels=3, epochs=1, tickets=True)
-    (tmp_path / "made_up" / key / "tickets" / "level_02.safetensors").unlink()
+def test_masks_that_are_broken_leave_their_level_out_and_are_named(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path
+) -> None:
+    cell = tmp_path / "made_up" / write_cell(levels=3, epochs=1, tickets=True)
     study = load(tmp_path / "made_up")
-    assert figure_file.table(study, choose(study.cells))["level"].unique().tolist() == [0, 1, 3]
+    masks = {"fc1.weight": np.ones((784, 300)), "fc2.weight": np.ones((100, 300))}
+    (cell / "tickets" / "level_02.safetensors").unlink()
+    (cell / "tickets" / "level_03.safetensors").write_bytes(pack(masks))
+    table = figure_file.table(study, choose(study.cells))
+    assert table["level"].unique().tolist() == [0, 1]
+    note = figure_file.draw(table, choose(study.cells))[0].get_supxlabel().replace("\n", " ")
+    assert f"Broken and left out: {cell.name}: tickets/level_02.safetensors is missing; {cell.name}: tickets/" in note
+    seal(cell, json.loads((cell / "status.json").read_text()))
+    table = figure_file.table(study, choose(study.cells))
+    assert table["level"].unique().tolist() == [0, 1]
+    assert densities.left_out(table) == [
+        f"{cell.name}: tickets/level_03.safetensors has a mask of fc1 of another shape than its weights"
+    ]
 
 
 def test_without_tickets_there_is_nothing_to_show(write_cell: Callable[..., str], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from plotly.offline import get_plotlyjs
 
 from multirun_analysis import claims
 from multirun_analysis.__main__ import main
@@ -140,6 +141,17 @@ def test_what_a_record_says_is_text_and_never_markup(write_cell: Callable[..., s
     assert b"<img" not in content
     assert said(content).count(bad) >= 2
     assert numbers(content)["curves"]["lines"][0]["config"] == [bad]
+    assert content.count(b"<script") == content.count(b"</script") == 3 + get_plotlyjs().count("<script")
+
+
+def test_a_link_leads_to_a_folder_whatever_the_study_is_called(
+    write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "javascript:alert(1)"
+    key = write(tmp_path / name, levels=0, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    found = read(page(load(Path(name)), claims.published(), Path())).links
+    assert [link for link in found if not link.startswith("#")] == [f"javascript%3Aalert%281%29/{key}/"]
 
 
 @pytest.mark.parametrize(

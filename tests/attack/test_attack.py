@@ -1,0 +1,37 @@
+"""A tenth of the campaign of `make attack`: mutants of a real study, each given to what a user runs on it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MUTANTS = 2000
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does"),
+]
+
+
+def attack(*arguments):
+    """Run the campaign; return its exit code and what it printed."""
+    command = [sys.executable, "-m", "benchmarks.attack", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_no_mutant_of_a_study_does_harm():
+    """No traceback, hang or flood of memory; no other number; nothing touched outside the study, nothing run."""
+    code, out = attack("--mutants", str(MUTANTS), "--processes", str(min(2, os.cpu_count())))
+    assert code == 0, out
+    assert f"{MUTANTS:,} mutants" in out
+    assert "never noticed" not in out
+
+
+def test_the_campaign_sees_every_kind_of_failure():
+    code, out = attack("--prove")
+    assert code == 0, out
+    assert "NOT SEEN" not in out
