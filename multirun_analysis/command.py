@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ltsweep.words import printable
-from multirun_analysis import claims, export, figures, style, watching
+from multirun_analysis import claims, export, figures, style, style_file, watching
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.making import Request, known, make
 from multirun_analysis.options import one_line, parser
@@ -83,10 +83,13 @@ def _request(asked: argparse.Namespace) -> Request:
         bars=asked.bars,
         remaining=asked.remaining,
         axes=asked.axes,
+        style=style_file.read(asked.style_file),
     )
     return Request(
         figures=_figures(asked.figures),
-        styles=known(asked.style, list(style.SUFFIX), "style"),
+        styles=style.endings(
+            known(asked.style, list(style.SUFFIX), "style"), known(asked.format, list(style.FORMATS), "format")
+        ),
         where=asked.where,
         formats=known(asked.export, list(export.FORMATS), "format"),
         report=page,

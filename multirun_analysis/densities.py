@@ -24,7 +24,7 @@ _BROKEN = "broken"
 
 # Columns of `init_densities` and of `surviving`.
 _COLUMNS = ["init", "layer", "value", "density", "theory", "width", "cells"]
-_SURVIVORS = ["choice", "layer", "level", "remaining", "value", "density", "width", "cells"]
+_SURVIVORS = ["choice", "layer", "level", "remaining", "value", "density", "width", "cells", "seeds", "choices"]
 
 
 def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd.DataFrame:
@@ -68,31 +68,38 @@ def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd
     return _leaving_out(table, broken)
 
 
-def surviving(study: Study, view: View, levels: Sequence[int], *, cells_per_choice: int = 3) -> pd.DataFrame:
+def surviving(
+    study: Study, view: View, levels: Sequence[int], *, cells_per_choice: int = 3, most_choices: int = 12
+) -> pd.DataFrame:
     """Return the density of those initial weights that remain at some levels, one histogram a choice and layer.
 
     Columns: `choice` (name of all that varies but for the seed)`, layer, level, remaining` (of the layer's
-    weights)`, value, density, width, cells`: as in `init_densities`, each level by itself, so that its area is one.
-    Of a choice the first `cells_per_choice` seeds are pooled, as far as their masks are on the disk. Broken files are
+    weights)`, value, density, width, cells`: as in `init_densities`, each level by itself, so that its area is one;
+    `seeds` (those pooled)`, choices` (how many the study has). Of the first `most_choices` choices with initial weights
+    on the disk the first `cells_per_choice` seeds are pooled, as far as their masks are on the disk. Broken files are
     passed over, and `left_out` of the table names them.
     """
     cells = readable(study.cells)
     order = _layers(study)
     broken: list[str] = []
+    cells = cells if "seed" in cells else cells.assign(seed=0)
+    named = cells.assign(_choice=label(cells, view.choice)).sort_values("seed", kind="stable")
     found: list[pd.DataFrame] = []
-    for choice, those in cells.assign(_choice=label(cells, view.choice)).groupby("_choice", observed=True):
-        there = (key for key in those["key"] if _weights(study, key, [], broken))
-        kept = list(itertools.islice(there, cells_per_choice))
-        if kept:
-            found += [_survivors(study, kept, levels, order.get(kept[0], []), broken).assign(choice=choice)]
-    found = [table for table in found if len(table)]
+    for choice, those in named.groupby("_choice", observed=True):
+        seeds: dict[str, object] = dict(those[["key", "seed"]].itertuples(index=False))
+        there = (key for key in seeds if _weights(study, key, [], broken))
+        kept = list(itertools.islice(there, cells_per_choice)) if len(found) < most_choices else []
+        survivors = _survivors(study, kept, levels, order.get(kept[0], []), broken) if kept else pd.DataFrame()
+        if len(survivors):
+            found.append(survivors.assign(choice=choice, seeds=", ".join(str(seeds[key]) for key in kept)))
     if not found:
         return _leaving_out(pd.DataFrame(columns=_SURVIVORS), broken)
-    choices = [str(name) for name in label(cells, view.choice).cat.categories]
-    named = pd.concat(found, ignore_index=True)
-    table = named.assign(
-        choice=pd.Categorical(named["choice"], choices, ordered=True).remove_unused_categories(),
-        layer=pd.Categorical(named["layer"], list(dict.fromkeys(named["layer"])), ordered=True),
+    choices = [str(name) for name in named["_choice"].cat.categories]
+    every = pd.concat(found, ignore_index=True)
+    table = every.assign(
+        choice=pd.Categorical(every["choice"], choices, ordered=True).remove_unused_categories(),
+        layer=pd.Categorical(every["layer"], list(dict.fromkeys(every["layer"])), ordered=True),
+        choices=named["_choice"].nunique(),
     )[_SURVIVORS]
     return _leaving_out(table, broken)
 

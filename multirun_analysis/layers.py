@@ -1,5 +1,7 @@
 """The weights that pruning leaves of each layer, and the choices that prune alike."""
 
+import itertools
+
 import pandas as pd
 
 from ltsweep.schema import TICKET
@@ -10,6 +12,9 @@ from multirun_analysis.view import View, label
 
 # Name of the whole network among the layers.
 WHOLE = "all"
+
+# Fractions that differ by a smaller part than this are one line of a figure; layers that a line's name lists.
+_NEAR, _FEW = 0.02, 4
 
 _Values = dict[tuple[str, int], tuple[float, ...]]
 
@@ -37,6 +42,45 @@ def by_layer(levels: pd.DataFrame, view: View) -> pd.DataFrame:
     both = both.assign(layer=pd.Categorical(both["layer"], layers, ordered=True))
     shares = counted[list(view.choice)].assign(choice=named["choice"].astype("str")).drop_duplicates("choice")
     return _merge_alike(curves.bands(both, ["choice", "layer", "level"], "fraction", view.band), shares)
+
+
+def together(found: pd.DataFrame) -> pd.DataFrame:
+    """Return `by_layer(...)` with layers whose lines cannot be told apart as one, named `fc1, fc2`.
+
+    Those are layers whose means differ by less than 2 % at every level of every choice.
+    """
+    means = _means(found)
+    groups: list[list[str]] = []
+    for layer in map(str, found["layer"].cat.categories):
+        near = [group for group in groups if _near(means[group[0]], means[layer])]
+        near[0].append(layer) if near else groups.append([layer])
+    names = {group[0]: _listed(group) for group in groups}
+    rows = found[found["layer"].isin(list(names))]
+    named = pd.Categorical(rows["layer"].astype("str").map(names), list(names.values()), ordered=True)
+    return rows.assign(layer=named).reset_index(drop=True)
+
+
+def some_coincide(found: pd.DataFrame) -> bool:
+    """Return whether two layers of a table such as `by_layer(...)` cannot be told apart."""
+    means = _means(found)
+    return any(_near(means[one], means[other]) for one, other in itertools.combinations(means.columns, 2))
+
+
+def _means(found: pd.DataFrame) -> pd.DataFrame:
+    return found.pivot_table("mean", ["choice", "level"], "layer", observed=True)
+
+
+def _near(one: pd.Series, other: pd.Series) -> bool:
+    both = pd.concat([one, other], axis=1).dropna()
+    return len(both) > 0 and bool(((both.iloc[:, 0] / both.iloc[:, 1] - 1).abs() < _NEAR).all())
+
+
+def _listed(layers: list[str]) -> str:
+    if len(layers) <= _FEW:
+        return ", ".join(layers)
+    whole = [WHOLE] if layers[-1] == WHOLE else []
+    own = layers[: len(layers) - len(whole)]
+    return ", ".join([f"{own[0]} to {own[-1]} ({len(own)})", *whole])
 
 
 def _merge_alike(found: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:

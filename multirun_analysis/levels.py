@@ -1,5 +1,7 @@
 """The levels that a figure shows where it cannot show all, and their names."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -31,6 +33,11 @@ def level_names(df: pd.DataFrame) -> pd.Series:
     names[0] = f"{names[0]} (dense)" if levels.index[0] == 0 else names[0]
     named = pd.Categorical(df["level"].map(dict(zip(levels.index, names, strict=True))), names, ordered=True)
     return pd.Series(named, index=df.index)
+
+
+def heading(names: Iterable[str]) -> str:
+    """Return what the names of levels are, as the heading of a legend."""
+    return "level" if any(name.startswith("level") for name in names) else "weights remaining"
 
 
 def percent(fraction: float) -> str:

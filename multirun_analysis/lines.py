@@ -1,22 +1,19 @@
 """Lines against the weights remaining: the picture that several figures share, of one metric or of a few."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multirun_analysis import curves, notes, panels, style
+from ltsweep.schema import TICKET
+from multirun_analysis import curves, notes, pages, panels, style
 from multirun_analysis.load import Study, check_levels
-from multirun_analysis.schema import ticket_first
+from multirun_analysis.looks import BEHIND, GREY, Look
 from multirun_analysis.view import View
-
-# Dense scores that a panel draws as a line each; of more it draws their median alone.
-_FEW = 4
 
 
 def table(study: Study, view: View, metrics: Sequence[str]) -> pd.DataFrame:
@@ -32,36 +29,91 @@ def table(study: Study, view: View, metrics: Sequence[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def draw(df: pd.DataFrame, view: View) -> Figure:
+def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw a line a choice, tickets solid, controls dashed; a band over seeds; dotted the dense networks.
 
-    `df` is `table(...)`; each metric has a row of panels for each row of the view. A hollow marker is a mean over
-    fewer cells than the line has elsewhere; a failed or diverged cell is a thin line of its own that ends in a cross;
-    a triangle at the edge of a panel is a point beyond it.
+    `df` is `table(...)`; each metric has a row of panels for each row of the view. Of many choices a panel has a part,
+    with the other choices in grey behind it. A hollow marker is a mean over fewer cells than the line has elsewhere; a
+    failed or diverged cell is a thin line of its own that ends in a cross; a triangle at the edge of a panel is a point
+    beyond it.
     """
-    look = _Look(df, view)
-    metrics = list(df["metric"].unique())
-    rows = [(metric, row) for row in df["row"].cat.categories for metric in metrics]
-    cols = list(df["col"].cat.categories)
-    beyond = 0
+    look = Look(df, view)
     with style.rc(view.style):
-        figure, axes = panels.grid(rows, cols, look.names, view.style)
-        for metric in metrics:
-            drawn: list[tuple[Axes, list[Line2D], panels.Limits]] = []
-            for i, row in [(i, row) for i, (name, row) in enumerate(rows) if name == metric]:
-                for j, col in enumerate(cols):
-                    here = df[df["row"].eq(row) & df["col"].eq(col) & df["metric"].eq(metric)]
-                    ends = panels.limits([*here["mean"], *here["low"], *here["high"]], metric)
-                    drawn.append((axes[i, j], _panel(axes[i, j], here, look), ends))
-                    panels.percent_axis(axes[i, j], df["remaining"])
-                    axes[i, j].set_title(panels.title([row, col], [view.row, view.col]))
-                    axes[i, j].set_xlabel("weights remaining (%)")
-                    axes[i, j].set_ylabel(NAMES.get(metric, metric.replace("_", " ")))
-            shared = panels.share([ends for *_, ends in drawn])
-            beyond += sum(panels.clip(ax, lines, ends) for (ax, lines, _), ends in zip(drawn, shared, strict=True))
-        panels.legend(figure, look.legend(), view.style)
-        panels.note(figure, _note(df, view, beyond))
-    return figure
+        keys, wide = pages.side_by_side(_panels(df, look))
+        shown = [key for key in keys if key is not None]
+        ends: dict[_Panel, panels.Limits] = {}
+        for metric in df["metric"].unique():
+            those = [key for key in shown if key.metric == metric]
+            fitted = [_limits(key.of(df), metric, view) for key in those]
+            ends |= dict(zip(those, panels.share(fitted), strict=True))
+        sheets = pages.sheets(keys, wide, lambda keys: panels.named(_legend(keys, look)), view.style)
+        return [_page(df, sheet, look, ends, view) for sheet in sheets]
+
+
+def _page(
+    df: pd.DataFrame, sheet: pages.Sheet["_Panel"], look: Look, ends: Mapping["_Panel", panels.Limits], view: View
+) -> Figure:
+    beyond = 0
+    for key, ax in sheet.axes.items():
+        here = key.of(df)
+        drawn = _panel(ax, here, look)
+        if len(look.parts) > 1:
+            _others(ax, key.beside(df))
+        panels.percent_axis(ax, here["remaining"], view.style)
+        beyond += panels.clip(ax, drawn, ends[key])
+        ax.set_xlabel("weights remaining (%)")
+        ax.set_ylabel(NAMES.get(key.metric, key.metric.replace("_", " ")))
+    named = {key: [key.row, key.col, pages.part_name(key.hues, look.parts)] for key in sheet.axes}
+    pages.entitle(sheet, {key: panels.title(names, [view.row, view.col, ()]) for key, names in named.items()})
+    panels.legend(sheet.figure, _legend(sheet.axes, look), view.style)
+    own = "The axes of panels differ." if _differ(sheet.axes, ends) else ""
+    panels.note(sheet.figure, notes.sentences(sheet.says, _note(df, view, beyond), own, view.note), view.style)
+    return sheet.figure
+
+
+def _differ(keys: Iterable["_Panel"], ends: Mapping["_Panel", panels.Limits]) -> bool:
+    """Return whether panels of one metric have different axes."""
+    of: dict[str, set[panels.Limits]] = {}
+    for key in keys:
+        of.setdefault(key.metric, set()).add(ends[key])
+    return any(len(found) > 1 for found in of.values())
+
+
+def _legend(keys: Iterable["_Panel"], look: Look) -> list[tuple[str, list[panels.Entry]]]:
+    return look.legend([hue for key in keys for hue in key.hues])
+
+
+class _Panel(NamedTuple):
+    """What a panel shows: a metric of some choices, in a row and column of the view."""
+
+    row: str
+    col: str
+    metric: str
+    hues: tuple[str, ...]
+
+    def of(self, df: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the table that are drawn in this panel."""
+        return df[self._place(df) & df["hue"].isin(self.hues)]
+
+    def beside(self, df: pd.DataFrame) -> pd.DataFrame:
+        """Return the means of the tickets of the choices that other parts of this panel draw."""
+        return df[self._place(df) & ~df["hue"].isin(self.hues) & df["arm"].eq(TICKET) & df["cell"].eq("")]
+
+    def _place(self, df: pd.DataFrame) -> "pd.Series[bool]":
+        return df["row"].eq(self.row) & df["col"].eq(self.col) & df["metric"].eq(self.metric)
+
+
+def _panels(df: pd.DataFrame, look: Look) -> list[list[_Panel]]:
+    """Return the rows of panels: columns are those of the view, or else the metrics."""
+    rows, cols, metrics = df["row"].cat.categories, df["col"].cat.categories, df["metric"].unique()
+    places = [(row, hues) for row in rows for hues in look.parts]
+    if len(cols) == 1:
+        return [[_Panel(row, cols[0], metric, hues) for metric in metrics] for row, hues in places]
+    return [[_Panel(row, col, metric, hues) for col in cols] for row, hues in places for metric in metrics]
+
+
+def _limits(here: pd.DataFrame, metric: str, view: View) -> panels.Limits:
+    return panels.limits([*here["mean"], *here["low"], *here["high"]], metric, view.style)
 
 
 # Names of metrics on an axis, where their own would not do.
@@ -73,45 +125,13 @@ NAMES = {
 }
 
 
-class _Look:
-    """Colour, marker and dashes of each line: by choice and arm, or by arm where there is one choice."""
-
-    def __init__(self, df: pd.DataFrame, view: View) -> None:
-        self.title = ", ".join(view.hue)
-        self.hues = [str(hue) for hue in df["hue"].cat.categories]
-        self.arms = ticket_first(df["arm"].unique())
-        self.by_arm = len(self.hues) == 1
-        names = self.arms if self.by_arm else self.hues
-        looks = dict(zip(names, style.looks(names), strict=True))
-        self.color = {name: color for name, (color, _) in looks.items()}
-        self.marker = {name: marker for name, (_, marker) in looks.items()}
-        self.dash = style.dashes(self.arms)
-        self.bars = view.bars
-        self.band_alpha = 0.18 if len(names) <= 4 else 0.10
-        self.dense = "dense" if len(names) <= _FEW else "dense, median"
-        self.names = [*([] if self.by_arm else [*self.hues, self.title]), *self.arms, self.dense]
-
-    def name(self, hue: str, arm: str) -> str:
-        """Return the name by which a line has its colour and marker."""
-        return arm if self.by_arm else hue
-
-    def legend(self) -> list[tuple[str, Sequence[Artist]]]:
-        """Return the sections of the legend: the choices, the arms and the dense network, where there are several."""
-        choices = [] if self.by_arm else [self._handle(hue, self.color[hue], self.marker[hue]) for hue in self.hues]
-        arms = [self._arm(arm) for arm in self.arms] if len(self.arms) > 1 else []
-        dense = Line2D([], [], color="0.5", linestyle=":", linewidth=1, label=self.dense)
-        return [(self.title, choices), ("arm", arms), ("", [dense])]
-
-    def _arm(self, arm: str) -> Artist:
-        color, marker = self.color.get(arm, "0.3"), self.marker.get(arm, "")
-        return self._handle(arm.replace("_", " "), color, marker, self.dash[arm])
-
-    @staticmethod
-    def _handle(label: str, color: style.Color | str, marker: str, dash: style.Dash = "-") -> Artist:
-        return Line2D([], [], color=color, marker=marker, linestyle=dash, label=label)
+def _others(ax: Axes, means: pd.DataFrame) -> None:
+    """Draw the choices of other panels thin and grey, behind."""
+    for _, line in means.groupby("hue", observed=True):
+        ax.plot(line["remaining"], line["mean"], color=BEHIND, linewidth=0.6, zorder=0.9, label="_other")
 
 
-def _panel(ax: Axes, here: pd.DataFrame, look: _Look) -> list[Line2D]:
+def _panel(ax: Axes, here: pd.DataFrame, look: Look) -> list[Line2D]:
     """Draw one panel, and return its lines of data, which may have to be clipped."""
     means = here[here["cell"].eq("")]
     _dense(ax, means[means["level"].eq(0)], look)
@@ -136,7 +156,7 @@ def _panel(ax: Axes, here: pd.DataFrame, look: _Look) -> list[Line2D]:
     return drawn
 
 
-def _spread(ax: Axes, line: pd.DataFrame, color: style.Color, label: str, look: _Look) -> None:
+def _spread(ax: Axes, line: pd.DataFrame, color: style.Color, label: str, look: Look) -> None:
     """Draw the band of a line, or a bar at each of its levels."""
     if look.bars:
         x, mean = line["remaining"], line["mean"]
@@ -146,14 +166,14 @@ def _spread(ax: Axes, line: pd.DataFrame, color: style.Color, label: str, look: 
         panels.band(ax, line, "remaining", color, look.band_alpha, label)
 
 
-def _dense(ax: Axes, dense: pd.DataFrame, look: _Look) -> None:
+def _dense(ax: Axes, dense: pd.DataFrame, look: Look) -> None:
     """Draw the scores of the dense networks as dotted lines across the panel."""
-    if len(look.color) <= _FEW:
+    if look.few:
         for hue, arm, value in dense[["hue", "arm", "mean"]].itertuples(index=False):
             color = look.color[look.name(hue, arm)]
             ax.axhline(value, color=color, linestyle=":", linewidth=0.9, label="_dense")
     elif len(dense):
-        ax.axhline(dense["mean"].median(), color="0.5", linestyle=":", linewidth=0.9, label="_dense")
+        ax.axhline(dense["mean"].median(), color=GREY, linestyle=":", linewidth=0.9, label="_dense")
 
 
 def _stopped(ax: Axes, line: pd.DataFrame, color: style.Color, dash: style.Dash) -> list[Line2D]:
@@ -174,5 +194,4 @@ def _note(df: pd.DataFrame, view: View, beyond: int) -> str:
         "Hollow: fewer seeds." if (means["n"] < means["cells"]).any() else "",
         "Thin with a cross: a failed or diverged cell, in no mean." if df["cell"].ne("").any() else "",
         notes.beyond(beyond),
-        view.note,
     )

@@ -24,14 +24,14 @@ from multirun_analysis.view import View
 class Request:
     """What is asked for: which figures, drawn how, of which cells.
 
-    figures: names of shipped figures, and paths of files of one's own. styles: of `style.SUFFIX`; a file of every
-    figure for each. where: a filter over cells (`where.only`), or nothing. formats: of `export.FORMATS`; the tables in
-    each. report: the page too, with the verdict on these claims. look: how figures are drawn; the columns that it
-    names come first, and `view.choose` places the others.
+    figures: names of shipped figures, and paths of files of one's own. styles: ending -> one of `style.SUFFIX`; a file
+    of every figure for each. where: a filter over cells (`where.only`), or nothing. formats: of `export.FORMATS`; the
+    tables in each. report: the page too, with the verdict on these claims. look: how figures are drawn; the columns
+    that it names come first, and `view.choose` places the others.
     """
 
     figures: tuple[str, ...]
-    styles: tuple[str, ...] = ("screen", "paper")
+    styles: Mapping[str, str] = dataclasses.field(default_factory=lambda: style.endings(tuple(style.SUFFIX), ()))
     where: str = ""
     formats: tuple[str, ...] = ()
     report: bool = False
@@ -98,6 +98,8 @@ def _make_anew(studies: Sequence[Path], out: Path, asked: Request, due: _Due) ->
     if asked.where:
         study = where.only(study, asked.where)
     made = {file: Made(due.wanted[file]) for file in due.stale if file != stamp.CELLS}
+    for page in (page for file in made if file in due.had for page in due.had[file].files(file)[1:]):
+        disk.remove(out / page)  # there may be fewer now
     _make(study, out, made, asked)
     due.had.update(made | {stamp.CELLS: Made(due.cells, says=closing.table(study.cells))})
     stamp.write(out, due.had)
@@ -123,15 +125,15 @@ def _wanted(asked: Request, cells: str) -> dict[str, str]:
     return wanted
 
 
-def _files(figure: str, styles: Sequence[str]) -> dict[str, str]:
+def _files(figure: str, styles: Mapping[str, str]) -> dict[str, str]:
     """Return the files of a figure, file -> style."""
-    return {f"{figures.name(figure)}{style.SUFFIX[each]}": each for each in styles}
+    return {f"{figures.name(figure)}{ending}": each for ending, each in styles.items()}
 
 
 def _make(study: Study, out: Path, made: Mapping[str, Made], asked: Request) -> None:
     """Write files, file -> what the stamp says of it: the note of what was written, or why there is nothing to show."""
     look, drawn = asked.view(study), with_weights(study)
-    groups: list[tuple[dict[str, str], Iterator[tuple[str, bytes, list[str]]]]] = []
+    groups: list[tuple[dict[str, str], Iterator[tuple[str, list[bytes], list[str]]]]] = []
     for figure in asked.figures:
         styles = {file: each for file, each in _files(figure, asked.styles).items() if file in made}
         groups.append((styles, _drawn(drawn, look, figure, styles)))
@@ -140,15 +142,17 @@ def _make(study: Study, out: Path, made: Mapping[str, Made], asked: Request) -> 
         groups.append((kinds, _exported(study, table, kinds)))
     for files, contents in groups:
         try:
-            for file, content, left_out in contents:
-                made[file].file, made[file].left_out = _written(out / file, content), left_out
+            for file, pages, left_out in contents:
+                names = stamp.page_names(file, len(pages))
+                made[file].pages = [_written(out / page, each) for page, each in zip(names, pages, strict=True)]
+                made[file].left_out = left_out
         except NothingToShow as nothing:
             for file in files:
                 disk.remove(out / file)  # made from other records or options, it would mislead
                 made[file].says = str(nothing)
     if report.FILE in made:
         page = report.page(drawn, asked.claims, out, only=asked.only)
-        made[report.FILE].file = _written(out / report.FILE, page)
+        made[report.FILE].pages = [_written(out / report.FILE, page)]
 
 
 def _written(path: Path, content: bytes) -> tuple[int, int, str]:
@@ -156,8 +160,10 @@ def _written(path: Path, content: bytes) -> tuple[int, int, str]:
     return int(size), int(changed), str(digest)
 
 
-def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> Iterator[tuple[str, bytes, list[str]]]:
-    """Yield file, content and broken files left out of one figure for `files`, file -> style."""
+def _drawn(
+    study: Study, look: View, figure: str, files: Mapping[str, str]
+) -> Iterator[tuple[str, list[bytes], list[str]]]:
+    """Yield file, the content of each page, and broken files left out of one figure for `files`, file -> style."""
     if not files:
         return
     module = figures.get(figure)
@@ -165,16 +171,18 @@ def _drawn(study: Study, look: View, figure: str, files: Mapping[str, str]) -> I
         table = module.table(study, look)
     for file, each in files.items():
         with figures.blamed_on(figure, "draw failed"):
-            drawn = module.draw(table, dataclasses.replace(look, style=each))
-        if not isinstance(drawn, Figure):
-            raise AnalysisError(f"{figure}: draw returns {type(drawn).__name__}, and must return a matplotlib Figure")
-        yield file, style.image(drawn, each), left_out(table)
+            own = dataclasses.replace(look, style=dataclasses.replace(look.style, name=each))
+            drawn = module.draw(table, own)
+        pages: list[Figure] = drawn if isinstance(drawn, list) and drawn else [drawn]  # type: ignore[list-item]
+        if bad := [page for page in pages if not isinstance(page, Figure)]:
+            raise AnalysisError(f"{figure}: draw returns {type(bad[0]).__name__}, and must return a matplotlib Figure")
+        yield file, style.images(pages, own.style, Path(file).suffix), left_out(table)
 
 
-def _exported(study: Study, table: str, files: Mapping[str, str]) -> Iterator[tuple[str, bytes, list[str]]]:
-    """Yield file and content of one tidy table for `files`, file -> format."""
+def _exported(study: Study, table: str, files: Mapping[str, str]) -> Iterator[tuple[str, list[bytes], list[str]]]:
+    """Yield file, content and broken files left out of one tidy table for `files`, file -> format."""
     for file, kind in files.items():
-        yield file, export.FORMATS[kind](export.TABLES[table](study)), []
+        yield file, [export.FORMATS[kind](export.TABLES[table](study))], []
 
 
 def _listed(out: Path, files: Sequence[str], stale: Sequence[str], had: Mapping[str, Made]) -> list[str]:
@@ -183,7 +191,8 @@ def _listed(out: Path, files: Sequence[str], stale: Sequence[str], had: Mapping[
         if says := had[file].says:
             lines.append(f"  {'nothing':10}  {Path(file).stem}: {says}")
         else:
-            lines.append(f"  {'written' if file in stale else 'up to date':10}  {out / file}")
+            state = "written" if file in stale else "up to date"
+            lines += [f"  {state:10}  {out / page}" for page in had[file].files(file)]
     lines += [f"  {'left out':10}  {broken}" for file in files for broken in had[file].left_out]
     return list(dict.fromkeys(lines))  # a figure with nothing to show has nothing in every style
 

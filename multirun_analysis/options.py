@@ -17,6 +17,8 @@ examples:
       the verdict of the records on one's own claims too: a YAML file, or a folder of them
   python -m multirun_analysis multirun/inits --style paper
       the PDF alone, as wide as a column or a page of a paper, fonts embedded
+  python -m multirun_analysis multirun/inits --style paper --format pdf,svg --style-file mine.yaml
+      the same as SVG too, in a font, size and words of one's own
   python -m multirun_analysis multirun/inits --hue init --col lr --where "seed < 3 and lr > 1e-3"
       a line for each init, a column of panels for each learning rate, of some cells only
   python -m multirun_analysis multirun/inits --metric early_stop_iteration --band ci
@@ -157,5 +159,22 @@ def parser() -> argparse.ArgumentParser:
         default=("screen", "paper"),
         metavar="screen[,paper]",
         help="screen: PNG; paper: PDF as wide as a column or a page, fonts embedded (default: both)",
+    )
+    how.add_argument(
+        "--format",
+        type=_names,
+        default=(),
+        metavar="pdf[,png,svg]",
+        help="what is written of each figure (default: each style's own); where both styles are drawn, pdf and svg are"
+        " for paper, png is for the screen",
+    )
+    how.add_argument(
+        "--style-file",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a look of one's own: a YAML file with font, size, note, limits, labels, or a .mplstyle file of"
+        " matplotlib; may be given several times",
     )
     return found

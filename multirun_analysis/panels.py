@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -11,27 +11,29 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import DrawingArea, HPacker, TextArea
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from multirun_analysis import style
 from multirun_analysis.levels import percent
-
-# Size of a panel on the screen, in inches.
-WIDTH, HEIGHT = 3.5, 2.7
-
-# Widths of a paper's column and page, in inches: one column of panels takes a column, several take a page.
-COLUMN, PAGE = 3.35, 6.9
-
-# Panels side by side where a lone row of them wraps.
-_WRAP = 3
+from multirun_analysis.pages import BETWEEN, OF, above, beside, part_name
+from multirun_analysis.style import SCREEN, Style
 
 # Values are far from the rest where the empty stretch of axis between is this many times as long as the rest ...
 _STRETCH = 3.0
 
 # ... and at least this part of their median: where all else is alike, a small step is shown.
 _LEAST = 0.1
+
+
+# Least length of the axis of an accuracy, and of another metric as a part of its median: less is mostly noise.
+_SHORTEST, _SHORTEST_PART = 0.01, 0.05
+
+# An entry of a legend: a line, or several side by side under one name.
+Entry = Artist | tuple[Artist, ...]
 
 
 class Limits(NamedTuple):
@@ -41,64 +43,44 @@ class Limits(NamedTuple):
     high: float
 
 
-def grid(
-    rows: Sequence[object],
-    cols: Sequence[object],
-    names: Sequence[str],
-    look: str,
-    *,
-    width: float = WIDTH,
-    height: float = HEIGHT,
-    wrap: bool = True,
-) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure and its Axes, an array of len(rows) x len(cols); a lone row or column of panels wraps.
-
-    `names` are those in the legend, which takes its room beside the panels on the screen and above them on paper;
-    `width` and `height` are those of a panel on the screen, in inches; on paper a figure is as wide as a column or a
-    page.
-    """
-    n_rows, n_cols = len(rows), len(cols)
-    flat = wrap and 1 in (n_rows, n_cols)
-    total = n_rows * n_cols
-    wide = (2 if total == 4 else min(total, _WRAP)) if flat else n_cols
-    high = math.ceil(total / wide)
-    if look == "paper":
-        across = COLUMN if wide == 1 else PAGE
-        panel = min(max(height / width * across / wide, 1.3), 2.2 * height / HEIGHT)
-        legend_height = 0.16 * (1 + math.ceil(len(names) / _fitting(names, across)))
-        size = (across, high * (panel + 0.15) + legend_height + 0.3)
-    else:
-        tall = high * height + 0.5
-        size = (wide * width + 0.3 + _beside(names, tall)[1], tall)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(high, wide, squeeze=False)
-    if not flat:
-        return figure, axes
-    for ax in axes.flat[total:]:
-        ax.set_axis_off()
-    return figure, axes.ravel()[:total].reshape(n_rows, n_cols)
-
-
 def title(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
-    """Return the title of a panel from the names of its row and column; one config column is named, as `lr = 0.1`."""
-    return "  ·  ".join(
-        f"{cols[0]} = {name}" if len(cols) == 1 else name for name, cols in zip(names, columns, strict=True) if name
-    )
+    """Return the title of a panel from the names of its row and column.
+
+    One config column is named, as `lr = 0.1`; of several those that are numbers.
+    """
+    return BETWEEN.join(_titled(name, cols) for name, cols in zip(names, columns, strict=True) if name)
 
 
-def limits(values: Iterable[float], metric: str) -> Limits:
+def _titled(name: str, columns: Sequence[str]) -> str:
+    if len(columns) == 1:
+        return f"{columns[0]} = {name}"
+    values = name.split(", ")
+    if len(values) != len(columns):
+        return name
+    pairs = zip(columns, values, strict=True)
+    return ", ".join(f"{column} = {value}" if style.is_number(value) else value for column, value in pairs)
+
+
+def limits(values: Iterable[float], metric: str, look: Style = SCREEN) -> Limits:
     """Return ends for an axis that holds all values, unless far ones on the worse side would squash the rest.
 
     Low accuracies and high losses are left out where an empty stretch three times as long as the rest parts
-    them from a better half or more; other metrics are shown in full.
+    them from a better half or more; other metrics are shown in full. The axis of an accuracy is one point long or more,
+    of another metric a twentieth of its median: a shorter one would show noise. Limits of the user's own come first.
     """
+    if metric in look.limits:
+        return Limits(*look.limits[metric])
     found = np.sort([value for value in values if math.isfinite(value)])
     if not len(found):
         return Limits(0.0, 1.0)
     best_first = found[::-1] if metric.endswith("accuracy") else found
     kept = _near(best_first) if metric.endswith(("accuracy", "loss")) else found
-    pad = 0.05 * max(kept.max() - kept.min(), 0.01 * abs(float(np.median(kept))), 1e-9)
-    return Limits(float(kept.min() - pad), float(kept.max() + pad))
+    low, high = float(kept.min()), float(kept.max())
+    share = metric.endswith(("accuracy", "gap"))
+    least = _SHORTEST if share else max(_SHORTEST_PART * abs(float(np.median(kept))), 1e-9)
+    wider = max(least - (high - low), 0.0) / 2
+    pad = 0.05 * max(high - low, least)
+    return Limits(low - wider - pad, high + wider + pad)
 
 
 def share(all_limits: Sequence[Limits]) -> list[Limits]:
@@ -128,65 +110,95 @@ def band(ax: Axes, line: pd.DataFrame, x: str, color: object, alpha: float, labe
     ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=alpha, linewidth=0, label=label)
 
 
-def percent_axis(ax: Axes, remaining: pd.Series) -> None:
+def percent_axis(ax: Axes, remaining: pd.Series, look: Style = SCREEN) -> None:
     """Make x a log axis of the fraction of weights remaining, from 100 % on the left, marked in percent.
 
     The marks are the levels themselves where all lines share them, as in the paper (100, 51.3, 26.3, ...),
-    else 100, 50, 20, 10, ...
+    else 100, 50, 20, 10, ... The ends are the user's own limits of `remaining`, where there are any.
     """
     shown = np.sort(remaining.dropna().round(9).unique())[::-1]  # means of equal fractions differ in the last bit
     end = shown.min() if len(shown) else 0.5
     ax.set_xscale("log")
-    ax.set_xlim(1.0 * 1.08, min(end / 1.08, 0.9))
+    least, most = sorted(look.limits.get("remaining", (min(end / 1.08, 0.9), 1.0 * 1.08)))
+    ax.set_xlim(most, least)
     ax.xaxis.set_major_locator(FixedLocator(_apart(shown) or [1.0]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
 
 
-def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Artist]]], look: str) -> None:
+def several(lines: Sequence[Line2D], label: str) -> Entry:
+    """Return an entry of a legend for lines of several colours: the first three, side by side."""
+    if len(lines) == 1:
+        lines[0].set_label(label)
+        return lines[0]
+    shown = tuple(lines[:3])
+    shown[0].set_label(label)
+    return shown
+
+
+def by_part(
+    heading: str, parts: Sequence[Sequence[str]], shown: Iterable[str], handle: Callable[[str], Entry]
+) -> list[tuple[str, list[Entry]]]:
+    """Return the sections of a legend for names in parts of which some are shown, with the heading of a lone part."""
+    there = set(shown)
+    return [(part_name(part, parts) or heading, [handle(name) for name in part]) for part in parts if there & set(part)]
+
+
+def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Entry]]], look: Style) -> None:
     """Put one legend beside the panels, or above them on paper: sections of labelled handles, each with a heading."""
     sections = [(heading, entries) for heading, entries in sections if entries]
-    names = [str(entry.get_label()) for _, entries in sections for entry in entries]
-    if look == "paper":
-        handles = [entry for _, entries in sections for entry in entries]
-        columns = min(_fitting(names, figure.get_figwidth()), len(names))
-        heading = sections[0][0] if sections and len(sections[0][1]) > len(names) / 2 else ""
-        place: dict[str, Any] = {"loc": "outside upper center", "handlelength": 2.0, "columnspacing": 1.0}
-        figure.legend(handles=handles, ncols=columns, title=heading or None, **place)
+    names = [_label(entry) for _, entries in sections for entry in entries]
+    if not names:
         return
-    handles = []
+    sides: dict[str, Any] = {"handler_map": {tuple: HandlerTuple(ndivide=None, pad=0.0)}}
+    sides["handlelength"] = (
+        3.6 if any(isinstance(entry, tuple) for _, entries in sections for entry in entries) else 2.4
+    )
+    if look.paper and not any(OF in heading for heading, _ in sections):
+        handles: list[Any] = [entry for _, entries in sections for entry in entries]
+        columns = min(above(names, figure.get_figwidth()), len(names))
+        heading = sections[0][0] if len(sections[0][1]) > len(names) / 2 else ""
+        place: dict[str, Any] = {"loc": "outside upper center", "columnspacing": 1.0}
+        figure.legend(handles, names, ncols=columns, title=heading or None, **sides, **place)
+        return
+    handles, names = [], []
     for heading, entries in sections:
-        handles += [Line2D([], [], linestyle="none", label=heading)] if heading else []
+        if heading:
+            handles.append(Line2D([], [], linestyle="none"))
+            names.append(heading)
         handles += entries
-    if not handles:
-        return
+        names += map(_label, entries)
     headings = {heading for heading, _ in sections}
-    columns = _beside([*names, *headings], figure.get_figheight())[0]
-    box = figure.legend(handles=handles, loc="outside right upper", ncols=columns, fontsize="small", handlelength=2.6)
-    for entry in box.findobj(HPacker):
-        match entry.get_children():
+    if look.paper:
+        columns = min(above(names, figure.get_figwidth()), len(names))
+        place = {"loc": "outside upper center", "ncols": columns, "columnspacing": 1.0}
+    else:
+        columns = beside(names, figure.get_figheight())[0]
+        place = {"loc": "outside right upper", "ncols": columns, "fontsize": "small"}
+    box = figure.legend(handles, names, **sides, **place)
+    for packed in box.findobj(HPacker):
+        match packed.get_children():
             case [DrawingArea() as handle, TextArea() as name] if name.get_text() in headings:
                 handle.set_visible(False)  # a packer gives no room to what is not visible: the heading moves left
     for text in box.get_texts():
         text.set_fontweight("bold" if text.get_text() in headings else "normal")
 
 
-def note(figure: Figure, text: str) -> None:
-    """Put small print under the panels, wrapped to the figure's width."""
+def named(sections: Sequence[tuple[str, Sequence[Entry]]]) -> list[str]:
+    """Return all that stands in a legend of these sections."""
+    return [name for heading, entries in sections for name in [heading, *map(_label, entries)] if name and entries]
+
+
+def note(figure: Figure, text: str, look: Style = SCREEN) -> None:
+    """Put small print under the panels, wrapped to the figure's width: the text, or the user's own, or none."""
+    text = look.note if isinstance(look.note, str) else text if look.note else ""
     size = min(7.0, 0.85 * float(mpl.rcParams["font.size"]))
     lines = textwrap.fill(text, int(figure.get_figwidth() * 126 / size))
     figure.supxlabel(lines, fontsize=size, color="0.35", x=0.01, ha="left")
 
 
-def _beside(names: Sequence[str], height: float) -> tuple[int, float]:
-    """Return the columns, and their width in inches, that a legend takes beside panels of a height in inches."""
-    columns = math.ceil(len(names) / max(int(height / 0.2), 1))
-    return columns, columns * (0.75 + 0.075 * max(map(len, names), default=0))
-
-
-def _fitting(names: Sequence[str], width: float) -> int:
-    """Return how many names of a legend fit side by side on paper; `width` is in inches."""
-    return max(int(width / (0.42 + 0.05 * max(map(len, names), default=0))), 1)
+def _label(entry: Entry) -> str:
+    return str((entry[0] if isinstance(entry, tuple) else entry).get_label())
 
 
 def _apart(shown: NDArray[Any]) -> list[float]:

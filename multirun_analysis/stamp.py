@@ -50,18 +50,28 @@ def fingerprint(studies: Sequence[Path]) -> str:
 class Made(msgspec.Struct):
     """What the stamp says of a file.
 
-    made_from: a hash. says: why there is no such file, or nothing. left_out: broken files that it does without. file:
-    size, time of change and SHA-256 of what was written.
+    made_from: a hash. says: why there is no such file, or nothing. left_out: broken files that it does without. pages:
+    size, time of change and SHA-256 of what was written; a figure of several pages has several.
     """
 
     made_from: Annotated[str, Meta(max_length=100)]
     says: Annotated[str, Meta(max_length=1_000_000)] = ""
     left_out: list[Annotated[str, Meta(max_length=2_000)]] = []
-    file: reader.Noted | None = None
+    pages: Annotated[list[reader.Noted], Meta(max_length=100)] = []
+
+    def files(self, file: str) -> list[str]:
+        """Return the files of the pages: `a.png, a_2.png, a_3.png`."""
+        return page_names(file, len(self.pages))
 
 
 class _Stamp(msgspec.Struct):
     files: dict[Annotated[str, Meta(max_length=300)], Made]
+
+
+def page_names(file: str, count: int) -> list[str]:
+    """Return the names of the files of so many pages."""
+    path = Path(file)
+    return [file if i == 1 else f"{path.stem}_{i}{path.suffix}" for i in range(1, count + 1)]
 
 
 def read(out: Path) -> dict[str, Made]:
@@ -80,10 +90,11 @@ def is_current(out: Path, had: Mapping[str, Made], file: str, made_from: str) ->
     entry = had.get(file)
     if entry is None or entry.made_from != made_from:
         return False
-    if entry.file is None:
+    if not entry.pages:
         return bool(entry.says) and not (out / file).exists()
     try:
-        check(out / file, entry.file, thorough=False)
+        for page, noted in zip(entry.files(file), entry.pages, strict=True):
+            check(out / page, noted, thorough=False)
     except (BrokenFileError, OSError):
         return False
     return True

@@ -1,16 +1,20 @@
 """The look of every figure: fonts, colours, dashes, markers; and files that are the same byte for byte."""
 
 import io
+import itertools
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
 import seaborn as sns
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 from ltsweep.schema import RANDOM_MASK, REINIT, TICKET
 
@@ -22,6 +26,7 @@ _RC = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "pdf.fonttype": 42,
+    "svg.hashsalt": "ltsweep",  # names within an SVG are the same each time
     "axes.formatter.useoffset": False,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -42,6 +47,7 @@ _MOST_ALONG, _MOST_PIXELS = 65_000, 1e8
 
 # Settings that differ on paper: the small type of a column.
 _PAPER = {
+    "savefig.dpi": 300,
     "font.size": 7.0,
     **dict.fromkeys(("axes.labelsize", "axes.titlesize", "figure.labelsize", "figure.titlesize"), 7.0),
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 6.5),
@@ -61,10 +67,18 @@ _OTHER_DASHES = ((0, (6, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
 # Markers in the order in which choices take them; as many choices differ in colour and marker both.
 _MARKERS = "os^DvPX*"
-_DISTINCT = len(_MARKERS)
 
-# Style -> ending of its files.
+# Style -> ending of its files, where no format is asked for.
 SUFFIX = {"paper": ".pdf", "screen": ".png"}
+
+# Format of a figure's files -> the style that it is drawn in, where both are asked for.
+FORMATS = {"pdf": "paper", "png": "screen", "svg": "paper"}
+
+# Settings of matplotlib that are sizes of type, in points.
+_SIZES = (
+    *("font.size", "axes.labelsize", "axes.titlesize", "figure.labelsize", "figure.titlesize"),
+    *("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
+)
 
 # Red, green and blue, each from 0 to 1.
 Color = tuple[float, float, float]
@@ -73,50 +87,54 @@ Color = tuple[float, float, float]
 Dash = Any
 
 
-def rc(style: str = "screen") -> AbstractContextManager[None]:
+@dataclass(frozen=True)
+class Style:
+    """The look of a figure: one of `SUFFIX`, and what its user's own file (`style_file`) changes of that.
+
+    rc: settings of matplotlib. size: of the type, in points; None for the style's own. note: whether there is small
+    print under a figure, or a text in its place. limits: metric, or `remaining`, -> ends of its axis. labels: name ->
+    what is written instead.
+    """
+
+    name: str = "screen"
+    rc: Mapping[str, Any] = field(default_factory=dict)
+    size: float | None = None
+    note: bool | str = True
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def paper(self) -> bool:
+        """Return whether this is the style for a paper."""
+        return self.name == "paper"
+
+
+# The style of a figure where none is asked for.
+SCREEN = Style()
+
+
+def rc(style: Style = SCREEN) -> AbstractContextManager[None]:
     """Return the settings that a figure is drawn and saved under, as a context."""
-    return mpl.rc_context(_RC | (_PAPER if style == "paper" else {}))
+    settings: dict[Any, Any] = _RC | (_PAPER if style.paper else {})
+    if style.size is not None:
+        scale = style.size / settings["font.size"]
+        settings |= {name: scale * settings[name] for name in _SIZES if name in settings}
+    return mpl.rc_context(settings | dict(style.rc))
 
 
 def colors(names: Sequence[str]) -> list[Color]:
-    """Return a colour for each choice: seaborn's colour-blind-safe ones for up to eight, a scale for `is_scale`.
+    """Return a colour for each choice: seaborn's colour-blind-safe ones, or steps of a scale for `is_scale`.
 
-    More than eight choices of two or more columns have a colour for each value of the first column, and
-    shades of it; other ones steps along a scale.
+    A panel has few choices; more than eight have steps of a scale too.
     """
-    n = len(names)
-    if is_scale(names):
-        return scale(n)
-    if n <= _DISTINCT:
-        return list(sns.color_palette("colorblind", n))
-    families = _families(names)
-    if families is None:
-        return scale(n)
-    base = dict(zip(families.unique(), sns.color_palette("colorblind"), strict=False))
-    size, place = families.map(families.value_counts()), families.groupby(families).cumcount()
-    return [
-        _shade(base[family], 0.75 * at / (of - 1)) if of > 1 else base[family]
-        for family, at, of in zip(families, place, size, strict=True)
-    ]
+    if is_scale(names) or len(names) > len(_MARKERS):
+        return scale(len(names))
+    return list(sns.color_palette("colorblind", len(names)))
 
 
 def looks(names: Sequence[str]) -> list[tuple[Color, str]]:
-    """Return a colour and a marker for each choice, no two the same for up to 64 choices.
-
-    Up to eight differ in both. More than eight choices without order or family share the eight colours, each with
-    another marker; where markers cannot tell more apart there are none.
-    """
-    n = len(names)
-    if n <= _DISTINCT:
-        return list(zip(colors(names), _MARKERS, strict=False))
-    families = None if is_scale(names) else _families(names)
-    if families is not None:  # shades of a family are close to each other, so markers count within it
-        places = families.groupby(families).cumcount()
-        return [(color, _MARKERS[at % _DISTINCT]) for color, at in zip(colors(names), places, strict=True)]
-    if is_scale(names) or n > _DISTINCT**2:
-        return [(color, "") for color in colors(names)]
-    eight = sns.color_palette("colorblind", _DISTINCT)
-    return [(eight[i % _DISTINCT], _MARKERS[(i + i // _DISTINCT) % _DISTINCT]) for i in range(n)]
+    """Return a colour and a marker for each choice; up to eight differ in both."""
+    return list(zip(colors(names), itertools.cycle(_MARKERS), strict=False))
 
 
 def scale(n: int) -> list[Color]:
@@ -133,31 +151,68 @@ def dashes(arms: Sequence[str]) -> dict[str, Dash]:
 
 def is_scale(names: Sequence[str]) -> bool:
     """Return whether the choices are steps of one scale: three or more, and all of them numbers."""
-    return len(names) > 2 and all(re.fullmatch(r"-?[\d.]+(e-?\d+)?", name) for name in names)
+    return len(names) > 2 and all(map(is_number, names))
 
 
-def image(figure: Figure, style: str) -> bytes:
-    """Return a figure as its file's content in a style: PDF with fonts embedded, or PNG; without a date."""
-    buffer = io.BytesIO()
-    without_date = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}[SUFFIX[style]]
-    width, height = figure.get_size_inches()
+def is_number(name: str) -> bool:
+    """Return whether a name is a number as `view.label` writes it."""
+    return re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", name) is not None
+
+
+def endings(styles: Sequence[str], formats: Sequence[str]) -> dict[str, str]:
+    """Return ending -> style of the files of a figure: the styles' own formats unless some are asked for."""
+    if not formats or not styles:
+        return {SUFFIX[style]: style for style in styles}
+    return {f".{name}": FORMATS[name] if FORMATS[name] in styles else styles[0] for name in formats}
+
+
+def images(pages: Sequence[Figure], style: Style, ending: str) -> list[bytes]:
+    """Return the pages of a figure as the contents of files, without a date: one PDF of all, or else one a page.
+
+    Fonts are embedded in a PDF, and an SVG has its text as outlines.
+    """
     with rc(style), warnings.catch_warnings():
-        # A name in letters that DejaVu Sans lacks, or longer than the figure is wide.
+        # A name in letters that the font lacks, or longer than the figure is wide.
         for said in ("Glyph .* missing from", "constrained_layout not applied"):
             warnings.filterwarnings("ignore", said)
-        dpi = min(mpl.rcParams["savefig.dpi"], _MOST_ALONG / max(width, height), (_MOST_PIXELS / width / height) ** 0.5)
-        figure.savefig(buffer, format=SUFFIX[style][1:], metadata=without_date, dpi=dpi)
+        for figure in pages:
+            _relabel(figure, style.labels)
+        if ending == ".pdf":
+            buffer = io.BytesIO()
+            with PdfPages(buffer, metadata={"CreationDate": None}) as file:
+                for figure in pages:
+                    file.savefig(figure)
+            return [buffer.getvalue()]
+        return [_image(figure, ending) for figure in pages]
+
+
+def _image(figure: Figure, ending: str) -> bytes:
+    buffer = io.BytesIO()
+    without_date = {"Software" if ending == ".png" else "Date": None}
+    width, height = figure.get_size_inches()
+    asked = mpl.rcParams["savefig.dpi"]
+    dpi = min(
+        figure.dpi if asked == "figure" else asked,
+        _MOST_ALONG / max(width, height),
+        (_MOST_PIXELS / width / height) ** 0.5,
+    )
+    figure.savefig(buffer, format=ending[1:], metadata=without_date, dpi=dpi)
     return buffer.getvalue()
 
 
-def _families(names: Sequence[str]) -> pd.Series | None:
-    """Return the first column's value of each choice of several columns; None if too many differ, or all."""
-    families = pd.Series([name.partition(", ")[0] for name in names])
-    return None if families.nunique() > _DISTINCT or families.nunique() == len(names) else families
+def _relabel(figure: Figure, labels: Mapping[str, str]) -> None:
+    """Replace names in every text of a figure but the small print: whole names, the longest first."""
+    if not labels:
+        return
+    known = "|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True))
+    name = re.compile(rf"(?<![\w.])(?:{known})(?![\w]|\.\w)")
 
+    def replaced(text: str) -> str:
+        return name.sub(lambda found: labels[found[0]], text)
 
-def _shade(color: Color, lighter: float) -> Color:
-    """Return a colour mixed with black, for the first shades of a family, or with white, for the last."""
-    toward, share = (0.0, 0.45 - lighter) if lighter < 0.45 else (1.0, lighter - 0.2)
-    red, green, blue = (part * (1 - share) + toward * share for part in color)
-    return red, green, blue
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        if isinstance(formatter := axis.get_major_formatter(), FixedFormatter):
+            axis.set_major_formatter(FixedFormatter([replaced(text) for text in formatter.seq]))
+    for text in figure.findobj(Text):
+        if text.get_text() and text.get_text() != figure.get_supxlabel():
+            text.set_text(replaced(text.get_text()))

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ltsweep.errors import did_you_mean
+from ltsweep.schema import NUMBERED
 from ltsweep.words import shown
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.schema import CONFIG_COLUMN, RECORD_COLUMNS, UNREADABLE
+from multirun_analysis.style import SCREEN, Style
 
 # Groups by rank: where columns of two groups vary together, the earlier group's stands for both.
 _FIRST = ("dataset", "model", "method", "init", "optimizer", "lr", "prune_rate")
 
-# Lines of different colours in one panel: more than this cannot be told apart.
-_MANY = 8
+# Lines of different colours in one panel: more are hard to tell apart.
+MANY = 6
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class View:
 
     metric: a column of `curves.final(levels)`. band: one of `curves.BANDS`, drawn as bars at each level where `bars`.
     remaining: the fractions of weights remaining that are asked for, where a figure shows some levels only; none means
-    the figure's own choice. axes: the two config columns of a heat map, or none. style: one of `style.SUFFIX`. note:
-    one or more sentences to stand under every figure, such as which cells it does not show.
+    the figure's own choice. axes: the two config columns of a heat map, or none. style: how figures look. note: one or
+    more sentences to stand under every figure, such as which cells it does not show.
     """
 
     row: tuple[str, ...] = ()
@@ -35,7 +37,7 @@ class View:
     bars: bool = False
     remaining: tuple[float, ...] = ()
     axes: tuple[str, ...] = ()
-    style: str = "screen"
+    style: Style = SCREEN
     note: str = ""
 
     @property
@@ -58,6 +60,12 @@ def group(column: str) -> str:
     return column.partition(".")[0]
 
 
+def choice(column: str) -> str:
+    """Return the column that holds the name of the choice that a config column belongs to: `lr.name` for `lr`."""
+    own = group(column)
+    return f"{own}.name" if own in NUMBERED else own
+
+
 def config_columns(df: pd.DataFrame) -> list[str]:
     """Return the columns of a tidy table that are config values."""
     return [name for name in df.columns if name not in RECORD_COLUMNS]
@@ -71,8 +79,9 @@ def readable(df: pd.DataFrame) -> pd.DataFrame:
 def varying(df: pd.DataFrame) -> list[str]:
     """Return the fewest config columns that tell the cells of a tidy table apart, but for their seeds.
 
-    A column that follows from those before it is left out: `init.gain` where each init has one gain, or the
-    learning rate where each model has its own. Unreadable cells are not looked at.
+    Of a group its name comes first, then those of its fields that differ among the cells that have them. A column that
+    follows from those before it is left out: `init.gain` where each init has one gain, or the learning rate where each
+    model has its own. Unreadable cells are not looked at.
     """
     names = [name for name in config_columns(df) if name != "seed"]
     values = readable(df)[names].drop_duplicates()
@@ -94,34 +103,54 @@ def choose(
 ) -> View:
     """Return a view with a place for every varying column of the cells table; places that are asked for come first.
 
-    Data sets and models become rows of panels, the learning rate columns of panels, all else lines: cells of
-    different configs are never averaged, so what has no place of its own becomes part of the line's name. A
-    study of learning rates alone has one panel with a line for each, unless there are `controls` to compare
-    within each. Raises AnalysisError for a column that does not exist.
+    Data sets, models and pruning rates become rows of panels, for their scores or weights remaining are others; the
+    learning rate becomes columns of panels; all else lines: cells of different configs are never averaged, so what has
+    no place of its own becomes part of the line's name. Where that makes more than `MANY` lines, the columns with the
+    fewest values become panels. A study of learning rates alone has one panel with a line for each, unless there are
+    `controls` to compare within each. Raises AnalysisError for a column that does not exist.
     """
     for name in (*hue, *col, *row):
         check_column(name, cells)
     free = [name for name in varying(cells) if name not in {*hue, *col, *row}]
-    row = row or tuple(name for name in free if name in {"dataset", "model"})
+    row = row or tuple(name for name in free if name in {"dataset", "model"} or group(name) == "prune_rate")
     lines = tuple(name for name in free if name not in row)
     if not col and "lr" in lines and (len(lines) > 1 or hue or controls):
         col = ("lr",)
     lines = tuple(name for name in lines if name not in col)
-    if not col and len(lines) > 1 and _count(cells, (*hue, *lines)) > _MANY:
-        col = (min(lines, key=lambda name: _count(cells, (name,))),)
-        lines = tuple(name for name in lines if name not in col)
+    while len(groups := dict.fromkeys(map(group, lines))) > 1 and _count(cells, (*hue, *lines)) > MANY:
+        apart = [tuple(name for name in lines if group(name) == own) for own in groups]
+        fewest = min(apart, key=lambda names: _count(cells, names))
+        lines = tuple(name for name in lines if name not in fewest)
+        row, col = (row, fewest) if not col else ((*row, *fewest), col)
     return View(row=row, col=col, hue=(*hue, *lines))
 
 
 def label(df: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    """Return each row's values in `columns` as one name, as ordered categories in the order of those values."""
+    """Return each row's values in `columns` as one name, as ordered categories in the order of those values.
+
+    A field that some choices of its group lack is named, as `step, gamma=0.1`, and left out of the others' names.
+    """
     if not columns:
         return pd.Series(pd.Categorical([""] * len(df), [""], ordered=True), index=df.index)
     codes = df.groupby(list(columns), sort=True, dropna=False, observed=True).ngroup()
     first = df.assign(_code=codes).drop_duplicates("_code").sort_values("_code")
-    names = [", ".join(map(_text, values)) for values in first[list(columns)].itertuples(index=False)]
-    found = pd.Categorical.from_codes(codes.tolist(), pd.Index(names), ordered=True)
+    names = pd.Index(_joined(first, columns))
+    if names.has_duplicates:  # two choices with different fields of equal names
+        names = pd.Index(_joined(first, columns, partial=False))
+    found = pd.Categorical.from_codes(codes.tolist(), names, ordered=True)
     return pd.Series(found, index=df.index)
+
+
+def _joined(df: pd.DataFrame, columns: tuple[str, ...], *, partial: bool = True) -> list[str]:
+    """Return the values of each row as a name; `partial` fields are named, and left out where they are null."""
+    texts = []
+    for name in columns:
+        if partial and choice(name) in columns and choice(name) != name and df[name].isna().any():
+            field = name.rpartition(".")[2]
+            texts.append([None if pd.isna(value) else f"{field}={_text(value)}" for value in df[name]])
+        else:
+            texts.append([_text(value) for value in df[name]])
+    return [", ".join(text for text in row if text is not None) for row in zip(*texts, strict=True)]
 
 
 def labelled(df: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -130,29 +159,30 @@ def labelled(df: pd.DataFrame, view: View) -> pd.DataFrame:
 
 
 def described(df: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
-    """Return for each row a text of its values in `columns`, as `init=xavier_u lr=0.1`; empty for no columns."""
-    texts = [label(df, (name,)).astype("str").radd(f"{name}=") for name in columns]
-    if not texts:
+    """Return for each row a text of its values in `columns`, as `init=xavier_u lr=0.1`; empty for no columns.
+
+    A field that the row's choice lacks is left out.
+    """
+    if not columns:
         return pd.Series("", index=df.index, dtype="str")
-    return pd.concat(texts, axis=1).agg(" ".join, axis=1)
+    partial = {name for name in columns if choice(name) in columns and choice(name) != name}
+    texts = [
+        [None if name in partial and pd.isna(value) else f"{name}={_text(value)}" for value in df[name]]
+        for name in columns
+    ]
+    said = [" ".join(text for text in row if text is not None) for row in zip(*texts, strict=True)]
+    return pd.Series(said, index=df.index, dtype="str")
 
 
-def first(df: pd.DataFrame, column: str, n: int) -> tuple[pd.DataFrame, str]:
-    """Return the rows of the first `n` names of a categorical column, and a sentence on what is left out, if any."""
-    names = [name for name in df[column].cat.categories if name in set(df[column])]
-    kept = df[df[column].isin(names[:n])]
-    left = len(names) - n
-    says = f"{left} more {'is' if left == 1 else 'are'} not shown; --where chooses." if left > 0 else ""
-    return kept.assign(**{column: kept[column].cat.set_categories(names[:n], ordered=True)}), says
-
-
-def _place(name: str) -> tuple[int, str]:
+def _place(name: str) -> tuple[int, bool, str]:
+    """Return where a column stands among others: the names of groups first, then numbers of groups, then fields."""
     if name in ("study", CONFIG_COLUMN):  # they tell apart what nothing else does
-        return 99, name
-    if name in _FIRST:
-        return _FIRST.index(name), name
+        return 99, False, name
     own = group(name)
-    return len(_FIRST) + (_FIRST.index(own) + 1 if own in _FIRST else 0), name
+    rank = _FIRST.index(own) if own in _FIRST else len(_FIRST)
+    if name in (own, choice(name)):
+        return rank, name != choice(name), name
+    return len(_FIRST) + 1 + rank, False, name
 
 
 def _count(cells: pd.DataFrame, columns: tuple[str, ...]) -> int:

@@ -1,7 +1,8 @@
 """One file a figure: `table(study, view)` returns what is drawn as a DataFrame, `draw(df, view)` the Figure.
 
 A figure is known by the name of its file. To add one is to add a file with these two functions: here, or anywhere
-else, given by its path. All functions below take either: a shipped figure's name, or a path.
+else, given by its path. A figure that needs several pages is a list of Figures. All functions below take either: a
+shipped figure's name, or a path.
 """
 
 import contextlib
@@ -31,8 +32,8 @@ class FigureFile(Protocol):
     def table(self, study: Study, view: View) -> pd.DataFrame:
         """Return the table that is drawn. Raises NothingToShow, with what the study lacks, where it would be empty."""
 
-    def draw(self, df: pd.DataFrame, view: View) -> Figure:
-        """Return the table as a figure; reads no file and computes no statistic."""
+    def draw(self, df: pd.DataFrame, view: View) -> Figure | list[Figure]:
+        """Return the table as a figure, or as its pages; reads no file and computes no statistic."""
 
 
 def names() -> list[str]:

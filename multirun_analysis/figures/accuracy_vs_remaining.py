@@ -13,6 +13,6 @@ def table(study: Study, view: View) -> pd.DataFrame:
     return lines.table(study, view, [view.metric])
 
 
-def draw(df: pd.DataFrame, view: View) -> Figure:
+def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw tickets and their controls, a line a choice."""
     return lines.draw(df, view)

@@ -13,6 +13,6 @@ def table(study: Study, view: View) -> pd.DataFrame:
     return lines.table(study, view, ["early_stop_iteration"])
 
 
-def draw(df: pd.DataFrame, view: View) -> Figure:
+def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw a line a choice: the lower, the faster its networks learn."""
     return lines.draw(df, view)

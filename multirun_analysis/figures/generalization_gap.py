@@ -13,6 +13,6 @@ def table(study: Study, view: View) -> pd.DataFrame:
     return lines.table(study, view, ["train_accuracy", "generalization_gap"])
 
 
-def draw(df: pd.DataFrame, view: View) -> Figure:
+def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw the training accuracy above, the gap below."""
     return lines.draw(df, view)

@@ -1,25 +1,31 @@
 """A metric over two axes of a grid, at chosen weights remaining."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.colors import Normalize
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multirun_analysis import curves, levels, notes, panels, style
+from multirun_analysis import curves, levels, notes, pages, panels, style
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, check_levels
-from multirun_analysis.view import View, first, label, readable
+from multirun_analysis.view import View, label, readable
 
 # Fractions of weights remaining that are drawn unless others are asked for: where most studies' tickets win.
 _WANTED = (0.2,)
 
-# Columns of panels that are drawn.
-_MOST = 6
+# Rows and columns of squares in a panel, the inches of the narrowest panel, and of a square on paper.
+_ROWS, _COLUMNS, _NARROWEST, _SQUARE = 24, 10, 2.6, 0.36
+
+# Colours from white to a blue that black numbers can be read on.
+_COLORS = sns.light_palette("#56b4e9", as_cmap=True)
+
+# Characters of a name that stands across.
+_LONG = 7
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
@@ -65,44 +71,90 @@ def axes(cells: pd.DataFrame, view: View) -> tuple[str, ...]:
     """Return the two axes: those asked for, or the columns with the most values, the one of numbers across."""
     if view.axes:
         return view.axes
-    many = sorted(view.columns, key=lambda name: -cells[name].nunique())[:2]
+    many = sorted(view.choice, key=lambda name: -cells[name].nunique())[:2]
     if len(many) < 2 or cells[many[1]].nunique() < 2:
         what = f"only {many[0]} varies" if many else "no config value varies but the seed"
         raise NothingToShow(f"{what}, and a heat map needs two axes")
     return tuple(sorted(many, key=lambda name: not pd.api.types.is_numeric_dtype(cells[name])))
 
 
-def draw(df: pd.DataFrame, view: View) -> Figure:
+def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw a row of panels for each fraction remaining, a column for each other choice; numbers in the squares.
 
-    `df` is `table(...)`. A square without a cell that got there is empty.
+    `df` is `table(...)`. A square without a cell that got there is empty. Panels whose tickets have equally many
+    weights share their colours. Long axes are cut into several panels.
     """
-    df, unseen = first(df, "panel", _MOST)
     wanted, others = sorted(df["wanted"].unique(), reverse=True), list(df["panel"].cat.categories)
-    across, down = (list(df[axis].cat.categories) for axis in ("across", "down"))
-    ends = panels.limits(df["mean"], view.metric)
-    percent = view.metric.endswith("accuracy")
-    size = 0.62 * max(len(across), 3) + 0.075 * max(map(len, down)), max(0.3 * len(down) + 1.2, 2.0)
+    downs, acrosses = (_cut(df, axis, most) for axis, most in (("down", _ROWS), ("across", _COLUMNS)))
+    rows = [
+        [_Panel(fraction, other, tuple(down), tuple(across)) for other in others for across in acrosses]
+        for fraction in wanted
+        for down in downs
+    ]
+    names = max(len(name) for down in downs for name in down)
+    width = max(0.62 * len(acrosses[0]) + 0.085 * names + 0.4, _NARROWEST)
+    height = max(0.3 * len(downs[0]) + 1.2, 2.0)
     with style.rc(view.style):
-        figure, grid = panels.grid(wanted, others, [], view.style, width=size[0], height=size[1])
-        for i, fraction in enumerate(wanted):
-            for j, other in enumerate(others):
-                here = df[df["wanted"].eq(fraction) & df["panel"].eq(other)]
-                means = here.set_index(["down", "across"])["mean"]
-                square = means.unstack().reindex(index=down, columns=across)  # noqa: PD010  # no aggregation
-                numbers = [[_number(value, percent) for value in line] for line in square.to_numpy(dtype=float)]
-                rows: Any = "auto" if j == 0 else False
-                text = {"annot": np.array(numbers), "annot_kws": {"fontsize": "small"}, "fmt": ""}
-                colors = {"cmap": "cividis", "cbar": False, "norm": Normalize(*ends), "linewidths": 0.5}
-                sns.heatmap(square, ax=grid[i, j], yticklabels=rows, **colors, **text)
-                remaining = f"{_range(here['remaining'])} % remaining"
-                grid[i, j].set_title(panels.title([remaining, other], [(), ()]), fontsize="medium")
-                grid[i, j].set_xlabel(df["across_is"].iloc[0])
-                grid[i, j].set_ylabel(df["down_is"].iloc[0] if j == 0 else "")
-                grid[i, j].tick_params(length=0, rotation=0)
-                grid[i, j].grid(visible=False)
-        panels.note(figure, _note(df, unseen, view))
-    return figure
+        most = max(int(pages.PAGE / (_SQUARE * len(acrosses[0]) + 0.055 * names + 0.3)), 1) if view.style.paper else 4
+        keys, wide = pages.side_by_side(rows, min(most, 4))
+        ends = _ends(df, [key for key in keys if key], view)
+        drawn = []
+        for sheet in pages.sheets(keys, wide, lambda _: [], view.style, width=width, height=height):
+            for key, ax in sheet.axes.items():
+                _panel(ax, key, df, ends[key], view)
+            shares = {key: f"{_range(key.of(df)['remaining'])} % remaining" for key in sheet.axes}
+            titles = {key: panels.title([share, key.other], [(), ()]) for key, share in shares.items()}
+            pages.entitle(sheet, titles)
+            panels.note(sheet.figure, notes.sentences(sheet.says, _note(df, ends, view)), view.style)
+            drawn.append(sheet.figure)
+    return drawn
+
+
+class _Panel(NamedTuple):
+    """What a panel shows: what should remain, the other choice, and a part of each axis."""
+
+    wanted: float
+    other: str
+    down: tuple[str, ...]
+    across: tuple[str, ...]
+
+    def of(self, df: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the table that this panel and those with other parts of the axes show."""
+        return df[df["wanted"].eq(self.wanted) & df["panel"].eq(self.other)]
+
+
+def _cut(df: pd.DataFrame, axis: str, most: int) -> list[list[str]]:
+    """Return the names along an axis that have a square, in parts."""
+    there = set(df[axis])
+    return pages.parts([name for name in df[axis].cat.categories if name in there], most)
+
+
+def _ends(df: pd.DataFrame, keys: Sequence[_Panel], view: View) -> dict[_Panel, panels.Limits]:
+    """Return the ends of each panel's colours: means of tickets of other sizes are not compared."""
+    shares: dict[str, list[_Panel]] = {}
+    for key in keys:
+        shares.setdefault(_range(key.of(df)["remaining"]), []).append(key)
+    found: dict[_Panel, panels.Limits] = {}
+    for those in shares.values():
+        values = pd.concat([key.of(df)["mean"] for key in those])
+        found |= dict.fromkeys(those, panels.limits(values, view.metric, view.style))
+    return found
+
+
+def _panel(ax: Axes, key: _Panel, df: pd.DataFrame, ends: panels.Limits, view: View) -> None:
+    means = key.of(df).set_index(["down", "across"])["mean"]
+    square = means.unstack().reindex(index=list(key.down), columns=list(key.across))  # noqa: PD010  # no aggregation
+    percent = view.metric.endswith("accuracy")
+    numbers = [[_number(value, percent) for value in line] for line in square.to_numpy(dtype=float)]
+    text: dict[str, Any] = {"annot": np.array(numbers), "annot_kws": {"fontsize": "small"}, "fmt": ""}
+    colors: dict[str, Any] = {"cmap": _COLORS, "cbar": False, "vmin": ends.low, "vmax": ends.high, "linewidths": 0.5}
+    sns.heatmap(square, ax=ax, xticklabels=True, yticklabels=True, **colors, **text)
+    ax.set_xlabel(df["across_is"].iloc[0])
+    ax.set_ylabel(df["down_is"].iloc[0] if pages.is_left(ax) else "")
+    ax.tick_params(length=0, rotation=0)
+    if max(map(len, key.across)) > _LONG:
+        ax.tick_params(axis="x", rotation=90)
+    ax.grid(visible=False)
 
 
 def _number(value: float, percent: bool) -> str:
@@ -118,7 +170,8 @@ def _range(remaining: pd.Series) -> str:
     return high if low == high else f"{low} to {high}"
 
 
-def _note(df: pd.DataFrame, unseen: str, view: View) -> str:
+def _note(df: pd.DataFrame, ends: Mapping[_Panel, panels.Limits], view: View) -> str:
     metric = view.metric.replace("_", " ") + (" in %" if view.metric.endswith("accuracy") else "")
     says = f"Tickets: {metric}, mean over {notes.seeds(df['n'])}; empty: no cell has got there."
-    return notes.sentences(says, unseen, view.note)
+    own = "Colours compare tickets of one size alone." if len(set(ends.values())) > 1 else ""
+    return notes.sentences(says, own, view.note)

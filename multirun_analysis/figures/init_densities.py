@@ -1,11 +1,14 @@
 """Densities of the initial weights, layer by layer, of each initialization."""
 
+from collections.abc import Iterable, Mapping
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from multirun_analysis import notes, panels, style
+from multirun_analysis import notes, pages, panels, style
 from multirun_analysis.densities import check_weights, init_densities, left_out, outline
 from multirun_analysis.load import Study
 from multirun_analysis.view import View
@@ -24,35 +27,49 @@ def table(study: Study, view: View) -> pd.DataFrame:
     return found
 
 
-def draw(df: pd.DataFrame, view: View) -> Figure:
+def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw a panel a layer and a line an init, dotted over it the density it is drawn from.
 
-    `df` is `densities.init_densities(...)`.
+    `df` is `densities.init_densities(...)`. Many inits have several panels a layer.
     """
-    inits, layers = list(df["init"].cat.categories), list(df["layer"].cat.categories)
-    color = dict(zip(inits, style.colors(inits), strict=True))
+    parts = pages.parts(list(df["init"].cat.categories))
+    color = {init: color for part in parts for init, color in zip(part, style.colors(part), strict=True)}
     heading = ", ".join(view.of_group("init")) or "init"
-    beyond = 0
-    with style.rc(view.style):
-        figure, axes = panels.grid([""], layers, [*inits, heading, _THEORY], view.style)
-        for ax, layer in zip(axes.flat, layers, strict=True):
-            here = df[df["layer"].eq(layer)]
-            lines = [
-                ax.step(*outline(line), where="post", color=color[init], linewidth=1.1, label=init)[0]
-                for init, line in here.groupby("init", observed=True)
-            ]
-            for _, line in here.dropna(subset="theory").groupby("init", observed=True):
-                ax.plot(line["value"], line["theory"], color="0.1", linestyle=":", linewidth=0.9, label="_theory")
-            beyond += panels.clip(ax, lines, panels.Limits(0.0, 1.08 * _top(here)))
-            ax.xaxis.set_major_locator(MaxNLocator(5))
-            ax.set_title(layer)
-            ax.set_xlabel("initial weight")
-            ax.set_ylabel("density")
-        handles = [Line2D([], [], color=color[init], label=init) for init in inits]
+    rows = [[(layer, tuple(part)) for layer in df["layer"].cat.categories] for part in parts]
+
+    def legend(keys: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, list[panels.Entry]]]:
         known = [Line2D([], [], color="0.1", linestyle=":", label=_THEORY)] if df["theory"].notna().any() else []
-        panels.legend(figure, [(heading, handles), ("", known)], view.style)
-        panels.note(figure, _note(df, beyond))
-    return figure
+        shown = [init for _, inits in keys for init in inits]
+        by_part = panels.by_part(heading, parts, shown, lambda init: Line2D([], [], color=color[init], label=init))
+        return [*by_part, ("", [*known])]
+
+    with style.rc(view.style):
+        keys, wide = pages.side_by_side(rows)
+        drawn = []
+        for sheet in pages.sheets(keys, wide, lambda keys: panels.named(legend(keys)), view.style):
+            beyond = 0
+            for (layer, inits), ax in sheet.axes.items():
+                beyond += _panel(ax, df[df["layer"].eq(layer) & df["init"].isin(inits)], color)
+            titles = {key: panels.title([key[0], pages.part_name(key[1], parts)], [(), ()]) for key in sheet.axes}
+            pages.entitle(sheet, titles)
+            panels.legend(sheet.figure, legend(sheet.axes), view.style)
+            panels.note(sheet.figure, notes.sentences(sheet.says, _note(df, beyond)), view.style)
+            drawn.append(sheet.figure)
+    return drawn
+
+
+def _panel(ax: Axes, here: pd.DataFrame, color: Mapping[str, style.Color]) -> int:
+    """Draw one panel, and return the number of bins beyond its axis."""
+    lines = [
+        ax.step(*outline(line), where="post", color=color[str(init)], linewidth=1.1, label=init)[0]
+        for init, line in here.groupby("init", observed=True)
+    ]
+    for _, line in here.dropna(subset="theory").groupby("init", observed=True):
+        ax.plot(line["value"], line["theory"], color="0.1", linestyle=":", linewidth=0.9, label="_theory")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set_xlabel("initial weight")
+    ax.set_ylabel("density")
+    return panels.clip(ax, lines, panels.Limits(0.0, 1.08 * _top(here)))
 
 
 def _top(here: pd.DataFrame) -> float:

@@ -6,13 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ltsweep.schema import TICKET
-from multirun_analysis import lines, notes
+from multirun_analysis import lines
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, check_levels
-from multirun_analysis.view import View, first
-
-# Rows of panels that are drawn.
-_MOST = 12
+from multirun_analysis.view import View
 
 
 def table(study: Study, view: View) -> pd.DataFrame:
@@ -23,10 +20,9 @@ def table(study: Study, view: View) -> pd.DataFrame:
     return lines.table(study, _by_rate(view), [view.metric])
 
 
-def draw(df: pd.DataFrame, view: View) -> Figure:
+def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw a line for each arm."""
-    shown, note = first(df, "row", _MOST)
-    return lines.draw(shown, dataclasses.replace(_by_rate(view), note=notes.sentences(note, view.note)))
+    return lines.draw(df, _by_rate(view))
 
 
 def _by_rate(view: View) -> View:

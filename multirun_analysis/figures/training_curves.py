@@ -1,14 +1,15 @@
 """Accuracy and loss against the iteration within a level (Frankle & Carbin 2019, figure 3)."""
 
-from typing import Any
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multirun_analysis import curves, levels, notes, panels, style
+from multirun_analysis import curves, levels, notes, pages, panels, style
 from multirun_analysis.load import Study, check_levels
 from multirun_analysis.view import View
 
@@ -18,65 +19,132 @@ _SCORES: dict[str, dict[str, style.Dash]] = {
     "loss": {"train_loss": "-", "val_loss": (0, (4, 1.5))},
 }
 
+# Names of losses in the legend.
+_LOSSES = {"train_loss": "training loss", "val_loss": "validation loss"}
+
 # Choices that have a column of panels each, with a line a level; where there are more, each level has a column.
 _FEW = 4
 
 
+# Inches of a panel on the screen, and panels side by side.
+_WIDTH, _MOST = 2.6, 5
+
+
 def table(study: Study, view: View) -> pd.DataFrame:
-    """Return `curves.training_curves` of the tickets of a study, at about five levels."""
+    """Return `curves.training_curves` of the tickets of a study, at about five levels, with its column `by_level`.
+
+    That is whether choices are few enough for a column of panels each. Where they are not, columns of the view are
+    rows of panels.
+    """
     check_levels(study, counted=True)
     scores = [name for dashes in _SCORES.values() for name in dashes]
-    return curves.training_curves(study.evaluations, view, scores)
+    found = curves.training_curves(study.evaluations, view, scores)
+    if found["choice"].nunique() <= _FEW:
+        return found.assign(by_level=True)
+    return curves.training_curves(study.evaluations, _in_rows(view), scores).assign(by_level=False)
 
 
-def draw(df: pd.DataFrame, view: View) -> Figure:
-    """Draw test accuracy above the losses, for each row of the view. `df` is `curves.training_curves(...)`.
+def draw(df: pd.DataFrame, view: View) -> list[Figure]:
+    """Draw test accuracy above the losses, for each row of the view. `df` is `table(...)`.
 
     A column of panels for each choice and a line for each level, from dense (dark) to sparse; where there are
-    more than four choices, a column for each level and a line for each choice.
+    more than four choices, a column for each level and a line for each choice, of which a panel has a part.
     """
+    look = _Look(df, view)
     df = df.assign(pruned=levels.level_names(df))
-    by_level = df["choice"].nunique() <= _FEW
-    col, hue = ("choice", "pruned") if by_level else ("pruned", "choice")
-    cols, lines = list(df[col].cat.categories), list(df[hue].cat.categories)
-    many = [(color, "o") for color in style.scale(len(lines))] if by_level else style.looks(lines)
-    looks = dict(zip(lines, many, strict=True))
-    choice = ", ".join((*view.hue, *view.col))
-    heading = "weights remaining" if by_level else choice
-    rows = [(row, score) for row in df["row"].cat.categories for score in _SCORES]
-    beyond = 0
+    rows = [
+        [_Panel(row, col, score, tuple(part)) for col in df[look.col].cat.categories]
+        for row in df["row"].cat.categories
+        for part in look.parts
+        for score in _SCORES
+    ]
     with style.rc(view.style):
-        names = [*lines, heading, *(["training loss", "validation loss"] if _validated(df) else [])]
-        figure, axes = panels.grid(rows, cols, names, view.style, width=2.6, wrap=False)
-        for i, (row, y_label) in enumerate(rows):
-            here = df[df["row"].eq(row) & df["score"].isin(list(_SCORES[y_label]))]
-            values = [here.loc[here[col].eq(name), ["mean", "low", "high"]].to_numpy().ravel() for name in cols]
-            ends = panels.share([panels.limits(each, y_label) for each in values])
-            for j, name in enumerate(cols):
-                drawn = _panel(axes[i, j], here[here[col].eq(name)], hue, looks, _SCORES[y_label])
-                beyond += panels.clip(axes[i, j], drawn, ends[j])
-                axes[i, j].set_ylabel(y_label if j == 0 else "")
-                title = panels.title([row, name], [view.row, [choice] if by_level and choice else []])
-                axes[i, j].set_title(title, fontsize="small")
-        for ax in axes[-1]:
-            ax.set_xlabel("iteration")
-        panels.legend(figure, [(heading, _handles(looks)), *_loss_legend(df)], view.style)
-        panels.note(figure, _note(df, view, beyond))
-    return figure
+        keys, wide = pages.side_by_side(rows, _MOST)
+        sheets = pages.sheets(keys, wide, look.names, view.style, width=_WIDTH, together=len(_SCORES))
+        return [_page(df, sheet, look, view) for sheet in sheets]
 
 
-def _panel(
-    ax: Axes,
-    here: pd.DataFrame,
-    hue: str,
-    looks: dict[str, tuple[style.Color, str]],
-    dashes: dict[str, style.Dash],
-) -> list[Line2D]:
+class _Panel(NamedTuple):
+    """What a panel shows: a score, in a row and column of panels, for some choices or levels."""
+
+    row: str
+    col: str
+    score: str
+    hues: tuple[str, ...]
+
+
+class _Look:
+    """What is a column of panels and what a line, choice or level; colour and marker of each line.
+
+    parts: the lines of each panel, few enough to be told apart.
+    """
+
+    def __init__(self, df: pd.DataFrame, view: View) -> None:
+        by_level = bool(df["by_level"].all())
+        placed = view if by_level else _in_rows(view)
+        self.row, choice = placed.row, (*placed.hue, *placed.col)
+        self.col, self.hue = ("choice", "pruned") if by_level else ("pruned", "choice")
+        self.titled = choice if by_level else ()
+        self.validated = bool(df["score"].eq("val_loss").any())
+        names = list((levels.level_names(df) if by_level else df["choice"]).cat.categories)
+        self.heading = levels.heading(names) if by_level else ", ".join(choice)
+        self.parts = [names] if by_level else pages.parts(names)
+        if by_level:
+            self.of = {name: (color, "o") for name, color in zip(names, style.scale(len(names)), strict=True)}
+        else:
+            self.of = {name: look for part in self.parts for name, look in zip(part, style.looks(part), strict=True)}
+
+    def names(self, keys: Iterable[_Panel]) -> list[str]:
+        """Return all names in the legend of some panels."""
+        return panels.named(self.legend(keys))
+
+    def legend(self, keys: Iterable[_Panel]) -> list[tuple[str, list[panels.Entry]]]:
+        """Return the sections of the legend of some panels."""
+        sections = panels.by_part(self.heading, self.parts, [hue for key in keys for hue in key.hues], self._handle)
+        if not self.validated:
+            return sections
+        colors = [color for color, _ in self.of.values()]
+        losses = [
+            panels.several([Line2D([], [], color=color, linestyle=dash) for color in colors], _LOSSES[score])
+            for score, dash in _SCORES["loss"].items()
+        ]
+        return [*sections, ("", losses)]
+
+    def _handle(self, name: str) -> panels.Entry:
+        color, marker = self.of[name]
+        return Line2D([], [], color=color, marker=marker, label=name, markersize=3.0)
+
+
+def _page(df: pd.DataFrame, sheet: pages.Sheet[_Panel], look: _Look, view: View) -> Figure:
+    beyond = 0
+    for row in dict.fromkeys((key.row, key.score, key.hues) for key in sheet.axes):
+        keys = [key for key in sheet.axes if (key.row, key.score, key.hues) == row]
+        here = [df[df["row"].eq(key.row) & df[look.col].eq(key.col) & _drawn(df, key, look)] for key in keys]
+        metric = next(iter(_SCORES[row[1]]))
+        fitted = [panels.limits(of[["mean", "low", "high"]].to_numpy().ravel(), metric, view.style) for of in here]
+        for key, of, ends in zip(keys, here, panels.share(fitted), strict=True):
+            ax = sheet.axes[key]
+            beyond += panels.clip(ax, _panel(ax, of, look, _SCORES[key.score]), ends)
+            ax.set_ylabel(key.score if pages.is_left(ax) else "")
+            ax.set_xlabel("iteration" if pages.is_bottom(ax) else "")
+    parts = {key: pages.part_name(key.hues, look.parts) for key in sheet.axes}
+    titled = [look.row, look.titled, ()]
+    pages.entitle(sheet, {key: panels.title([key.row, key.col, part], titled) for key, part in parts.items()})
+    panels.legend(sheet.figure, look.legend(sheet.axes), view.style)
+    panels.note(sheet.figure, notes.sentences(sheet.says, _note(df, view, beyond)), view.style)
+    return sheet.figure
+
+
+def _drawn(df: pd.DataFrame, key: _Panel, look: _Look) -> "pd.Series[bool]":
+    return df["score"].isin(list(_SCORES[key.score])) & df[look.hue].isin(key.hues)
+
+
+def _panel(ax: Axes, here: pd.DataFrame, look: _Look, dashes: Mapping[str, style.Dash]) -> list[Line2D]:
     """Draw one panel, and return its lines of data, which may have to be clipped."""
     drawn: list[Line2D] = []
-    for pair, line in here.groupby([hue, "score"], observed=True):
+    for pair, line in here.groupby([look.hue, "score"], observed=True):
         name, score = map(str, pair)
-        color, marker = looks[name]
+        color, marker = look.of[name]
         if (line["n"] > 1).any():
             panels.band(ax, line, "iteration", color, 0.12, f"_{name}|{score}")
         # A level evaluated once has a point and no line: the marker shows it.
@@ -86,24 +154,9 @@ def _panel(
     return drawn
 
 
-def _validated(df: pd.DataFrame) -> bool:
-    return bool(df["score"].eq("val_loss").any())
-
-
-def _handles(looks: dict[str, tuple[style.Color, str]]) -> list[Artist]:
-    return [
-        Line2D([], [], color=color, marker=marker, markersize=3.0, label=name)
-        for name, (color, marker) in looks.items()
-    ]
-
-
-def _loss_legend(df: pd.DataFrame) -> list[tuple[str, list[Artist]]]:
-    if not _validated(df):
-        return []
-    names = {"train_loss": "training loss", "val_loss": "validation loss"}
-    dashes = _SCORES["loss"].items()
-    handles = [Line2D([], [], color="0.3", linestyle=dash, label=names[score]) for score, dash in dashes]
-    return [("", [*handles])]
+def _in_rows(view: View) -> View:
+    """Return the view with its columns of panels as rows, unless it has nothing else for the lines."""
+    return dataclasses.replace(view, row=(*view.row, *view.col), col=()) if view.hue else view
 
 
 def _note(df: pd.DataFrame, view: View, beyond: int) -> str:

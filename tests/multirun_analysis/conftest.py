@@ -183,7 +183,9 @@ def _init(config: Mapping[str, object], key: str) -> dict[str, np.ndarray]:
 
 def _largest(weights: np.ndarray, n: int) -> np.ndarray:
     """Keep the `n` weights of the largest magnitude."""
-    return np.argsort(np.argsort(-np.abs(weights).ravel())).reshape(weights.shape) < n
+    kept = np.zeros(weights.size, dtype=bool)
+    kept[np.argpartition(-np.abs(weights).ravel(), n - 1)[:n]] = True
+    return kept.reshape(weights.shape)
 
 
 def _write_tickets(folder: Path, config: Mapping[str, object], key: str, last: int) -> None:

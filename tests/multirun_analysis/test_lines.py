@@ -17,7 +17,7 @@ VIEW = View(col=("lr",), hue=("init",))
 def test_bars_go_from_the_least_to_the_greatest_at_each_level(mixed: Study) -> None:
     view = dataclasses.replace(VIEW, bars=True)
     table = lines.table(mixed, view, ["test_accuracy"])
-    figure = lines.draw(table, view)
+    (figure,) = lines.draw(table, view)
     means = table[table["cell"].eq("")]
     for ax, (_, panel) in zip(figure.axes, means.groupby("col", observed=True), strict=True):
         bars = {str(bars.get_label()): bars for bars in ax.containers}
@@ -33,7 +33,7 @@ def test_bars_go_from_the_least_to_the_greatest_at_each_level(mixed: Study) -> N
 
 def test_each_metric_has_its_rows_and_its_axis(mixed: Study) -> None:
     table = lines.table(mixed, VIEW, ["test_accuracy", "train_loss"])
-    figure = lines.draw(table, VIEW)
+    (figure,) = lines.draw(table, VIEW)
     assert [ax.get_ylabel() for ax in figure.axes] == ["test accuracy"] * 2 + ["train loss"] * 2
     assert figure.axes[0].get_ylim() != figure.axes[2].get_ylim()
 

@@ -3,29 +3,31 @@
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from multirun_analysis import panels, style
 
+STEEP = [0.95 + 0.001 * i for i in range(30)]
 FLAT = [0.975 + 0.0002 * i for i in range(30)]
 
 
 @pytest.mark.parametrize(
     ("values", "metric", "low", "high"),
     [
-        (FLAT, "test_accuracy", 0.975, 0.9808),
-        ([*FLAT, 0.098], "test_accuracy", 0.975, 0.9808),  # a cell at chance does not squash the rest
-        ([*FLAT, 0.93, 0.90], "test_accuracy", 0.90, 0.9808),  # the fall of sparse networks is shown
+        (STEEP, "test_accuracy", 0.95, 0.979),
+        (FLAT, "test_accuracy", 0.9729, 0.9829),  # less than a point would show noise
+        ([*STEEP, 0.098], "test_accuracy", 0.95, 0.979),  # a cell at chance does not squash the rest
+        ([*STEEP, 0.91, 0.87], "test_accuracy", 0.87, 0.979),  # the fall of sparse networks is shown
         ([0.97, *[0.098] * 9], "test_accuracy", 0.098, 0.97),  # where most are at chance, all are shown
         ([0.1, 0.2, 0.3, 90.0], "train_loss", 0.1, 0.3),
         ([0.1, 0.2, 0.3, 90.0], "early_stop_iteration", 0.1, 90.0),
-        ([*FLAT, float("nan"), float("inf")], "train_loss", 0.975, 0.9808),
+        ([*STEEP, float("nan"), float("inf")], "train_loss", 0.940388, 0.988612),  # a twentieth of the median
+        ([0.010, 0.0101], "generalization_gap", 0.00505, 0.01505),
     ],
 )
 def test_an_axis_holds_all_but_far_values(values: list[float], metric: str, low: float, high: float) -> None:
     ends = panels.limits(values, metric)
-    pad = 0.05 * max(high - low, 0.01 * high)
-    assert ends == pytest.approx((low - pad, high + pad), rel=0.01)
+    pad = 0.05 * (high - low)
+    assert ends == pytest.approx((low - pad, high + pad), abs=1e-3 * (high - low))
 
 
 def test_an_axis_of_one_value_or_none_has_a_length() -> None:
@@ -66,27 +68,17 @@ def test_percent_marks(remaining: list[float], marks: list[str]) -> None:
     assert [ax.xaxis.get_major_formatter()(at, None) for at in ax.xaxis.get_major_locator()()] == marks
 
 
-@pytest.mark.parametrize(
-    ("rows", "cols", "width"),
-    [(1, 1, panels.COLUMN), (1, 3, panels.PAGE), (2, 2, panels.PAGE), (3, 1, panels.PAGE), (6, 5, panels.PAGE)],
-)
-def test_paper_is_as_wide_as_a_column_or_a_page(rows: int, cols: int, width: float) -> None:
-    figure, axes = panels.grid(range(rows), range(cols), ["xavier_u"] * 9, "paper")
-    assert figure.get_figwidth() == width
-    assert axes.shape == (rows, cols)
+def test_limits_of_the_users_own_come_first() -> None:
+    look = style.Style(limits={"test_accuracy": (0.5, 1.0), "remaining": (0.02, 1.0)})
+    assert panels.limits(FLAT, "test_accuracy", look) == (0.5, 1.0)
+    assert panels.limits(FLAT, "val_accuracy", look) != (0.5, 1.0)
+    ax = Figure().subplots()
+    panels.percent_axis(ax, pd.Series([1.0, 0.5]), look)
+    assert ax.get_xlim() == (1.0, 0.02)
 
 
-@pytest.mark.parametrize("look", ["screen", "paper"])
-def test_a_long_legend_stays_within_its_figure_and_off_the_panels(look: str) -> None:
-    names = [f"initialization_{i}" for i in range(40)]
-    with style.rc(look):
-        figure, axes = panels.grid([""], ["a", "b"], names, look)
-        handles = [Line2D([], [], label=name) for name in names]
-        panels.legend(figure, [("init", handles), ("arm", [Line2D([], [], label="ticket")])], look)
-        panels.note(figure, "One seed. " * 20)
-        figure.draw_without_rendering()
-    box = figure.legends[0].get_window_extent()
-    assert (box.x0, box.y0) >= (0, 0)
-    assert (box.x1, box.y1) <= (figure.bbox.x1, figure.bbox.y1)
-    assert not any(box.overlaps(ax.get_tightbbox()) for ax in axes.flat)
-    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "ticket"
+def test_the_small_print_is_the_users_own() -> None:
+    for said, shown in ((True, "One seed."), (False, ""), ("Ours.", "Ours.")):
+        figure = Figure()
+        panels.note(figure, "One seed.", style.Style(note=said))
+        assert figure.get_supxlabel() == shown

@@ -74,3 +74,40 @@ def test_labels_are_in_the_order_of_the_values_and_show_nulls() -> None:
     assert list(view.label(frame, ("lr",)).cat.categories) == ["0.0012", "0.1", "10", "null"]
     assert view.label(frame, ("init", "lr")).tolist() == ["b, 0.1", "a, 0.0012", "a, 10", "a, null"]
     assert view.label(frame, ()).tolist() == [""] * 4
+
+
+SCHEDULES = {
+    "lr": [0.1] * 3,
+    "lr.name": ["step", "cosine", "constant"],
+    "lr.gamma": [0.1, None, None],
+    "lr.milestones": ["[0.5]", None, None],
+    "lr.warmup": [0.0, 0.0, None],
+}
+
+
+def test_schedules_are_known_by_their_names() -> None:
+    frame = cells(**SCHEDULES)
+    assert view.varying(frame) == ["lr.name"]
+    assert view.label(frame, ("lr.name",)).tolist() == ["step", "cosine", "constant"]
+
+
+def test_a_field_that_some_choices_lack_is_named_where_it_is() -> None:
+    frame = cells(**{name: [*values, values[0]] for name, values in SCHEDULES.items()})
+    frame["lr.gamma"] = [0.1, None, None, 0.5]
+    assert view.varying(frame) == ["lr.name", "lr.gamma"]
+    assert view.label(frame, ("lr.name", "lr.gamma")).tolist() == [
+        "step, gamma=0.1",
+        "cosine",
+        "constant",
+        "step, gamma=0.5",
+    ]
+    assert view.described(frame, ("lr.name", "lr.gamma")).tolist()[:2] == [
+        "lr.name=step lr.gamma=0.1",
+        "lr.name=cosine",
+    ]
+
+
+def test_names_that_would_coincide_are_written_in_full() -> None:
+    frame = cells(init=["a", "a"], **{"init.x.gain": [1.0, None], "init.y.gain": [None, 1.0]})
+    columns = ("init", "init.x.gain", "init.y.gain")
+    assert view.label(frame, columns).tolist() == ["a, 1, null", "a, null, 1"]

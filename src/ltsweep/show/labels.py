@@ -11,12 +11,17 @@ from ltsweep.schema import NUMBERED
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
     """Return key -> the values that tell a cell from the others of the study, such as `init=xavier_u lr=0.1`.
 
-    Of a group that is known by a number, the value is shown where it varies, and the name where that does.
+    Of a group the name comes first, where it varies; then the value of a group that is known by a number; then those
+    fields that differ among the cells of one choice, for the cells that have them.
     """
     flat = {cell.key: flatten(cell.config) for cell in cells}
     names = dict.fromkeys(name for values in flat.values() for group in values for name in _columns(group))
     varying = [name for name in names if len({json.dumps(values.get(name)) for values in flat.values()}) > 1]
-    shown = [name for name in varying if _is_choice(name) or _choice(name) not in varying]
+    shown = [
+        name
+        for name in varying
+        if _is_choice(name) or _choice(name) not in varying or _differs_within_a_choice(name, list(flat.values()))
+    ]
     return {
         key: " ".join(f"{_title(name)}={values[name]}" for name in shown if _holds(name, values)) or "the cell"
         for key, values in flat.items()
@@ -36,6 +41,13 @@ def _choice(name: str) -> str:
 
 def _is_choice(name: str) -> bool:
     return "." not in name or name == _choice(name)
+
+
+def _differs_within_a_choice(name: str, cells: Sequence[dict[str, object]]) -> bool:
+    values: dict[str, set[str]] = {}
+    for cell in cells:
+        values.setdefault(json.dumps(cell.get(_choice(name))), set()).add(json.dumps(cell.get(name)))
+    return any(len(found) > 1 for found in values.values())
 
 
 def _title(name: str) -> str:

@@ -42,6 +42,12 @@ def test_fields_of_a_choice_go_without_saying():
     assert texts(made(lr=warm), made(lr=warm | {"warmup": 6})) == ["lr.warmup=5", "lr.warmup=6"]
 
 
+def test_fields_that_differ_within_a_choice_are_shown_where_there_are_any():
+    step = {"name": "step", "value": 0.1, "milestones": [0.5]}
+    found = texts(made(lr=step | {"gamma": 0.1}), made(lr=step | {"gamma": 0.5}), made())
+    assert found == ["lr=step lr.gamma=0.1", "lr=step lr.gamma=0.5", "lr=constant"]
+
+
 def test_a_list_is_written_as_on_the_command_line():
     methods = ({"name": "imp", "controls": controls} for controls in ([], ["reinit", "random_mask"]))
     assert texts(*(made(method=method) for method in methods)) == [

@@ -11,7 +11,7 @@ from multirun_analysis.view import View
 
 def test_validation_chooses_and_test_is_shown(mixed: Study) -> None:
     view = View(col=("lr",), hue=("init",))
-    figure = figure_file.draw(figure_file.table(mixed, view), view)
+    (figure,) = figure_file.draw(figure_file.table(mixed, view), view)
     line = next(line for line in figure.axes[0].lines if line.get_label() == "kaiming_u|ticket")
     rows = mixed.evaluations.query("init == 'kaiming_u' and lr < 0.01 and arm == 'ticket'")
     best = rows.loc[rows.groupby(["key", "level"], observed=True)["val_accuracy"].idxmax()]

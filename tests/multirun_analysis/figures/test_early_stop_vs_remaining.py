@@ -11,7 +11,7 @@ from multirun_analysis.view import View
 
 def test_the_line_is_the_mean_early_stop_iteration(mixed: Study) -> None:
     view = View(col=("lr",), hue=("init",))
-    figure = figure_file.draw(figure_file.table(mixed, view), view)
+    (figure,) = figure_file.draw(figure_file.table(mixed, view), view)
     line = next(line for line in figure.axes[0].lines if line.get_label() == "xavier_n|ticket")
     rows = mixed.levels.query("init == 'xavier_n' and lr < 0.01 and arm == 'ticket'")
     expected = [statistics.fmean(rows.loc[rows["level"].eq(level), "early_stop_iteration"]) for level in range(7)]

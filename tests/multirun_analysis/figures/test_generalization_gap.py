@@ -11,7 +11,7 @@ from multirun_analysis.view import View
 
 def test_the_gap_is_training_less_test(mixed: Study) -> None:
     view = View(col=("lr",), hue=("init",))
-    figure = figure_file.draw(figure_file.table(mixed, view), view)
+    (figure,) = figure_file.draw(figure_file.table(mixed, view), view)
     assert [ax.get_ylabel() for ax in figure.axes] == ["train accuracy"] * 2 + ["train − test accuracy"] * 2
     rows = mixed.levels.query("init == 'xavier_u' and lr < 0.01 and arm == 'ticket' and level == 4")
     train, test = rows["final_train_accuracy"], rows["final_test_accuracy"]

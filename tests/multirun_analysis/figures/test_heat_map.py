@@ -34,7 +34,7 @@ def test_squares_are_means_at_the_nearest_level(mixed: Study) -> None:
 def test_numbers_stand_in_their_squares_and_missing_ones_are_empty(mixed: Study) -> None:
     table = figure_file.table(mixed, VIEW)
     table = table[~(table["down"].eq("xavier_n") & table["across"].eq("0.1"))]
-    figure = figure_file.draw(table, VIEW)
+    (figure,) = figure_file.draw(table, VIEW)
     assert [ax.get_title() for ax in figure.axes] == ["51.3 % remaining", "26.3 % remaining"]
     ax = figure.axes[0]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("lr", "init")
@@ -47,6 +47,40 @@ def test_numbers_stand_in_their_squares_and_missing_ones_are_empty(mixed: Study)
     expected = {(row["down"], row["across"]): f"{100 * row['mean']:.2f}" for row in rows}
     assert {place: text for place, text in shown.items() if text} == expected
     assert len(expected) == 7
+
+
+def test_tickets_of_other_sizes_have_colours_of_their_own(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    for n, (init, lr, rate) in enumerate(
+        (init, lr, rate) for init in ("xavier_u", "xavier_n") for lr in (0.1, 0.2) for rate in (0.2, 0.5)
+    ):
+        write_cell(init=init, lr=lr, prune_rate=rate, levels=4, epochs=1, seed=n)
+    study = load(tmp_path / "made_up")
+    view = dataclasses.replace(choose(study.cells), remaining=(0.42,))
+    (figure,) = figure_file.draw(figure_file.table(study, view), view)
+    titles = [" ".join(ax.get_title().split()) for ax in figure.axes]
+    assert titles == ["41.1 % remaining prune_rate = 0.2", "50.1 % remaining prune_rate = 0.5"]
+    ends = [(ax.collections[0].norm.vmin, ax.collections[0].norm.vmax) for ax in figure.axes]
+    assert ends[0] != ends[1]
+    assert "Colours compare tickets of one size alone." in " ".join(figure.get_supxlabel().split())
+
+
+def test_a_panel_without_any_cell_is_empty(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    for init, lr, rate in ((init, lr, rate) for init in ("a_u", "b_u") for lr in (0.1, 0.2) for rate in (0.2, 0.5)):
+        write_cell(init=init, lr=lr, prune_rate=rate, levels=2, epochs=1)
+    study = load(tmp_path / "made_up")
+    view = choose(study.cells)
+    (figure,) = figure_file.draw(figure_file.table(study, view), view)
+    assert [len([text for text in ax.texts if text.get_text()]) for ax in figure.axes] == [0, 4]
+
+
+def test_long_axes_are_cut_into_panels(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    for n in range(30):
+        for lr in (0.1, 0.2):
+            write_cell(init=f"init{n:02d}_n", lr=lr, levels=1, epochs=1)
+    study = load(tmp_path / "made_up")
+    view = dataclasses.replace(choose(study.cells), remaining=(0.8,))
+    (figure,) = figure_file.draw(figure_file.table(study, view), view)
+    assert [len(ax.get_yticklabels()) for ax in figure.axes] == [15, 15]
 
 
 def test_axes_can_be_chosen_and_the_rest_has_panels(write_cell: Callable[..., str], tmp_path: Path) -> None:

@@ -44,12 +44,13 @@ def test_the_theoretical_density_is_what_the_weights_come_to(mixed: Study) -> No
         n = {"fc1": 300 * 784, "fc2": 300 * 100, "output": 1000}[layer] * rows["cells"].iloc[0]
         p = rows["theory"] * rows["width"]
         away = (rows["density"] - rows["theory"]).abs() * rows["width"]
-        assert (away <= 5 * (p * (1 - p) / n) ** 0.5 + 1e-4).all()  # five binomial standard deviations
+        # Five binomial standard deviations, and a lone weight far out.
+        assert (away <= 5 * (p * (1 - p) / n) ** 0.5 + np.maximum(1e-4, 1.5 / n)).all()
 
 
 def test_lines_are_outlines_of_the_bins(mixed: Study) -> None:
     table = figure_file.table(mixed, VIEW)
-    figure = figure_file.draw(table, VIEW)
+    (figure,) = figure_file.draw(table, VIEW)
     with style.rc():
         figure.draw_without_rendering()
     assert [ax.get_title() for ax in figure.axes] == ["fc1", "fc2", "output"]
@@ -68,7 +69,7 @@ def test_the_peaks_of_a_constant_init_are_cut_and_marked(write_cell: Callable[..
     for init in ("xavier_n", "xavier_u", "const_t"):
         write_cell(init=init, levels=0, epochs=1, tickets=True)
     study = load(tmp_path / "made_up")
-    figure = figure_file.draw(figure_file.table(study, choose(study.cells)), choose(study.cells))
+    (figure,) = figure_file.draw(figure_file.table(study, choose(study.cells)), choose(study.cells))
     assert all(ax.get_ylim()[1] < 20 for ax in figure.axes)
     assert figure.get_supxlabel().split("\n")[0].endswith("Triangles at the edge: 6 bins beyond it.")
 
@@ -91,7 +92,7 @@ def test_missing_files_are_passed_over_and_broken_ones_named(
     table = init_densities(study, choose(study.cells))
     assert set(table["cells"]) == {1}
     says = f"{keys[1]}: tickets/init.safetensors holds 500 bytes, and "
-    note = figure_file.draw(table, choose(study.cells)).get_supxlabel().replace("\n", " ")
+    note = figure_file.draw(table, choose(study.cells))[0].get_supxlabel().replace("\n", " ")
     assert f"Broken and left out: {says}" in note
     other = tmp_path / "made_up" / keys[2]
     (other / "tickets" / "init.safetensors").unlink()

@@ -14,7 +14,7 @@ from multirun_analysis.view import View, choose
 def test_tickets_stand_beside_their_controls(mixed: Study) -> None:
     view = choose(mixed.cells)
     table = figure_file.table(mixed, view)
-    figure = figure_file.draw(table, view)
+    (figure,) = figure_file.draw(table, view)
     inits = ("kaiming_n", "kaiming_u", "xavier_n", "xavier_u")
     assert [ax.get_title() for ax in figure.axes] == [
         f"init = {init}  ·  lr = {lr}" for init in inits for lr in ("0.0012", "0.1")

@@ -46,18 +46,39 @@ def test_densities_are_of_the_weights_that_the_masks_keep(one_rate: Study, mixed
 
 def test_a_row_a_choice_a_column_a_layer_a_line_a_level(one_rate: Study) -> None:
     table = figure_file.table(one_rate, VIEW)
-    figure = figure_file.draw(table, VIEW)
+    (figure,) = figure_file.draw(table, VIEW)
     assert [ax.get_title() for ax in figure.axes[:4]] == [
-        "init = kaiming_n  ·  fc1",
-        "init = kaiming_n  ·  fc2",
-        "init = kaiming_n  ·  output",
-        "init = kaiming_u  ·  fc1",
+        "init = kaiming_n\nfc1",
+        "init = kaiming_n\nfc2",
+        "init = kaiming_n\noutput",
+        "init = kaiming_u\nfc1",
     ]
     assert len(figure.axes) == 12
     here = table.query("choice == 'kaiming_u' and layer == 'fc1'")
     for line, (name, rows) in zip(figure.axes[3].lines, here.groupby("weights", observed=True), strict=True):
         assert line.get_label() == name
         assert line.get_ydata()[1:-1].tolist() == rows["density"].tolist()
+
+
+def test_the_small_print_says_which_seeds_and_choices_and_why(
+    write_cell: Callable[..., str], tmp_path: Path, one_rate: Study
+) -> None:
+    (figure,) = figure_file.draw(figure_file.table(one_rate, VIEW), VIEW)
+    said = " ".join(figure.get_supxlabel().split())
+    assert "Seeds 0, 1, 2 pooled, the first 3 whose initial weights are on the disk." in said
+    assert "choices" not in said
+    assert "levels" not in said  # they were asked for
+    for n in range(13):
+        write_cell(init=f"init{n:02d}_n", seed=n, levels=1, epochs=1, tickets=n != 1)
+    study = load(tmp_path / "made_up")
+    view = choose(study.cells)
+    table = figure_file.table(study, view)
+    assert table["choice"].unique().tolist() == [f"init{n:02d}_n" for n in (0, *range(2, 13))]
+    said = " ".join(figure_file.draw(table, view)[0].get_supxlabel().split())
+    assert said.startswith("Page 1 of 3.")
+    assert "Of each choice the first 1 seed whose initial weights are on the disk." in said
+    assert "12 of 13 choices, the first in the order of init that have such weights; --where chooses." in said
+    assert "4 levels at most, evenly spread; --remaining chooses." in said
 
 
 def test_masks_that_are_broken_leave_their_level_out_and_are_named(
@@ -70,7 +91,7 @@ def test_masks_that_are_broken_leave_their_level_out_and_are_named(
     (cell / "tickets" / "level_03.safetensors").write_bytes(pack(masks))
     table = figure_file.table(study, choose(study.cells))
     assert table["level"].unique().tolist() == [0, 1]
-    note = figure_file.draw(table, choose(study.cells)).get_supxlabel().replace("\n", " ")
+    note = figure_file.draw(table, choose(study.cells))[0].get_supxlabel().replace("\n", " ")
     assert f"Broken and left out: {cell.name}: tickets/level_02.safetensors is missing; {cell.name}: tickets/" in note
     seal(cell, json.loads((cell / "status.json").read_text()))
     table = figure_file.table(study, choose(study.cells))

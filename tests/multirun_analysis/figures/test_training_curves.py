@@ -17,7 +17,7 @@ VIEW = View(col=("lr",), hue=("init",))
 
 def drawn(study: Study, view: View) -> Figure:
     """Draw, and lay out too: some faults show only then."""
-    figure = figure_file.draw(figure_file.table(study, view), view)
+    (figure,) = figure_file.draw(figure_file.table(study, view), view)
     with style.rc():
         figure.draw_without_rendering()
     return figure
@@ -52,12 +52,13 @@ def test_few_choices_have_a_column_each_and_a_line_a_level(mixed: Study) -> None
 
 def test_many_choices_share_a_column_a_level(mixed_drawn: Figure) -> None:
     figure = mixed_drawn
-    assert titles(figure) == ["100 % (dense)", "64.1 %", "51.3 %", "41.1 %", "26.3 %"] * 2
-    assert len([line for line in figure.axes[0].lines if "|test_accuracy" in line.get_label()]) == 8
+    levels = ["100 % (dense)", "64.1 %", "51.3 %", "41.1 %", "26.3 %"]
+    assert titles(figure) == [f"lr = {lr}\n{level}" for lr in ("0.0012", "0.1") for _ in range(2) for level in levels]
+    assert len([line for line in figure.axes[0].lines if "|test_accuracy" in line.get_label()]) == 4
 
 
 def test_bands_are_those_of_the_table(mixed: Study, mixed_drawn: Figure) -> None:
-    table = figure_file.table(mixed, VIEW).query("level == 0 and score == 'train_loss'")
+    table = figure_file.table(mixed, VIEW).query("level == 0 and score == 'train_loss' and row == '0.0012'")
     bands = {band.get_label(): band for band in mixed_drawn.axes[5].collections}
     for choice, rows in table.groupby("choice", observed=True):
         corners = {tuple(corner) for corner in bands[f"_{choice}|train_loss"].get_paths()[0].vertices}
@@ -95,7 +96,7 @@ def test_levels_that_differ_in_what_remains_go_by_number(write_cell: Callable[..
     figure = drawn(study, choose(study.cells))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == [
-        "weights remaining",
+        "level",
         "level 0 (dense)",
         "level 1",
         "level 2",
