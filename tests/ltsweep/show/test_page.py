@@ -67,9 +67,10 @@ def test_a_study_is_shown_whatever_its_records_say(text):
 @given(ANY)
 def test_a_status_is_shown_whatever_its_records_say(text):
     found = {key: Standing("failed", 0, text) for key in KEYS}
-    out = printed(lambda: standings._as_table(Path("multirun/x"), cells(text, "other"), found, text))
+    study = standings.Study(cells(text, "other"), {})
+    out = printed(lambda: standings._as_table(Path("multirun/x"), study, found, [text]))
     assert_plain(out)
-    assert printable(text) in out
+    assert shown(text, standings._REASON) in out
 
 
 @pytest.mark.parametrize("text", NASTY)
