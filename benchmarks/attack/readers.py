@@ -18,9 +18,9 @@ from typing import Any
 from benchmarks.attack.study import ANALYSIS, CLAIM, GRIDS, STUDY, World, command, is_key, run
 
 FIGURES = ("--figures", "accuracy_vs_remaining,init_densities,surviving_weights", "--style", "screen")
-# Columns that say how long something took.
 # Rows of a table above which its numbers are not compared: this would take the time that readers are held to.
 _MOST_ROWS = 100_000
+# Columns that say how long something took.
 _TIMES = ("seconds",)
 
 
