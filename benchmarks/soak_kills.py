@@ -279,7 +279,7 @@ def kill_analysis(folder: Path, study: Path, kills: Kills, rng: random.Random) -
             which = rng.randrange(len(REQUESTS))
             killed(forked(study, lambda which=which: analyse(REQUESTS[which]), log), 3600)
             check_same(outputs(study / STUDY), wanted[which])
-            left = [path.name for path in (study / STUDY / "figures").glob(".*") if path.name != STAMP]
+            left = [path.name for path in (study / STUDY / "figures").glob(".*") if path.name not in (STAMP, ".lock")]
             if left:
                 raise WrongError(f"left behind in figures: {', '.join(left[:5])}")
             kills.count("ended")

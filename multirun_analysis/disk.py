@@ -49,6 +49,7 @@ def hold(folder: Path) -> Iterator[None]:
     except (OSError, NotImplementedError) as error:
         raise _refused(folder, error) from None
     try:
+        disk.drop_leftovers(folder)  # of an analysis that was killed
         yield
     finally:
         lock.release()

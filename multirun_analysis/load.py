@@ -87,8 +87,7 @@ def cell_folders(study: Path) -> list[Path]:
         what = "not a folder" if study.exists() else "no such folder"
         raise AnalysisError(f"{study}: {what}; {_studies(study.parent)}")
     try:
-        named = [path for path in sorted(study.iterdir()) if re.fullmatch(KEY, path.name)]
-        folders = [path for path in named if path.is_dir() or path.is_symlink()]
+        folders = [path for path in sorted(study.iterdir()) if re.fullmatch(KEY, path.name)]
     except OSError as error:
         raise AnalysisError(f"{study}: cannot be read: {error.strerror}") from None
     if folders:

@@ -66,6 +66,7 @@ class Made(msgspec.Struct):
 
 class _Stamp(msgspec.Struct):
     files: dict[Annotated[str, Meta(max_length=300)], Made]
+    sha256: str  # of the files' text
 
 
 def page_names(file: str, count: int) -> list[str]:
@@ -75,11 +76,12 @@ def page_names(file: str, count: int) -> list[str]:
 
 
 def read(out: Path) -> dict[str, Made]:
-    """Return the stamp, file -> what it says of it; empty where there is none."""
+    """Return the stamp, file -> what it says of it; empty where there is none, or not what was written."""
     try:
-        return reader.json_as(out / _NAME, _Stamp, "a stamp").files
+        found = reader.json_as(out / _NAME, _Stamp, "a stamp")
     except (FileNotFoundError, BrokenFileError):
         return {}
+    return found.files if found.sha256 == _digest(found.files) else {}
 
 
 def is_current(out: Path, had: Mapping[str, Made], file: str, made_from: str) -> bool:
@@ -102,8 +104,13 @@ def is_current(out: Path, had: Mapping[str, Made], file: str, made_from: str) ->
 
 def write(out: Path, stamp: Mapping[str, Made]) -> None:
     """Write the stamp of a folder of figures, whole or not at all."""
-    text = json.dumps({"files": msgspec.to_builtins(dict(stamp))}, indent=1, sort_keys=True)
+    sealed = {"files": msgspec.to_builtins(dict(stamp)), "sha256": _digest(stamp)}
+    text = json.dumps(sealed, indent=1, sort_keys=True)
     disk.write(out / _NAME, f"{text}\n".encode())
+
+
+def _digest(files: Mapping[str, Made]) -> str:
+    return hashlib.sha256(json.dumps(msgspec.to_builtins(dict(files)), sort_keys=True).encode()).hexdigest()
 
 
 def _sources() -> list[Path]:

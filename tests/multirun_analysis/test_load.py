@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,11 @@ def _pipe(name: str) -> Callable[[Path], None]:
     return put
 
 
+def _pipe_for_a_folder(cell: Path) -> None:
+    shutil.rmtree(cell)
+    os.mkfifo(cell)
+
+
 def _endless(name: str) -> Callable[[Path], None]:
     def put(cell: Path) -> None:
         (cell / name).unlink()
@@ -191,6 +197,7 @@ def _endless(name: str) -> Callable[[Path], None]:
         (_drop_column, "levels.parquet does not have the columns"),
         (_clear, "config.yaml is missing"),
         (_link, "{key} is a symbolic link"),
+        (_pipe_for_a_folder, "config.yaml is not a readable file (Not a directory)"),
         *((_pipe(name), f"{name} is not a regular file") for name in ("config.yaml", "status.json", "levels.parquet")),
         *((_endless(name), f"{name} is not a readable file") for name in ("config.yaml", "status.json")),
         (_endless("evaluations.parquet"), "evaluations.parquet is not a readable file"),

@@ -171,6 +171,12 @@ def _stamp(content: bytes) -> Callable[[Path], object]:
     return lambda study: (study / "figures" / ".figures.json").write_bytes(content)
 
 
+def _flip_a_letter(study: Path) -> None:
+    """Change what the stamp says of the cells, and nothing that it notes of files."""
+    path = study / "figures" / ".figures.json"
+    path.write_text(path.read_text().replace(" cells: ", " calls: "))
+
+
 def _pipe_for_a_stamp(study: Path) -> None:
     (study / "figures" / ".figures.json").unlink()
     os.mkfifo(study / "figures" / ".figures.json")
@@ -195,6 +201,7 @@ def _endless_stamp(study: Path) -> None:
             for content in (b"{torn", b"[" * 9999, b'{"files": {"cells": 3}}', b'{"files": 1}')
         ),
         (_stamp(b'{"files": {"cells": {"made_from": ["x"], "says": 10}}}'), [], DRAWN),
+        (_flip_a_letter, [], DRAWN),
         (_pipe_for_a_stamp, [], DRAWN),
         (_endless_stamp, [], DRAWN),
     ],
@@ -210,6 +217,14 @@ def test_only_what_is_out_of_date_is_written(
     assert main([str(study), *QUICK, *options]) == 0
     found = states(capsys.readouterr().out)
     assert found == {name: "written" if name in stale else "up to date" for name in DRAWN}
+
+
+def test_what_a_killed_analysis_was_writing_is_removed(study: Path) -> None:
+    (study / "figures" / ".init_densities.png.4711").write_bytes(b"half")
+    (study / "figures" / "mine.png.4711").write_bytes(b"kept")
+    assert main([str(study), *QUICK]) == 0
+    assert not (study / "figures" / ".init_densities.png.4711").exists()
+    assert (study / "figures" / "mine.png.4711").exists()
 
 
 def test_a_second_analysis_into_one_folder_waits_and_its_stamp_is_true(study: Path) -> None:
