@@ -10,6 +10,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from ltsweep.errors import did_you_mean
+from ltsweep.store.disk import leftovers
 from multirun_analysis import closing, disk, export, figures, report, stamp, style, view, where
 from multirun_analysis.claims import Claim
 from multirun_analysis.densities import left_out
@@ -73,7 +74,7 @@ def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
     """
     due = _due(studies, out, asked)
     stale = due.stale
-    if stale:
+    if stale or leftovers(out):
         with disk.hold(out):
             due = _due(studies, out, asked)  # another analysis may have made them meanwhile
             stale = due.stale

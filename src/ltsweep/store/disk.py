@@ -171,16 +171,21 @@ def set_aside(path: Path, root: Path) -> Path | None:
     return target
 
 
-def drop_leftovers(folder: Path) -> None:
-    """Remove the half-written files of killed processes from `folder`. The caller holds it."""
+def leftovers(folder: Path) -> list[Path]:
+    """Return the half-written files in `folder`: of processes that were killed, unless one holds it now."""
     try:
         names = os.listdir(folder)
     except OSError:
-        return  # not there yet
-    for name in names:
-        if re.fullmatch(r"\..+\.\d+|\.tmp\w+", name):  # ours, and those of safetensors
-            with contextlib.suppress(OSError):
-                (folder / name).unlink()
+        return []  # not there yet
+    # Ours, and those of safetensors.
+    return [folder / name for name in names if re.fullmatch(r"\..+\.\d+|\.tmp\w+", name)]
+
+
+def drop_leftovers(folder: Path) -> None:
+    """Remove the half-written files of killed processes from `folder`. The caller holds it."""
+    for path in leftovers(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def check_folders(*folders: Path) -> None:
