@@ -63,6 +63,8 @@ def read(folder: Path) -> Cell:
         _check_no_link(folder)
         with _named(CONFIG):
             whole = reader.config(folder)
+            if type(whole.get("seed")) is not int or not 0 <= whole["seed"] < 2**63:
+                raise BrokenFileError("has no whole number as its seed, by which cells are paired")
             values = configs.values(whole)
             apart = digest({name: value for name, value in whole.items() if name != "seed"})
         said = _status(folder)

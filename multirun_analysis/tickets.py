@@ -31,7 +31,7 @@ def initial_weights(cell: Path, order: Sequence[str] = ()) -> Weights:
     for name in sorted(weights, key=lambda name: (place.get(name, len(place)), name)):
         values = weights[name]
         if values.ndim >= 2 and values.size:
-            if values.dtype.kind != "f" or np.abs(values).max() > _GREATEST:
+            if values.dtype.kind != "f" or float(np.abs(values).max()) > _GREATEST:
                 raise BrokenFileError(f"{INITIAL} has a weight of {shown(name)} that no initialization draws")
             found[layer_name(name)] = values.astype("float64") if values.dtype.itemsize < 4 else values
     return found

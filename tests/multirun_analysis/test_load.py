@@ -317,6 +317,16 @@ def test_a_value_that_no_training_gives_is_named(
     assert load(tmp_path / "made_up").cells["reason"][0] == f"levels.parquet has {says}"
 
 
+@pytest.mark.parametrize("seed", [None, True, 0.5, -1, 2**63, "0", [1]])
+def test_a_config_without_a_seed_is_none_and_leaves_the_others_theirs(
+    write_cell: Callable[..., str], tmp_path: Path, seed: object
+) -> None:
+    good, bad = (write_cell(seed=value, levels=0, epochs=1) for value in (1, seed))
+    cells = load(tmp_path / "made_up").cells.set_index("key")
+    assert cells.loc[bad, "reason"] == "config.yaml has no whole number as its seed, by which cells are paired"
+    assert cells.loc[good, "seed"] == 1
+
+
 def test_configs_that_differ_in_no_column_are_not_one(write_cell: Callable[..., str], tmp_path: Path) -> None:
     for seed in range(2):
         for target in ("mine.first", "mine.second"):

@@ -130,7 +130,7 @@ def test_a_choice_of_ones_own_is_said_by_name_and_a_torn_config_has_no_command(
         ({"init": {"name": "xavier_n", "gain": "1,2"}}, "init.gain=1,2"),
         ({"precision": "glob(*)"}, "precision=glob(*)"),
         ({"optimizer": {"name": "adam", "betas": [[1], {"a": "$(b)"}]}}, "optimizer.betas=[["),
-        ({"seed": "1 --config-dir=/tmp/evil"}, "seed=1 --config-dir=/tmp/evil"),
+        ({"epochs": "1 --config-dir=/tmp/evil"}, "epochs=1 --config-dir=/tmp/evil"),
     ],
 )
 def test_a_foreign_config_gets_no_command_that_says_more_than_it_may(
