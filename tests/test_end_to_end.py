@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ltsweep.schema import RANDOM_MASK, REINIT, TABLES, TICKET
+from ltsweep.store import tables
 from ltsweep.store.tables import SCHEMAS
-from multirun_analysis import cell, figures
+from multirun_analysis import figures
 from multirun_analysis.__main__ import main
 from multirun_analysis.load import load
 
@@ -40,7 +41,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_engines_records_are_read_without_a_cast(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cell, "_cast", None)
+    monkeypatch.setattr(tables, "_with_columns", lambda table, schema: table)
     loaded = load(study)
     assert loaded.cells[["status", "reason", "level"]].drop_duplicates().to_numpy().tolist() == [["done", "", 2]]
     for file in TABLES:

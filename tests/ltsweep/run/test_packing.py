@@ -98,8 +98,9 @@ def test_a_stack_is_named_by_its_cells_whatever_their_order(make_cell):
 def test_a_count_is_auto_or_a_whole_number_from_one():
     assert count("auto", "workers", 3) == 3
     assert count(5, "workers", 3) == 5
-    for value in (0, -1, 1.5, True, "many", None):
-        with pytest.raises(UserError, match=r"^workers=.* out of range: workers is auto, or a whole number from 1$"):
+    for value in (0, -1, 1.5, True, "many", None, 1025, 10**400):
+        text = r"^workers=.* out of range: workers is auto, or a whole number from 1 to 1,024$"
+        with pytest.raises(UserError, match=text):
             count(value, "workers", 3)
 
 
