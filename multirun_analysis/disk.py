@@ -46,7 +46,7 @@ def hold(folder: Path) -> Iterator[None]:
         except Timeout:
             print(f"multirun_analysis: {folder} is being written by another analysis; waiting for it", file=sys.stderr)
             lock.acquire()
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # filelock raises the latter on disks that carry no locks
         raise _refused(folder, error) from None
     try:
         disk.drop_leftovers(folder)  # of an analysis that was killed

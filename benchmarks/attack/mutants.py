@@ -27,7 +27,6 @@ class Target:
 # How often a reader is chosen, beside 1.
 _OFTEN = {"status": 4, "sweeper": 1, "analysis": 0.8, "tensors": 8, "checkpoint": 8}
 
-_FILE = (damage.BYTES, damage.PLACES)
 _ALL = ("status", "sweeper", "analysis")
 # Beside them, now and then: target -> readers and how often.
 _ALSO = {

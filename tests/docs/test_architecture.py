@@ -65,3 +65,26 @@ def test_rules_how_and_prunable_of_a_yaml_hold(folder):
     assert "model.depth=51 is out of range: model.depth is a whole number from 1 to 50" in ended.stderr
     assert run(folder, *small, "model.depth=1").returncode == 0
     assert "1 already finished" in run(folder, *small, "model.depth=1", "model.largest_stack={cpu: 1}").stdout
+
+
+def rooms():
+    """Return pairs of a folder and the files in it that the page is to name, without those of one idea each."""
+    root = PAGE.parents[1]
+    for wing in ("cluster", "run", "lottery", "method", "engine", "show", "store", "grid"):
+        yield wing, root / "src/ltsweep" / wing
+    yield "multirun_analysis", root / "multirun_analysis"
+    yield "ltsweep", root / "src/ltsweep"
+
+
+@pytest.mark.parametrize(("wing", "folder"), list(rooms()), ids=[wing for wing, _ in rooms()])
+def test_every_room_is_in_the_table(wing, folder):
+    page = PAGE.read_text().partition("## The way through the code")[2].partition("## Adding to it")[0]
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    if wing not in ("multirun_analysis", "ltsweep"):
+        rows = [line for line in rows if line.startswith(f"| `{wing}/`")]
+    spans = " ".join(span for line in rows for span in re.findall(r"`([^`]*)`", line))
+    named = {name.removesuffix(".py") for name in re.findall(r"[\w.]+", spans)}
+    if wing == "ltsweep":
+        named |= {"cell", "task"}  # which the text below the table names
+    there = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")}
+    assert there - named == set()
