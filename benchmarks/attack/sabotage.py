@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.attack import readers
+from benchmarks.attack.children import MEMORY
 from benchmarks.attack.study import STUDY, World
 
 
@@ -31,9 +32,7 @@ def _raise() -> None:
 
 
 def _eat() -> None:
-    held = []
-    while True:
-        held.append(bytearray(2**28))
+    bytearray(2 * MEMORY)  # at once: to fill it little by little takes longer than a reader may
 
 
 def _hang() -> None:

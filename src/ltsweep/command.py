@@ -25,7 +25,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ltsweep.errors import CannotWriteError, CellFailedError, UserError
+from ltsweep.errors import CannotWriteError, CellFailedError, UserError, interrupt_kept
 from ltsweep.grid import cell
 from ltsweep.grid.hints import hint
 from ltsweep.grid.objective import check_objective
@@ -82,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check_flags(sys.argv[1:])
         cell.register_resolver()
         _register_plugins()
-        cast(Callable[[], None], task)()
+        with interrupt_kept():
+            cast(Callable[[], None], task)()
     except CannotWriteError as error:
         if wants_traceback:
             raise

@@ -1,7 +1,8 @@
 """The exceptions that are shown to a user as a line, without a traceback, and the hint that ends such a line."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class UserError(ValueError):
@@ -27,3 +28,20 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
     """Return `did you mean NAME? ` for up to `most` known names near a mistaken one; nothing where none is near."""
     close = difflib.get_close_matches(name, list(known), n=most)
     return f"did you mean {' or '.join(close)}? " if close else ""
+
+
+@contextlib.contextmanager
+def interrupt_kept() -> Iterator[None]:
+    """Raise KeyboardInterrupt in place of an error that was raised while one was on its way.
+
+    Hydra closes, in a `finally`, a file that an interrupt kept from being opened.
+    """
+    try:
+        yield
+    except Exception as error:
+        earlier = error.__context__
+        while earlier is not None:
+            if isinstance(earlier, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            earlier = earlier.__context__
+        raise

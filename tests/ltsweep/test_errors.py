@@ -1,0 +1,39 @@
+"""What becomes of an interrupt on its way through code that is not ours."""
+
+import pytest
+
+from ltsweep.errors import UserError, interrupt_kept
+
+
+def opened_by_hydra():
+    """Do as Hydra's reader of a config does, where the interrupt meets it in `open`."""
+    try:
+        raise KeyboardInterrupt
+        file = None
+    finally:
+        file.close()
+
+
+def another():
+    try:
+        raise KeyError("file")
+    except KeyError as error:
+        raise UserError("not so") from error
+
+
+def wrapped():
+    try:
+        opened_by_hydra()
+    except UnboundLocalError as error:
+        raise UserError("not so") from error
+
+
+@pytest.mark.parametrize("work", [opened_by_hydra, wrapped])
+def test_an_error_after_an_interrupt_is_the_interrupt(work):
+    with pytest.raises(KeyboardInterrupt), interrupt_kept():
+        work()
+
+
+def test_any_other_error_stays_itself():
+    with pytest.raises(UserError, match="not so"), interrupt_kept():
+        another()
