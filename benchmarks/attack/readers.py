@@ -252,8 +252,8 @@ def sweeper(world: World, force: bool = False) -> Seen:
     for key in world.keys:
         seen.cells[key] = starts.get(key) or _record(world.study / key)
         log = world.study / key / "cell.log"
-        if log.is_file() and not log.is_symlink():
-            with contextlib.suppress(PermissionError):
+        with contextlib.suppress(PermissionError):
+            if log.is_file() and not log.is_symlink():
                 seen.said[key] = log.read_text(errors="replace")
     return seen
 
@@ -331,7 +331,14 @@ def _record(folder: Path) -> dict[str, Any]:
             found[path.name] = hashlib.sha256(repr(table.to_pydict()).encode()).hexdigest()
         except Exception as error:
             found[path.name] = type(error).__name__
-    for path in sorted((folder / "tickets").glob("*.safetensors")) if (folder / "tickets").is_dir() else []:
+    if os.access(folder, os.X_OK) and (folder / "tickets").is_dir():
+        found |= _tickets(folder / "tickets")
+    return found
+
+
+def _tickets(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
         try:
             found[path.name] = hashlib.sha256(_regular(path)).hexdigest()
         except OSError as error:

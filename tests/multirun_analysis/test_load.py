@@ -298,6 +298,19 @@ def test_records_without_notes_are_read_by_their_schema(write_cell: Callable[...
     pd.testing.assert_frame_equal(after.evaluations, before.evaluations)
 
 
+def test_what_another_program_says_of_a_table_beside_its_columns_is_not_read(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path
+) -> None:
+    cell = tmp_path / "made_up" / write_cell(levels=1, epochs=1)
+    before = load(tmp_path / "made_up")
+    for name in ("evaluations.parquet", "levels.parquet"):
+        said = {b"pandas": b'{"index_columns": [], "column_indexes": [], "columns": [1], "pandas_version": "2"}'}
+        pq.write_table(pq.read_table(cell / name).replace_schema_metadata(said), cell / name, write_page_checksum=True)
+    seal(cell, json.loads((cell / "status.json").read_text()))
+    after = load(tmp_path / "made_up")
+    pd.testing.assert_frame_equal(after.levels, before.levels)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [

@@ -155,8 +155,7 @@ def study_of(folder: Path) -> Study:
             if os.path.lexists(folder / entry.name / STATUS):  # without it, there was nothing planned yet
                 found.unread[entry.name] = "is missing"
         except BrokenFileError as error:
-            if entry.is_symlink() or entry.is_dir():
-                found.unread[entry.name] = str(error)
+            found.unread[entry.name] = str(error)
         else:
             found.cells.append(Cell(config, entry.name))
     if not found.keys:

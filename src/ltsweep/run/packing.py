@@ -1,6 +1,5 @@
 """The packing of cells into stacks: which cells train together, and how many."""
 
-import hashlib
 import itertools
 import math
 from collections import defaultdict
@@ -11,6 +10,7 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import make
 from ltsweep.run.memory import networks_cached, networks_in
+from ltsweep.store.checkpoints import stack_name
 from ltsweep.words import shown
 
 # Largest stack, in networks, for a model whose YAML gives none: a CPU gains nothing beyond 8, a GPU needs many.
@@ -78,8 +78,3 @@ def arms(cell: Cell) -> int:
 def stack_id(cells: Iterable[Cell]) -> str:
     """Return the name of a stack, from the keys of its cells."""
     return stack_name(cell.key for cell in cells)
-
-
-def stack_name(keys: Iterable[str]) -> str:
-    """Return the name of the stack of the cells with these keys."""
-    return hashlib.sha256(" ".join(sorted(keys)).encode()).hexdigest()[:16]

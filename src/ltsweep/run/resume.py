@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ltsweep.grid.cell import Cell
-from ltsweep.run.packing import pack, stack_id, stack_name
+from ltsweep.run.packing import pack, stack_id
 from ltsweep.schema import FINISHED
+from ltsweep.store.checkpoints import stack_name
 
 # Key -> the fields of a cell's status.json.
 Statuses = Mapping[str, Mapping[str, Any]]
@@ -78,11 +79,12 @@ def begun_stacks(cells: Sequence[Cell], statuses: Statuses) -> tuple[list[Stack]
     begun: list[Stack] = []
     taken: set[str] = set()  # a cell is ballast once: tasks of a cluster hold their cells
     for name, last in named.items():
+        keys = _keys(name, last, statuses)
+        last = [cell for cell in last if not keys or cell.key in keys]
         going = [cell for cell in last if not _is_finished(statuses[cell.key])]
         if not going:
             continue
         resumes = min(int(statuses[cell.key]["level"]) for cell in going) + 1
-        keys = _keys(name, last, statuses)
         kept = {key for key in keys if not _has_left(statuses.get(key), resumes)}
         writers = {cell.key for cell in going}
         ballast = kept - writers
@@ -100,11 +102,12 @@ def begun_stacks(cells: Sequence[Cell], statuses: Statuses) -> tuple[list[Stack]
 def _keys(name: str, last: Sequence[Cell], statuses: Statuses) -> tuple[str, ...]:
     """Return the keys of the cells with which a stack began, sorted; empty where records do not tell.
 
-    Older records have no keys: then the cells that were in the stack last must be all of it.
+    The keys that make the stack's name are the right ones, whatever else a record says. Older records have no keys:
+    then the cells that were in the stack last must be all of it.
     """
     noted = [statuses[cell.key]["stack_keys"] for cell in last if "stack_keys" in statuses[cell.key]]
-    keys = tuple(sorted(noted[0] if noted else (cell.key for cell in last)))
-    return keys if stack_name(keys) == name else ()
+    every = [tuple(sorted(keys)) for keys in (*noted, [cell.key for cell in last])]
+    return next((keys for keys in every if stack_name(keys) == name), ())
 
 
 def _is_finished(status: Mapping[str, Any]) -> bool:

@@ -44,8 +44,7 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     for stack in stacks:
         for cell in stack.writers:
             folders[cell.key].plan(cell, **stack.facts)
-    before = [plan.statuses[cell.key] for cell in todo]
-    drop_unnamed(study, [status for status in before if "stack_keys" in status])  # older records do not tell
+    drop_unnamed(study, [plan.statuses[cell.key] for cell in todo])
     jobs = [Job(stack, study, plan.settings.checkpoint_every, plan.settings.measure, versions()) for stack in stacks]
     places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
     watcher.announce(study, plan.cells, {cell.key: _network_steps(cell, plan) for cell in todo})

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +70,11 @@ def load_checkpoint(study: Path, stack: str) -> tuple[dict[str, Any], Tensors] |
         raise
     except Exception as error:
         raise BrokenFileError("is not a checkpoint, or not whole") from error
+
+
+def stack_name(keys: Iterable[str]) -> str:
+    """Return the name of the stack of the cells with these keys."""
+    return hashlib.sha256(" ".join(sorted(keys)).encode()).hexdigest()[:16]
 
 
 def drop_checkpoint(study: Path, stack: str) -> None:

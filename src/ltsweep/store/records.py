@@ -5,7 +5,6 @@ does not count is written again. status.json holds the SHA-256 of its own text a
 count. The tables carry a checksum on every page too, since a table may already hold a level that does not count yet.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,13 @@ from ltsweep.schema import (
     EVALUATIONS_FILE,
     FINISHED,
     INITIAL,
-    KEY,
     LEVELS_FILE,
     READINGS_FILE,
     TICKETS,
     ticket_file,
 )
 from ltsweep.store import disk, tables, tickets
-from ltsweep.store.checkpoints import drop_checkpoint
+from ltsweep.store.checkpoints import drop_checkpoint, stack_name
 from ltsweep.store.disk import Noted
 from ltsweep.store.folder import CellFolder
 from ltsweep.store.tables import Row
@@ -158,11 +156,11 @@ def forget(study: Path, cells: Sequence[Cell]) -> None:
 def drop_unnamed(study: Path, statuses: Iterable[Mapping[str, Any]], leaving: Collection[str] = ()) -> None:
     """Remove the checkpoints of the stacks that `statuses` name, but for stacks that an unfinished cell is still in.
 
-    leaving: keys of cells that do not count.
+    leaving: keys of cells that do not count. A status whose `stack_keys` do not make the name of its stack is older
+    than these, or not to be believed: then nothing is removed.
     """
-    stacks = {str(status.get("stack")): status.get("stack_keys", ()) for status in statuses}
-    for name, keys in stacks.items():
+    for name, keys in {(status.get("stack"), tuple(status.get("stack_keys", ()))) for status in statuses}:
         others = (CellFolder(study, key).status() for key in keys if key not in leaving)
         still = any(status.get("stack") == name and status["status"] not in FINISHED for status in others)
-        if re.fullmatch(KEY, name) and not still:
+        if name == stack_name(keys) and not still:
             drop_checkpoint(study, name)

@@ -58,7 +58,8 @@ def read(path: Path, noted: disk.Noted | None = None) -> pa.Table:
         raise
     except Exception as error:
         raise BrokenFileError("is not a Parquet file, or not whole") from error
-    table = _with_columns(table, SCHEMAS[path.name])
+    # Without what other programs say of it beside its columns, which pandas would believe.
+    table = _with_columns(table.replace_schema_metadata(None), SCHEMAS[path.name])
     _check_rows(table)
     return table
 

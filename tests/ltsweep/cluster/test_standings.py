@@ -189,6 +189,15 @@ def test_a_cells_folder_that_is_a_link_is_not_followed(copied):
     assert "its folder is a symbolic link" in found[bad]["error"]
 
 
+def test_a_cells_folder_that_is_none_is_named(copied):
+    folder, bad = copied
+    shutil.rmtree(folder / bad)
+    (folder / bad).write_text("no folder")
+    found, _ = rows(folder)
+    assert found[bad]["status"] == "unreadable"
+    assert "Not a directory" in found[bad]["error"]
+
+
 def test_a_submission_that_cannot_be_read_is_named(copied):
     folder, _ = copied
     for number in range(6):

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltsweep.grid.cell import from_config
-from ltsweep.run.packing import stack_id, stack_name
+from ltsweep.run.packing import stack_id
 from ltsweep.run.resume import begun_stacks, stacks_of
 from ltsweep.schema import FINISHED
+from ltsweep.store.checkpoints import stack_name
 
 LEVELS = 4
 
@@ -123,6 +124,13 @@ def test_a_stack_whose_member_is_unfinished_in_another_is_left(cells, case):
 def test_a_cell_is_ballast_of_one_stack(cells, case):
     found = case(("done", 4, (0,)), ("running", 1, (0, 1)), ("running", 1, (0, 2)))
     assert split(cells, found) == ([([0, 1], [0], True), ([2], [], False)], [])
+
+
+def test_a_record_that_names_the_stack_of_others_leaves_it_whole(cells, case):
+    found = case(("running", 1, (0,)), ("running", 1, (1, 2)), ("running", 1, (1, 2)))
+    for level in (-1, 0, 1):
+        found[cells[0].key] |= {"stack": found[cells[1].key]["stack"], "level": level}
+        assert split(cells, found) == ([([1, 2], [], True)], [0])
 
 
 def test_keys_that_do_not_give_the_name_are_not_believed(cells, case):

@@ -13,10 +13,10 @@ from ltsweep.run import prepare as prepare_module
 from ltsweep.run import stack_run
 from ltsweep.run import stack_run as stack_run_module
 from ltsweep.run import study as run_module
-from ltsweep.run.packing import stack_id, stack_name
+from ltsweep.run.packing import stack_id
 from ltsweep.run.settings import Settings, settings_from
 from ltsweep.show.table import LiveTable
-from ltsweep.store.checkpoints import save_checkpoint
+from ltsweep.store.checkpoints import save_checkpoint, stack_name
 from ltsweep.store.records import CellRecords, forget
 
 SMALL = ("dataset=digits", "iterations=4", "levels=2", "batch_size=30")

@@ -15,8 +15,9 @@ from ltsweep.lottery.loop import LevelDone
 from ltsweep.method.imp import IMP
 from ltsweep.schema import VERSION, ticket_file
 from ltsweep.store import disk
+from ltsweep.store.checkpoints import checkpoint_path, stack_name
 from ltsweep.store.folder import CellFolder, statuses_of, unfinished
-from ltsweep.store.records import CellRecords
+from ltsweep.store.records import CellRecords, drop_unnamed
 from ltsweep.store.repair import repair
 from ltsweep.store.tables import rows_before
 from ltsweep.store.tickets import unpack
@@ -157,6 +158,20 @@ def test_the_log_grows(tmp_path, folder):
         CellRecords(tmp_path, KEY).log(text)
     lines = (folder / "cell.log").read_text().splitlines()
     assert [line.split("  ")[1] for line in lines] == ["one", "two"]
+
+
+def test_a_checkpoint_is_dropped_by_the_record_of_its_own_stack_alone(tmp_path):
+    keys = ["a" * 16, "b" * 16]
+    name = stack_name(keys)
+    path = checkpoint_path(tmp_path, name)
+    path.parent.mkdir()
+    path.touch()
+    own = {"status": "done", "level": 2, "stack": name, "stack_keys": keys}
+    for other in (own | {"stack_keys": ["c" * 16]}, own | {"stack_keys": []}, {"status": "done"}):
+        drop_unnamed(tmp_path, [other])
+        assert path.exists()
+    drop_unnamed(tmp_path, [own])
+    assert not path.exists()
 
 
 # -- resuming
