@@ -207,6 +207,8 @@ def _checkpoint(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[
 
 
 def _sweeper(mutant: Mutant, seen: Seen, truth: Mapping[str, Seen]) -> tuple[str, str]:
+    if seen.code == 1 and not any("starts at" in cell for cell in seen.cells.values()):
+        return _refused("sweeper", mutant, seen, truth)  # something cannot be written, so nothing is begun
     found = "unchanged", ""
     said = seen.said.get(mutant.own or "", "")
     aside = next((line for line in (seen.out + said).splitlines() if _SET_ASIDE.search(line)), "")

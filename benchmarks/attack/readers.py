@@ -20,6 +20,8 @@ from benchmarks.attack.study import ANALYSIS, CLAIM, GRIDS, STUDY, World, comman
 FIGURES = ("--figures", "accuracy_vs_remaining,init_densities,surviving_weights", "--style", "screen")
 # Rows of a table above which its numbers are not compared: this would take the time that readers are held to.
 _MOST_ROWS = 100_000
+# Bytes of a log, from its end, in which a reader's words are looked for.
+_LOG = 100_000
 # Columns that say how long something took.
 _TIMES = ("seconds",)
 
@@ -254,7 +256,9 @@ def sweeper(world: World, force: bool = False) -> Seen:
         log = world.study / key / "cell.log"
         with contextlib.suppress(PermissionError):
             if log.is_file() and not log.is_symlink():
-                seen.said[key] = log.read_text(errors="replace")
+                with log.open(errors="replace") as file:
+                    file.seek(max(0, log.stat().st_size - _LOG))
+                    seen.said[key] = file.read()
     return seen
 
 

@@ -20,6 +20,8 @@ Noted = Sequence[int | str]
 
 # Bytes of the largest file of a study that is read: the initial weights of two billion parameters.
 MOST = 8 << 30
+# Bytes of a log, from its end, that are kept where it is made a file of its own.
+_LOG = 1 << 24
 # Bytes that are hashed at a time.
 _CHUNK = 1 << 20
 
@@ -47,13 +49,22 @@ def write(path: Path, content: bytes) -> Noted:
 
 
 def append(path: Path, text: str) -> None:
-    """Add text to a regular file, made if need be. Raises CannotWriteError, for a link or a pipe too."""
+    """Add text to a regular file, made if need be. Raises CannotWriteError, for a link or a pipe too.
+
+    A file with a second name, which may be outside of the study, is first made a file of its own.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         with os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8", errors="backslashreplace") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
-            file.write(text)
+            if facts.st_nlink == 1:
+                file.write(text)
+                return
+        write(path, tail(path, _LOG) + text.encode(errors="backslashreplace"))
+    except BrokenFileError as error:
+        raise CannotWriteError(f"{path} cannot be written: it {error}") from error
     except OSError as error:
         raise CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
 

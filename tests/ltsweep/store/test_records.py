@@ -160,6 +160,19 @@ def test_the_log_grows(tmp_path, folder):
     assert [line.split("  ")[1] for line in lines] == ["one", "two"]
 
 
+def test_a_log_that_is_a_second_name_of_another_file_leaves_that_as_it_is(tmp_path, folder):
+    folder.mkdir()
+    (tmp_path / "thesis.tex").write_text("three years of work\n")
+    os.link(tmp_path / "thesis.tex", folder / "cell.log")
+    for text in ("one", "two"):
+        CellRecords(tmp_path, KEY).log(text)
+    assert (tmp_path / "thesis.tex").read_text() == "three years of work\n"
+    first, *lines = (folder / "cell.log").read_text().splitlines()
+    assert first == "three years of work"
+    assert [line.split("  ")[1] for line in lines] == ["one", "two"]
+    assert files(folder) == {"cell.log"}
+
+
 def test_a_checkpoint_is_dropped_by_the_record_of_its_own_stack_alone(tmp_path):
     keys = ["a" * 16, "b" * 16]
     name = stack_name(keys)
