@@ -109,6 +109,7 @@ SETTINGS = (
     "stack_size",
     "checkpoint_every",
     "force",
+    "dry_run",
     "objective",
     "max_cells",
     "measure",

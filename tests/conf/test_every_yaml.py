@@ -180,6 +180,7 @@ def test_no_setting_enters_the_key(compose):
         "workers": 3,
         "stack_size": 3,
         "force": True,
+        "dry_run": True,
         "objective": "final_val_loss",
     }.items():
         assert cell.from_config(compose(f"{name}={value}")).key == plain

@@ -1,6 +1,7 @@
 """The launcher `slurm`: the grid as job arrays of tasks, each of which trains many cells."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.utils import JobReturn, setup_globals
@@ -37,6 +38,8 @@ class SlurmLauncher(Launcher):
 
         given = {name: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for name, v in self.given.items()}
         options = options_from(given)
+        if self.config.dry_run:
+            options = replace(options, dry_run=True)
         study = study_folder(self.config.study, self.config.hydra)
         check_options(options, study)
         setup_globals()

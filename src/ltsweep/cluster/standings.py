@@ -5,26 +5,22 @@ A study may come from a stranger: whatever its files hold, each cell has its row
 
 import argparse
 import json
-import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.follow import cancel
-from ltsweep.cluster.watch import UNREADABLE, Standing, Watch
-from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
+from ltsweep.cluster.watch import Standing, Watch
+from ltsweep.errors import CannotWriteError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.flat import flatten
-from ltsweep.grid.rules import whole
-from ltsweep.schema import CONFIG, FAILED, KEY, MOST_LEVELS, PENDING, STATUS
+from ltsweep.schema import CONFIG, FAILED, PENDING
 from ltsweep.show.labels import count_cells, labels, last_line
 from ltsweep.show.page import Column, page, plain, table
-from ltsweep.store import reader
+from ltsweep.store.contents import UNREADABLE, Study, study_of
 from ltsweep.words import printable, shown
 
 # Columns of a page that is not a terminal: one line a cell, for grep and the like.
@@ -36,22 +32,7 @@ _NAMED = 4
 # Names in all configs together, above which cells have no labels: finding the values that vary would take minutes.
 _MOST_NAMES = 2_000
 
-_LEVELS = whole(0, MOST_LEVELS)
-
 _COLUMNS: list[Column] = [*((name, "left") for name in ("cell", "status", "level", "task", "key")), ("", "fold")]
-
-
-@dataclass(frozen=True)
-class Study:
-    """The cells of a study's folder, and key -> why a cell's config is not read."""
-
-    cells: list[Cell]
-    unread: dict[str, str]
-
-    @property
-    def keys(self) -> list[str]:
-        """Return the keys of all cells, sorted."""
-        return sorted([*(cell.key for cell in self.cells), *self.unread])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,33 +116,6 @@ def _run(given: argparse.Namespace) -> None:
         standings[key] = Standing(UNREADABLE, one.level, f"{CONFIG} {why}", one.task, one.state)
     show = _as_json if given.json else _as_table
     show(given.study, study, standings, notes)
-
-
-def study_of(folder: Path) -> Study:
-    """Return the cells that a study's folder holds. Raises UserError if there are none."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give a study's, such as multirun/default")
-    found = Study([], {})
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if not re.fullmatch(KEY, entry.name):
-            continue
-        try:
-            if entry.is_symlink():
-                raise BrokenFileError("is not read: its folder is a symbolic link, and a study never leaves its folder")
-            config = reader.config(folder / entry.name)
-            if not _LEVELS.holds(config.get("levels")):
-                raise BrokenFileError(f"is not a cell's config: levels is {shown(config.get('levels'))}")
-        except FileNotFoundError:
-            if os.path.lexists(folder / entry.name / STATUS):  # without it, there was nothing planned yet
-                found.unread[entry.name] = "is missing"
-        except BrokenFileError as error:
-            if entry.is_symlink() or entry.is_dir():
-                found.unread[entry.name] = str(error)
-        else:
-            found.cells.append(Cell(config, entry.name))
-    if not found.keys:
-        raise UserError(f"{folder} holds no cells; give a study's folder, such as multirun/default")
-    return found
 
 
 def _unread_submissions(study: Path) -> list[str]:

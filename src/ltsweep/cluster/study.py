@@ -20,11 +20,14 @@ from ltsweep.cluster.watch import Watch
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import check_configs, check_outputs, load_data
+from ltsweep.run.reckon import reckon
 from ltsweep.run.resume import Statuses
 from ltsweep.run.settings import Settings
 from ltsweep.schema import FINISHED
+from ltsweep.show.reckoning import print_reckoning
 from ltsweep.show.streams import rest_in
 from ltsweep.show.table import closing_table
+from ltsweep.store.contents import records_in
 from ltsweep.store.folder import NOT_BEGUN, statuses_of, unfinished
 from ltsweep.store.hold import hold
 from ltsweep.store.records import forget
@@ -41,6 +44,10 @@ def launch(cells: Sequence[Cell], settings: Settings, options: Options, force: b
     check_configs(cells)
     if options.dry_run:
         packs, _ = _plan(cells, study, for_tasks, options, force)
+        stacks = [stack for pack in packs for stack in pack]
+        found = reckon(cells, _statuses(cells, study, force), stacks, records_in(study))
+        divided = ", which divide them by their memory" if for_tasks["stack_size"] == "auto" else ""
+        print_reckoning(found, f"in {len(packs)} task{'s' * (len(packs) != 1)}{divided}", again=force)
         for size in dict.fromkeys(array_sizes(len(packs))):
             print(f"\n{script(study, options, size)}")
         return 0

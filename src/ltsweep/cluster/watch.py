@@ -8,15 +8,12 @@ from typing import Any
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.slurm import TaskState
-from ltsweep.errors import BrokenFileError, UserError
-from ltsweep.schema import ENDED, FAILED, FINISHED, PENDING, STATUS
-from ltsweep.store import reader
-from ltsweep.store.folder import NOT_BEGUN, CellFolder
+from ltsweep.errors import UserError
+from ltsweep.schema import ENDED, FAILED, FINISHED, PENDING
+from ltsweep.store.contents import UNREADABLE, status_of
+from ltsweep.store.folder import CellFolder
 from ltsweep.store.hold import hold
 from ltsweep.words import shown
-
-# How a cell is shown whose records cannot be read; no record holds this status.
-UNREADABLE = "unreadable"
 
 # Seconds that a network file system gets to show the last record of a task that has ended.
 _GRACE = 5.0
@@ -73,7 +70,7 @@ class Watch:
         found = {}
         reasons: dict[str, str] = {}
         for key in keys:
-            status = self._status(key)
+            status = status_of(self.study / key)
             task, submission = holders.get(key, (None, None))
             if task is None or submission is None or submission.user not in states:
                 found[key] = _standing(status, task, None)
@@ -123,7 +120,7 @@ class Watch:
         busy = {
             task
             for key, (task, _) in ledger.holders(self.study).items()
-            if task in names and self._status(key)["status"] not in ENDED
+            if task in names and status_of(self.study / key)["status"] not in ENDED
         }
         return bool(names - busy)
 
@@ -140,23 +137,13 @@ class Watch:
         """Mark a cell whose task is gone, unless a process holds it or its last record came late; return its status."""
         folder = CellFolder(self.study, key)
         if not self.mark:
-            return self._status(key) | {"status": FAILED, "error": reason}
+            return status_of(self.study / key) | {"status": FAILED, "error": reason}
         try:
             with hold(folder.folder, patient=False):  # writing in the folder makes a network file system look again
                 folder.fail(reason)
         except UserError:
             pass  # held by a process that runs, or another user's
-        return self._status(key)
-
-    def _status(self, key: str) -> dict[str, Any]:
-        """Return the fields of a cell's status.json; of one that cannot be read, that and why."""
-        try:
-            return reader.status(self.study / key)
-        except FileNotFoundError:
-            return dict(NOT_BEGUN)
-        except (BrokenFileError, UserError) as error:
-            named = f"{STATUS} {error}" if isinstance(error, BrokenFileError) else str(error)
-            return {**NOT_BEGUN, "status": UNREADABLE, "error": named}
+        return status_of(self.study / key)
 
 
 def _standing(status: Mapping[str, Any], task: str | None, state: TaskState | None) -> Standing:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from hydra.utils import instantiate
 from ltsweep.data.examples import Examples, check_batches, check_examples
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import Tensors
-from ltsweep.errors import UserError
+from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.init import draw
 from ltsweep.lottery.program import Member, Program
@@ -76,18 +77,33 @@ def _check_outputs(config: Mapping[str, Any]) -> None:
             raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes} classes")
 
 
-def load_data(cells: Sequence[Cell], data_dir: Path) -> dict[str, Problem]:
-    """Return each data set that `cells` need, by `data_key`. Raises UserError where a data set does not fit a cell."""
+def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> dict[str, Problem]:
+    """Return each data set that `cells` need, by `data_key`. Raises UserError where a data set does not fit a cell.
+
+    Without `download`, a data set that would have to be downloaded is left out.
+    """
     loaded: dict[str, Problem] = {}
     for cell in cells:
         config = cell.config["dataset"]
         if data_key(cell) not in loaded:
-            problem = call(cell.config, "dataset", data_dir)
+            try:
+                problem = _data(cell.config, data_dir, download)
+            except NotHereError:
+                continue
             if isinstance(problem, Examples):
                 check_examples(problem, config["name"], config["input_shape"], config["num_classes"])
             loaded[data_key(cell)] = problem
         _check_lengths(cell.config, loaded[data_key(cell)])
     return loaded
+
+
+def _data(config: Mapping[str, Any], data_dir: Path, download: bool) -> Problem:
+    """Return a config's data set. A function that downloads nothing need not have the argument `download`."""
+    function = make(config, "dataset")
+    with _blamed_on("dataset", config):
+        named = {} if download or "download" not in inspect.signature(function).parameters else {"download": False}
+        problem: Problem = function(data_dir, **named)
+    return problem
 
 
 def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:

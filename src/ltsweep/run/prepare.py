@@ -42,10 +42,11 @@ class Plan:
         return [cell for cell in self.cells if self.statuses[cell.key]["status"] not in FINISHED]
 
 
-def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> Plan:
+def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, download: bool = True) -> Plan:
     """Return the plan of a grid: checked, with each cell's status and the data that its unfinished cells need.
 
-    again: treat every cell as not begun. The caller deletes the old results once it holds the study.
+    again: treat every cell as not begun. The caller deletes the old results once it holds the study. Without `download`
+    a plan lacks the data that would have to be downloaded, and nothing is checked against them.
 
     Raises UserError for a mistake in the configs, the data or the settings.
     """
@@ -64,7 +65,7 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> P
     check_outputs(plan.todo)
     for cell in {cell.stack_key: cell for cell in plan.todo}.values():
         network_bytes(cell, devices[0].type)  # what cannot be reckoned fails here, before anything is forgotten
-    return replace(plan, data=load_data(plan.todo, settings.data_dir))
+    return replace(plan, data=load_data(plan.todo, settings.data_dir, download))
 
 
 def brought_up_to_date(plan: Plan) -> Plan:

@@ -36,7 +36,7 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
         folder.check_folders()
     notes = [line for cell in plan.cells for line in repair(study, cell)]
     plan = brought_up_to_date(plan)
-    stacks = _stacks(plan)
+    stacks = planned_stacks(plan)
     for stack in stacks:
         if all(plan.statuses[cell.key].get("stack") != stack.name for cell in stack.writers):
             drop_checkpoint(study, stack.name)  # of a stack of these cells that no record tells of any more
@@ -68,7 +68,7 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     return dict(plan.statuses) | {cell.key: folders[cell.key].status() for cell in todo}
 
 
-def _stacks(plan: Plan) -> list[Stack]:
+def planned_stacks(plan: Plan) -> list[Stack]:
     """Return the stacks to run, of `stack_size` networks, or for auto as large as pays and fits."""
     kind = plan.devices[0].type
     free = free_for_stacks(plan.devices[0], math.ceil(plan.workers / len(plan.devices)), plan.data.values())

@@ -66,6 +66,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def bytes_(count: float) -> str:
+    """Return bytes as `512 B`, `3.4 kB` or `120 MB`, in powers of a thousand."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.5 else f"{count:.2g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
 def count_cells(count: int) -> str:
     """Return a number of cells as `1 cell` or `1,024 cells`."""
     return f"{count:,} cell{'s' * (count != 1)}"

@@ -63,7 +63,7 @@ def test_a_key_is_16_hexadecimal_digits_of_the_whole_config(base):
 def test_everything_but_the_settings_enters_the_key(compose, base):
     composed = set(map(str, compose(*OVERRIDES)))
     assert composed - set(base.config) == {
-        "study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "objective",
+        "study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "dry_run", "objective",
         "max_cells",
     }  # fmt: skip
     assert "measure" in SETTINGS
