@@ -52,6 +52,7 @@ TORCH_FREE = {
     "show.streams",
     "grid.flat",
     "grid.key",
+    "grid.where",
     "store.disk",
     "store.reader",
     "store.tables",
