@@ -15,10 +15,8 @@ from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.follow import cancel
 from ltsweep.cluster.watch import Standing, Watch
 from ltsweep.errors import CannotWriteError, UserError
-from ltsweep.grid.cell import Cell
-from ltsweep.grid.flat import flatten
 from ltsweep.schema import CONFIG, FAILED, PENDING
-from ltsweep.show.labels import count_cells, labels, last_line
+from ltsweep.show.labels import count_cells, known_labels, last_line
 from ltsweep.show.page import Column, page, plain, table
 from ltsweep.store.contents import UNREADABLE, Study, study_of
 from ltsweep.words import printable, shown
@@ -29,8 +27,6 @@ _WIDE = 1_000
 _LABEL, _REASON = 200, 600
 # Files that the notes name, each in a line.
 _NAMED = 4
-# Names in all configs together, above which cells have no labels: finding the values that vary would take minutes.
-_MOST_NAMES = 2_000
 
 _COLUMNS: list[Column] = [*((name, "left") for name in ("cell", "status", "level", "task", "key")), ("", "fold")]
 
@@ -127,7 +123,7 @@ def _unread_submissions(study: Path) -> list[str]:
 
 def _as_table(folder: Path, study: Study, standings: Mapping[str, Standing], notes: Sequence[str]) -> None:
     console = page(_WIDE)
-    names, levels = _labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    names, levels = known_labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
     rows = []
     for key in study.keys:
         one = standings[key]
@@ -143,7 +139,7 @@ def _as_table(folder: Path, study: Study, standings: Mapping[str, Standing], not
 
 
 def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], notes: Sequence[str]) -> None:
-    names, levels = _labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    names, levels = known_labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
     rows = [
         {
             "key": key,
@@ -159,11 +155,6 @@ def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], note
         for one in [standings[key]]
     ]
     print(json.dumps({"study": str(folder), "note": "; ".join(notes), "cells": rows}, indent=1, allow_nan=False))
-
-
-def _labels(cells: Sequence[Cell]) -> dict[str, str]:
-    names = {name for cell in cells for name in flatten(cell.config)}
-    return labels(cells) if len(names) <= _MOST_NAMES else {}
 
 
 def _why(one: Standing) -> str:

@@ -5,6 +5,7 @@ Hydra refuses a number for a config group, so the command rewrites it before Hyd
 
 import contextlib
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ NAME_GROUPS = tuple(group for group in (*GROUPS, "experiment", "measure") if gro
 def rewrite(arguments: Sequence[str]) -> list[str]:
     """Return the command's arguments with `lr=NUMBER` as `lr.value=NUMBER`, also in sweeps; all else unchanged.
 
-    Raises UserError for a value of a group that is neither a name nor, for lr and prune_rate, a number. Raises it too
+    `seeds=N` becomes `seed=range(0,N)`. Raises UserError for a value of a group that is neither a name nor, for lr and prune_rate, a number. Raises it too
     where a sweep mixes names and numbers, since these set different fields of the config, and for an
     argument that is no text.
     """
@@ -39,7 +40,20 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     # Hydra's argument parser takes the flag only before or after all overrides; users put it anywhere.
     multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
     others = [argument for argument in arguments if argument not in multirun]
-    return multirun[:1] + [_rewrite(argument, parser) for argument in others]
+    return multirun[:1] + [_rewrite(argument, parser) for argument in _with_seeds(others)]
+
+
+def _with_seeds(arguments: list[str]) -> list[str]:
+    """Return the arguments with `seeds=N` as `seed=range(0,N)`. Raises UserError for another N, or beside `seed`."""
+    names = [argument.partition("=")[0] for argument in arguments]
+    for place in (place for place, name in enumerate(names) if name == "seeds"):
+        said, count = shown(arguments[place]), arguments[place].partition("=")[2]
+        if not re.fullmatch(r"[1-9][0-9]{0,17}", count):
+            raise UserError(f"{said}: seeds is a whole number from 1; seeds=5 is short for seed=range(0,5)")
+        if names.count("seeds") + names.count("seed") > 1:
+            raise UserError(f"{said} is seed=range(0,{count}), and the seed is given twice; give one of the two")
+        arguments[place] = f"seed=range(0,{count})"
+    return arguments
 
 
 def rewrite_params(params: Mapping[str, object]) -> dict[str, object]:

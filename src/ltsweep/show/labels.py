@@ -7,6 +7,9 @@ from ltsweep.grid.cell import Cell
 from ltsweep.grid.flat import flatten
 from ltsweep.schema import NUMBERED
 
+# Names in all configs together, above which a stranger's cells have no labels.
+_MOST_NAMES = 2_000
+
 
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
     """Return key -> the values that tell a cell from the others of the study, such as `init=xavier_u lr=0.1`.
@@ -26,6 +29,12 @@ def labels(cells: Sequence[Cell]) -> dict[str, str]:
         key: " ".join(f"{_title(name)}={values[name]}" for name in shown if _holds(name, values)) or "the cell"
         for key, values in flat.items()
     }
+
+
+def known_labels(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return the same for cells that may be a stranger's; nothing where comparing their names would take minutes."""
+    names = {name for cell in cells for name in flatten(cell.config)}
+    return labels(cells) if len(names) <= _MOST_NAMES else {}
 
 
 def _columns(name: str) -> tuple[str, ...]:
