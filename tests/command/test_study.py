@@ -102,6 +102,7 @@ def test_rm_removes_what_it_is_told_and_the_command_computes_it_again(run, comma
         (("rm", "multirun", "--all", "--yes"), "multirun holds no cells"),
         (("ls", "multirun/nope"), "multirun/nope is not a folder"),
         (("gc", "multirun/nope"), "multirun/nope is not a folder"),
+        (("gc", "multirun"), "multirun holds no cells"),
         (("diff", "multirun/default", "multirun/nope"), "multirun/nope is not a folder"),
         (("sl", "multirun/default"), "invalid choice: 'sl'"),
         ((), "COMMAND; --help shows examples"),

@@ -113,6 +113,9 @@ def _rm(given: argparse.Namespace) -> int:
         say(f"{statuses[key]['status']:10}  {key}  {shown(names.get(key, ''), _LABEL)}")
     if len(keys) > _ROWS:
         say(f"and {len(keys) - _ROWS:,} more")
+    if is_held(folder):
+        with hold(folder):
+            pass  # raises, before anything is asked, unless its process is gone
     size = bytes_(sum(size_of(folder / key) for key in keys))
     if not given.yes and not _agrees(f"remove {count_cells(len(keys))} of {folder}, {size}?"):
         say("nothing was removed")
@@ -136,8 +139,7 @@ def _rm(given: argparse.Namespace) -> int:
 
 
 def _gc(given: argparse.Namespace) -> int:
-    if not given.study.is_dir():
-        raise UserError(f"{given.study} is not a folder; give a study's, such as multirun/default")
+    study_of(given.study)  # in any other folder, files of such names may be somebody's
     if given.dry_run and is_held(given.study):
         raise UserError(f"{given.study} is being computed; what is left over can be told when it is not")
     found = leftovers(given.study) if given.dry_run else remove_leftovers(given.study, say)

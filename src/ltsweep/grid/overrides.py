@@ -27,9 +27,9 @@ NAME_GROUPS = tuple(group for group in (*GROUPS, "experiment", "measure") if gro
 def rewrite(arguments: Sequence[str]) -> list[str]:
     """Return the command's arguments with `lr=NUMBER` as `lr.value=NUMBER`, also in sweeps; all else unchanged.
 
-    `seeds=N` becomes `seed=range(0,N)`. Raises UserError for a value of a group that is neither a name nor, for lr and prune_rate, a number. Raises it too
-    where a sweep mixes names and numbers, since these set different fields of the config, and for an
-    argument that is no text.
+    `seeds=N` becomes `seed=range(0,N)`. Raises UserError for a value of a group that is neither a name nor, for lr and
+    prune_rate, a number. Raises it too where a sweep mixes names and numbers, since these set different fields of the
+    config, and for an argument that is no text.
     """
     for argument in arguments:
         try:

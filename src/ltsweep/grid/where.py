@@ -201,9 +201,10 @@ class _Question:
         return self.used.setdefault(name, _Column(name, self.columns[name]))
 
     def _unknown(self, name: str) -> str:
-        if any(name == str(value) for values in self.columns.values() for value in values):
+        known = {column: set(_Column(column, values).values) for column, values in self.columns.items()}
+        if any(name in map(str, values) for values in known.values()):
             return f"text goes in quotes: '{name}'"
-        vary = self.varying() if self.varying else [one for one in self.columns if len(set(self.columns[one])) > 1]
+        vary = self.varying() if self.varying else [column for column, values in known.items() if len(values) > 1]
         there_are = ", ".join(vary[:_COLUMNS]) + ", ..." * (len(vary) > _COLUMNS) or "none"
         return f"no config column {shown(name)!r}: {did_you_mean(name, self.columns)}These vary here: {there_are}"
 

@@ -18,8 +18,8 @@ from ltsweep.words import shown
 _PLACE = ("arm", "draw", "level", "iteration", "name", "place", "at")
 _TIMES = ("seconds",)
 
-# Names that a line lists.
-_NAMED = 4
+# Names that a line lists, and rows of a table that are compared: more would not fit into a small machine's memory.
+_NAMED, _MOST_ROWS = 4, 200_000
 
 
 def nearest(cell: Cell, others: Sequence[Cell]) -> tuple[Cell, dict[str, tuple[object, object]]] | None:
@@ -50,11 +50,13 @@ def differences(one: Path, other: Path, said: Mapping[str, Any], says: Mapping[s
         found.append(f"{said['status']} at level {said['level']}, and {says['status']} at level {says['level']}")
     common = min(int(said["level"]), int(says["level"]))
     for file in TABLES:
-        try:
-            rows = [_rows(folder, file, status, common) for folder, status in ((one, said), (other, says))]
-        except BrokenFileError as error:
-            found.append(f"{file} of one {error}")
-        else:
+        rows = []
+        for folder, status in ((one, said), (other, says)):
+            try:
+                rows.append(_rows(folder, file, status, common))
+            except BrokenFileError as error:
+                found.append(f"{folder / file} {error}")
+        if len(rows) == 2:
             found += _between(file, *rows)
     digests = [{name: noted[2] for name, noted in status.get("files", {}).items()} for status in (said, says)]
     names = [name for name in digests[0] if name.startswith("tickets/") and digests[0][name] != digests[1].get(name)]
@@ -68,10 +70,12 @@ def _rows(folder: Path, file: str, status: Mapping[str, Any], last: int) -> dict
     """Return place -> row for the levels up to `last` of a table; none where there is no file."""
     noted = status.get("files", {}).get(file) if status["status"] in FINISHED else None  # it may be newer than its note
     try:
-        found = tables.read(folder / file, noted).to_pylist()
+        found = tables.read(folder / file, noted)
     except FileNotFoundError:
         return {}
-    return {tuple(row.get(name) for name in _PLACE): row for row in found if row["level"] <= last}
+    if found.num_rows > _MOST_ROWS:
+        raise BrokenFileError(f"has more than {_MOST_ROWS:,} rows, and is not compared")
+    return {tuple(row.get(name) for name in _PLACE): row for row in found.to_pylist() if row["level"] <= last}
 
 
 def _between(file: str, mine: Mapping[tuple[object, ...], Row], theirs: Mapping[tuple[object, ...], Row]) -> list[str]:

@@ -11,6 +11,7 @@ COLUMNS = {
     "init.gain": ["relu", 1.5, None],
     "flag": [True, False, None],
     "status": ["done", "failed", "unreadable"],
+    "odd": [{"name": 1}, {"name": 1}, {"name": 1}],  # as a stranger's config may have it
 }
 
 
