@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 
@@ -59,6 +61,14 @@ def test_a_larger_grid_submits_what_is_new_in_arrays_that_slurm_takes(shared):
 
     again = shared("seed=0,1,2,3", *shared.SMALL, *held)
     assert "16 cells, 12 in the queue already, 4 in 2 tasks of up to 2\n" in again.out
+
+    removal = [sys.executable, "-m", "ltsweep.study", "rm", "multirun/arrays", "--all", "--yes"]
+    kept = subprocess.run(
+        removal, cwd=shared.folder, env=shared.environment, capture_output=True, text=True, check=False
+    )
+    assert (kept.returncode, kept.stderr.count("\n")) == (2, 1)
+    assert kept.stderr.startswith("ltsweep: multirun/arrays is being computed by Slurm, tasks ")
+    assert len(shared.how("arrays")) == 16
 
     refused = shared.local(*shared.SMALL, "study=arrays", code=2)
     assert refused.err.startswith("ltsweep: multirun/arrays is being computed by Slurm, tasks ")
