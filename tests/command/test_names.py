@@ -17,6 +17,11 @@ CASES = {
     "appended": (["+lerning_rate=1"], ["lerning_rate is not", "there are seed"]),
     "of a group": (["lr.foo=1"], ["lr.foo is not", "lr.value"]),
     "of a group's choice": (["lr=step", "lr.mile=1"], ["lr.mile is not", "lr.milestones", "lr.gamma"]),
+    "of one choice of a sweep": (
+        ["-m", "lr=warmup,constant", "lr.warmup=1"],
+        ["lr.warmup is not a name of the config with lr=constant", "there are lr.value"],
+    ),
+    "beside a sweep without its flag": (["seed=1,2", "epoch=1"], ["epoch is not", "did you mean epochs?"]),
     "near one of a group": (["model.activatoin=relu"], ["did you mean model.activation?"]),
     "below a number": (["seed.x=1"], ["seed.x is not", "has no names"]),
     "of the launcher": (

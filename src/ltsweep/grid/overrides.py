@@ -65,6 +65,8 @@ def _rewrite(argument: str, parser: OverridesParser) -> str:
     if override is None or group not in (*NUMBERED, *NAME_GROUPS):
         return argument
     members = elements(override)
+    if group in GROUPS and any(isinstance(element, list) for element in members):  # Hydra would merge several choices
+        raise UserError(f"{shown(argument)}: {group} is no list; a sweep has no brackets: {group}={_inside(value)}")
     numbers = [_is_number(element) for element in members]
     names = [isinstance(element, str | list | QuotedString | Glob) for element in members]
     if all(names):
@@ -81,6 +83,10 @@ def _rewrite(argument: str, parser: OverridesParser) -> str:
     return f"{name}.value={value}"
 
 
+def _inside(value: str) -> str:
+    return value.replace("[", "").replace("]", "")
+
+
 def _parsed(argument: str, parser: OverridesParser) -> Override | None:
     """Return a parsed override, or None where Hydra's own error will show the place.
 
@@ -95,6 +101,22 @@ def _parsed(argument: str, parser: OverridesParser) -> Override | None:
         return None
     except ValueError as error:
         raise UserError(f"{shown(argument)} cannot be read: {shown(str(error))}") from error
+
+
+def one_cell(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return overrides with the first value of every sweep, and those of them that were sweeps.
+
+    Raises UserError for a sweep by a pattern of names, which only the folder of choices resolves.
+    """
+    overrides: list[Override] = OverridesParser.create().parse_overrides(list(arguments))
+    firsts = {}
+    for override in overrides:
+        if override.is_sweep_override():
+            first, name = elements(override)[0], override.get_key_element()
+            if isinstance(first, Glob):
+                raise UserError(f"{shown(override.input_line)}: one cell is shown; take {name}=NAME")
+            firsts[override.input_line] = f"{name}={Override._get_value_element_as_str(first)}"
+    return [firsts.get(argument, argument) for argument in arguments], list(firsts.values())
 
 
 def elements(override: Override) -> list[Any]:

@@ -63,7 +63,7 @@ def test_a_prefix_stays(prefix):
         "lr.value=0.1,0.2",
         "prune_rate.value=choice(0.1,0.2)",
         "lr='0.1'",  # quotes make it a name
-        "lr=[0.1,0.2]",
+        "measure=[weights]",
         "lr=glob(*)",
         "init=glob(kaiming_*)",
         "optimizer=glob([a*,s*],exclude=sgd)",
