@@ -15,6 +15,7 @@ from typing import NoReturn, cast
 
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
@@ -33,6 +34,7 @@ from ltsweep.grid.hints import hint
 from ltsweep.grid.objective import check_objective
 from ltsweep.grid.overrides import one_cell, rewrite
 from ltsweep.grid.place import study_folder
+from ltsweep.grid.sources import initialize_sources
 from ltsweep.grid.sweep import check_launcher, check_sweep, watch_jobs
 from ltsweep.words import shown
 
@@ -50,6 +52,8 @@ _COMPOSING = (
     "sweep",
     "composed",
     "load_configuration",
+    "initialize_sources",
+    "check_sources",
     "compose_cells",
     "_compose",
 )
@@ -198,6 +202,7 @@ def _register_plugins() -> None:
     # Hydra copies its store of configs, though only read, at each look into a group: half of the time of --help.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign,assignment]
+    ConfigRepository.initialize_sources = initialize_sources  # type: ignore[method-assign,assignment]
     Hydra.run = _refuse_run  # type: ignore[method-assign,assignment]
 
 
