@@ -247,6 +247,22 @@ def test_a_score_and_a_control_of_ones_own(own, small):
     assert json.loads((folder.path / "status.json").read_text())["measured"] == ["biggest"]
 
 
+def test_a_model_of_three_channels_is_refused_with_the_setting_that_mends_it(own, small):
+    """A torchvision model, its YAML alone."""
+    (own.folder / "own/model/resnet.yaml").write_text(
+        "name: resnet\n_target_: torchvision.models.resnet18\nnum_classes: ${dataset.num_classes}\n"
+    )
+    quick = ("--config-dir=own", "model=resnet", *small, "levels=0", "iterations=1", "batch_size=8")
+    refused = own.inside(*quick, code=2)
+    mend = "dataset.input_shape=[3,8,8]"
+    assert refused.err == f"ltsweep: model=resnet takes 3 channels, and dataset=digits has 1; {mend} repeats it\n"
+    assert not (own.folder / "multirun").exists()
+    own.inside(*quick, mend)
+    assert set(own.study().statuses().values()) == {"done"}
+    two = own.inside(*quick, "dataset.input_shape=[2,8,8]", code=2)
+    assert "takes 3 channels, and dataset=digits has 2; it needs examples of shape [3,8,8]" in two.err
+
+
 def test_a_models_yaml_says_what_is_pruned_and_which_layer_is_the_output(own, small):
     fields = CHOICES["model", "class"] | {"name": "chosen", "prunable": ["1.weight"], "output": "3.weight"}
     (own.folder / "own/model/chosen.yaml").write_text(yaml.safe_dump(fields, sort_keys=False))

@@ -113,9 +113,9 @@ def test_a_cell_that_raises_fails_alone_with_its_traceback(own, small):
 
 def test_a_cell_that_diverges_leaves_its_neighbour_alone(command, small):
     arguments = ("-m", "optimizer=sgd", *small, "levels=2", "iterations=40")
-    ended = command.inside(*arguments, "lr=1e-2,1000", "study=both")
+    ended = command.inside(*arguments, "lr=1e-2,1e4", "study=both")
     both = command.study("both")
-    bad, good = both.cell(lr=1000), both.cell(lr=0.01)
+    bad, good = both.cell(lr=10_000), both.cell(lr=0.01)
     assert bad.status["status"] == "diverged"
     assert "not finite" in bad.status["error"]
     assert not np.isfinite(bad.evaluations["train_loss"]).all()
@@ -129,7 +129,7 @@ def test_a_cell_that_diverges_leaves_its_neighbour_alone(command, small):
     command.inside(*arguments, "lr=1e-2", "study=alone")
     alone = command.study("alone")
     both.assert_same_records(alone, keys=list(alone.cells()), tolerance=CLOSE)
-    assert "2 already finished, nothing to compute" in command.inside(*arguments, "lr=1e-2,1000", "study=both").out
+    assert "2 already finished, nothing to compute" in command.inside(*arguments, "lr=1e-2,1e4", "study=both").out
 
 
 def test_hydras_basic_launcher_gives_the_same_records(command, small):

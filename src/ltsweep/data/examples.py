@@ -6,7 +6,7 @@ Letters: C networks of a stack, B examples a batch, N examples of a split, K cla
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -128,6 +128,17 @@ def _score(forward: Forward, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     for index in torch.split(torch.arange(len(y), device=device), forward.at_once(x)):
         do((index,))
     return losses, right
+
+
+def repeat_channel(data: Examples, input_shape: Sequence[int]) -> Examples:
+    """Return pictures of one channel with that channel repeated, where `input_shape` has more; else the examples."""
+    grey = (1, *input_shape[1:])
+    if len(grey) == 1 or any(tuple(x.shape[1:]) != grey for x in (data.train_x, data.test_x)):
+        return data
+    train_x, test_x = (
+        x.expand(-1, *input_shape).contiguous() for x in (data.train_x, data.test_x)
+    )  # (N, *input_shape)
+    return replace(data, train_x=train_x, test_x=test_x)
 
 
 def check_examples(data: Examples, name: str, input_shape: Sequence[int], num_classes: int) -> None:

@@ -64,7 +64,7 @@ class IMP:
         """Raise UserError where global pruning gets more than one rate; a rate of 0 spares a layer and is allowed."""
         if self.scope == "global" and len({rate for rate in rates.values() if rate > 0}) > 1:
             raise UserError(
-                "method.scope=global ranks all layers together and so takes one rate: prune_rate=uniform, "
+                "method.scope=global ranks all layers together and so takes one rate: add prune_rate=uniform, "
                 "or prune_rate=by_type with rates that are equal or 0"
             )
 

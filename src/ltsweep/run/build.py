@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch.nn.modules.conv import _ConvNd
 
-from ltsweep.data.examples import Examples, check_batches, check_examples
+from ltsweep.data.examples import Examples, check_batches, check_examples, repeat_channel
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import UserError
@@ -70,10 +71,27 @@ def _check_outputs(config: Mapping[str, Any]) -> None:
     with torch.device("meta"):
         model = make(config, "model")
     with _blamed_on("model", config):
-        found = tuple(model.eval()(torch.empty(1, *dataset["input_shape"], device="meta")).shape)
+        try:
+            found = tuple(model.eval()(torch.empty(1, *dataset["input_shape"], device="meta")).shape)
+        except Exception:
+            _check_channels(model, config)
+            raise
         if len(found) < 2 or found[-1] < dataset["num_classes"]:
             classes = dataset["num_classes"]
             raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes} classes")
+
+
+def _check_channels(model: torch.nn.Module, config: Mapping[str, Any]) -> None:
+    """Raise UserError where a model's first convolution takes another number of channels than its data set has."""
+    name, shape = config["dataset"]["name"], config["dataset"]["input_shape"]
+    first = next((layer for layer in model.modules() if isinstance(layer, _ConvNd)), None)
+    if first is not None and len(shape) == 1 + len(first.kernel_size) and first.in_channels != shape[0]:
+        wanted = [first.in_channels, *shape[1:]]
+        mend = f"dataset.input_shape={wanted} repeats it" if shape[0] == 1 else f"it needs examples of shape {wanted}"
+        raise UserError(
+            f"model={shown(config['model']['name'])} takes {first.in_channels} channels, and dataset={shown(name)} has "
+            f"{shape[0]}; {mend.replace(', ', ',')}"
+        )
 
 
 def load_data(cells: Sequence[Cell], data_dir: Path) -> dict[str, Problem]:
@@ -84,6 +102,7 @@ def load_data(cells: Sequence[Cell], data_dir: Path) -> dict[str, Problem]:
         if data_key(cell) not in loaded:
             problem = call(cell.config, "dataset", data_dir)
             if isinstance(problem, Examples):
+                problem = repeat_channel(problem, config["input_shape"])
                 check_examples(problem, config["name"], config["input_shape"], config["num_classes"])
             loaded[data_key(cell)] = problem
         _check_lengths(cell.config, loaded[data_key(cell)])
