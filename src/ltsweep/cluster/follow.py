@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.watch import Standing, Watch
-from ltsweep.errors import BrokenFileError, UserError
+from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import LEVELS_FILE, PENDING, RUNNING, TICKET
+from ltsweep.schema import LEVELS_FILE, PENDING, RUNNING
 from ltsweep.show.events import News
 from ltsweep.show.page import plain
 from ltsweep.show.table import LiveTable
@@ -121,10 +121,8 @@ def _news(study: Path, key: str, one: Standing) -> News:
     from ltsweep.store import tables  # loads pyarrow, which is slow, and a status needs no tables
 
     level = max(0, one.level + (one.status == RUNNING))
-    try:
-        table = tables.read(study / key / LEVELS_FILE)
-        row = [row for row in table.to_pylist() if row["arm"] == TICKET][-1]
-    except (FileNotFoundError, BrokenFileError, IndexError):
+    row = tables.last_ticket(study / key / LEVELS_FILE)
+    if row is None:
         return News(key, one.status, level, one.level + 1)
     remaining = row["weights_remaining"] / row["weights_total"]
     return News(key, one.status, level, one.level + 1, row["final_test_accuracy"], remaining)

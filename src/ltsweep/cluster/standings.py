@@ -22,15 +22,14 @@ from ltsweep.grid.cell import Cell
 from ltsweep.grid.flat import flatten
 from ltsweep.grid.rules import whole
 from ltsweep.schema import CONFIG, FAILED, KEY, MOST_LEVELS, PENDING, STATUS
-from ltsweep.show.labels import count_cells, labels, last_line
-from ltsweep.show.page import Column, page, plain, table
+from ltsweep.show.cells import CellTable, Row
+from ltsweep.show.labels import Varying, count_cells, last_line, varying
+from ltsweep.show.page import WIDE, Column, page, plain
 from ltsweep.store import reader
 from ltsweep.words import printable, shown
 
-# Columns of a page that is not a terminal: one line a cell, for grep and the like.
-_WIDE = 1_000
-# Characters of a cell's label and of a reason, as the table shows them.
-_LABEL, _REASON = 200, 600
+# Characters of a reason and of a note.
+_REASON = 600
 # Files that the notes name, each in a line.
 _NAMED = 4
 # Names in all configs together, above which cells have no labels: finding the values that vary would take minutes.
@@ -38,7 +37,7 @@ _MOST_NAMES = 2_000
 
 _LEVELS = whole(0, MOST_LEVELS)
 
-_COLUMNS: list[Column] = [*((name, "left") for name in ("cell", "status", "level", "task", "key")), ("", "fold")]
+_COLUMNS: list[Column] = [(name, "left") for name in ("status", "level", "task", "key")]
 
 
 @dataclass(frozen=True)
@@ -172,28 +171,31 @@ def _unread_submissions(study: Path) -> list[str]:
 
 
 def _as_table(folder: Path, study: Study, standings: Mapping[str, Standing], notes: Sequence[str]) -> None:
-    console = page(_WIDE)
-    names, levels = _labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    console = page(WIDE)
+    names, levels = _varying(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    with_tasks = any(one.task for one in standings.values())
     rows = []
-    for key in study.keys:
+    for key in sorted(study.keys, key=names.place):
         one = standings[key]
         level = f"{max(0, one.level)} / {levels[key]}" if key in levels else ""
-        rows.append((shown(names.get(key, ""), _LABEL), one.status, level, one.task or "", key, _why(one)))
-    console.print(table(_COLUMNS, rows))
+        rows.append(Row(key, (one.status, level, *([one.task or ""] if with_tasks else []), key), _why(one)))
+    columns = [column for column in _COLUMNS if with_tasks or column[0] != "task"]
+    console.print(CellTable(names, columns, rows, ("level", "task")), soft_wrap=False)
     counts = Counter(one.status for one in standings.values())
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     lines = [f"{folder}: {count_cells(len(standings))}, {ended}"]
     if counts[FAILED]:
-        lines.append(f"logs  {folder}/<key>/cell.log, and of tasks {ledger.folder(folder)}/<task>_0_log.err")
-    console.print(plain("\n".join(shown(line, _REASON) for line in (*lines, *notes))))
+        tasks = f", and of tasks {ledger.folder(folder)}/<task>_0_log.err" if with_tasks else ""
+        lines.append(f"logs  {folder}/<key>/cell.log{tasks}")
+    console.print(plain("\n".join(shown(line, _REASON) for line in (*lines, *notes))), soft_wrap=False)
 
 
 def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], notes: Sequence[str]) -> None:
-    names, levels = _labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    names, levels = _varying(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
     rows = [
         {
             "key": key,
-            "cell": names.get(key, ""),
+            "cell": names.label(key) if key in names.values else "",
             "status": one.status,
             "level": one.level,
             "levels": levels.get(key),
@@ -201,15 +203,15 @@ def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], note
             "task": one.task,
             "slurm": one.state and one.state.state,
         }
-        for key in study.keys
+        for key in sorted(study.keys, key=names.place)
         for one in [standings[key]]
     ]
     print(json.dumps({"study": str(folder), "note": "; ".join(notes), "cells": rows}, indent=1, allow_nan=False))
 
 
-def _labels(cells: Sequence[Cell]) -> dict[str, str]:
+def _varying(cells: Sequence[Cell]) -> Varying:
     names = {name for cell in cells for name in flatten(cell.config)}
-    return labels(cells) if len(names) <= _MOST_NAMES else {}
+    return varying(cells) if len(names) <= _MOST_NAMES else Varying([], {})
 
 
 def _why(one: Standing) -> str:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ltsweep.errors import BrokenFileError
-from ltsweep.schema import MOST_LEVELS, NULLABLE, READINGS_FILE, TABLES
+from ltsweep.schema import MOST_LEVELS, NULLABLE, READINGS_FILE, TABLES, TICKET
 from ltsweep.store import disk
 
 Row = dict[str, Any]
@@ -135,6 +135,15 @@ def _least(column: pa.ChunkedArray) -> int:
 
 def _longest(column: pa.ChunkedArray) -> int:
     return pc.max(pc.utf8_length(column)).as_py() or 0
+
+
+def last_ticket(path: Path) -> Row | None:
+    """Return the row of the ticket at the last level of a table of levels; None without a table, or a broken one."""
+    try:
+        rows: list[Row] = read(path).to_pylist()
+    except (FileNotFoundError, BrokenFileError):
+        return None
+    return next((row for row in reversed(rows) if row["arm"] == TICKET), None)
 
 
 def rows_before(path: Path, level: int) -> list[Row]:

@@ -93,9 +93,9 @@ def test_the_closing_table_says_how_each_cell_ended(capsys):
     failed = {"status": "failed", "level": 0, "error": "x\nRuntimeError: [y] :x:\n"}
     closing_table(CELLS, {KEYS[0]: {"status": "done", "level": 2}, KEYS[1]: failed}, STUDY)
     assert lines(capsys) == [
-        "cell           status  level  key",
-        "seed=0 lr=0.1  done    2      0000000000000000",
-        "seed=0 lr=0.2  failed  0      0000000000000001  RuntimeError: [y] :x:",
+        "cell           status  level  remaining  test accuracy  key",
+        "seed=0 lr=0.1  done    2                                0000000000000000",
+        "seed=0 lr=0.2  failed  0                                0000000000000001  RuntimeError: [y] :x:",
         "1 done, 1 failed",
         "logs     multirun/x/<key>/cell.log",
         "figures  python -m multirun_analysis multirun/x",
@@ -103,9 +103,9 @@ def test_the_closing_table_says_how_each_cell_ended(capsys):
 
 
 def test_many_cells_are_counted_and_only_those_that_are_not_done_are_named(capsys):
-    cells = [Cell({"seed": seed, "levels": 2}, f"{seed:016x}") for seed in range(40)]
-    statuses = {cell.key: {"status": "done" if i < 20 else "failed", "level": 2} for i, cell in enumerate(cells)}
+    cells = [Cell({"seed": seed, "levels": 2}, f"{seed:016x}") for seed in range(240)]
+    statuses = {cell.key: {"status": "done" if i < 120 else "failed", "level": 2} for i, cell in enumerate(cells)}
     closing_table(cells, statuses, STUDY)
     out = lines(capsys)
-    assert [line.split()[0] for line in out[1:17]] == [f"seed={seed}" for seed in range(20, 36)]
-    assert out[17:19] == ["and 4 more that are not done", "20 done, 20 failed"]
+    assert [line.split()[0] for line in out[1:101]] == [f"seed={seed}" for seed in range(120, 220)]
+    assert out[101:103] == ["and 20 more that are not done", "120 done, 120 failed"]
