@@ -51,6 +51,11 @@ def test_one_folder_a_cell_named_by_its_key_and_done(grid):
         assert folder.status["key"] == key
         assert key in ended.out
     assert "4 done" in ended.out
+    for key, folder in study.cells().items():
+        (line,) = [line for line in ended.out.splitlines() if key in line]
+        last = folder.levels.iloc[-1]
+        share = last["weights_remaining"] / last["weights_total"]
+        assert line.split()[-3:-1] == [f"{share:.1%}", f"{last['final_test_accuracy']:.4f}"]
 
 
 def test_config_is_whole_and_resolved(grid):

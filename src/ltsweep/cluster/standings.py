@@ -186,7 +186,7 @@ def _as_table(folder: Path, study: Study, standings: Mapping[str, Standing], not
     lines = [f"{folder}: {count_cells(len(standings))}, {ended}"]
     if counts[FAILED]:
         tasks = f", and of tasks {ledger.folder(folder)}/<task>_0_log.err" if with_tasks else ""
-        lines.append(f"logs  {folder}/<key>/cell.log{tasks}")
+        lines.append(f"logs {folder}/<key>/cell.log{tasks}")
     console.print(plain("\n".join(shown(line, _REASON) for line in (*lines, *notes))), soft_wrap=False)
 
 

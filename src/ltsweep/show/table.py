@@ -20,8 +20,8 @@ from ltsweep.show.labels import Varying, count_cells, duration, last_line, varyi
 from ltsweep.show.live import live
 from ltsweep.show.page import WIDE, Column, page, plain
 
-# Rows of the live table, which fits a terminal of 24 lines; then it says how many more cells there are.
-_ROWS = 16
+# Rows of the live table at most; then it says how many more cells there are. Of its frame, other lines than rows.
+_ROWS, _OTHER = 16, 6
 # Cells of a study up to which the closing table has a row for each; of more it names those that are not done.
 _ENDED_ROWS = 100
 # Seconds between plain lines on a study that is running: rare enough for a log.
@@ -46,6 +46,7 @@ class LiveTable:
         self.done: dict[str, int] = {}  # key -> optimizer steps of all its networks
         self._total = 0
         self._names = Varying([], {})
+        self._printed: list[str] = []
         self._levels: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
         self._spoke = time.monotonic()
@@ -60,7 +61,7 @@ class LiveTable:
         self.done = {key: before for key, (_, before) in totals.items()}
         self._print_plan(study, cells, totals)
         if self._total and self._is_live:
-            self._live = live(self.render, self.console)
+            self._live = live(self.render, lambda: plain("\n".join(self._printed)), self.console)
             self._live.start()
 
     def show(self, news: News) -> None:
@@ -81,6 +82,7 @@ class LiveTable:
 
     def note(self, text: str) -> None:
         """Print a line at once, above the live table."""
+        self._printed.append(text)
         self.console.print(plain(text))
 
     def close(self) -> None:
@@ -101,14 +103,17 @@ class LiveTable:
             return plain("")
         latest = [self.latest[key] for key in self._levels if key in self.latest]  # in the order of the grid
         running = [news for news in latest if news.status == RUNNING]
-        rows = [self._row(news) for news in running[:_ROWS]]
-        more = f"and {len(running) - _ROWS} more" if len(running) > _ROWS else ""
+        most = max(1, min(_ROWS, self.console.height - _OTHER))
+        rows = [self._row(news) for news in running[:most]]
+        more = f"and {len(running) - most} more" if len(running) > most else ""
         bar = ProgressBar(total=max(1, self._total), completed=sum(self.done.values()), width=40)
         ended = ", ".join(f"{count} {status}" for status, count in self._counts.items())
         waiting = len(self.done) - len(running) - sum(self._counts.values())
         parts = (ended, f"{len(running)} running", f"{waiting} waiting" if waiting else "", self._left())
         counts = plain(", ".join(part for part in parts if part))
-        return Group(counts, Padding(bar, (0, 0, 1, 0)), CellTable(self._names, _RUNNING, rows, ("level",), more))
+        return Group(
+            counts, Padding(bar, (0, 0, 1, 0)), CellTable(self._names, _RUNNING, rows, ("level", "remaining"), more)
+        )
 
     @property
     def _is_live(self) -> bool:
@@ -127,7 +132,7 @@ class LiveTable:
         going_on = f", {resumed} of them from where they stopped" if resumed else ""
         again = " again" if self.again else ""
         plan = f"{len(totals)} to compute{again}{going_on}" if totals else "nothing to compute"
-        self.console.print(plain(f"{study}: {count_cells(len(cells))}{kept}, {plan}"))
+        self.note(f"{study}: {count_cells(len(cells))}{kept}, {plan}")
 
     def _summary(self) -> str:
         return f"{sum(self._counts.values())} of {count_cells(len(self.done))} ended, {self._left()}"
@@ -151,7 +156,7 @@ def closing_table(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any
     ended = list(statuses.items()) if len(statuses) <= _ENDED_ROWS else list(bad.items())[:_ENDED_ROWS]
     if ended:
         rows = [_ended_row(key, status, study) for key, status in ended]
-        spare = ("key", "level") if bad else ("key", "level", "status")
+        spare = ("key", "level", *(() if bad else ("status",)), "remaining")
         console.print(CellTable(varying(cells), _ENDED, rows, spare), soft_wrap=False)
     lines = [", ".join(f"{count} {status}" for status, count in counts.items())]
     if len(bad) > len(ended):
