@@ -173,7 +173,7 @@ def _ended_row(key: str, status: Mapping[str, Any], study: Path) -> Row:
     if ticket is not None:
         remaining = ticket["weights_remaining"] / ticket["weights_total"]
         scores = score_texts(remaining, ticket["final_test_accuracy"])
-    return Row(key, (status["status"], str(status["level"]), *scores, key), last_line(status.get("error")))
+    return Row(key, (status["status"], str(max(0, status["level"])), *scores, key), last_line(status.get("error")))
 
 
 def _scores(news: News) -> str:

@@ -133,7 +133,7 @@ def test_the_live_table_fits_the_terminal(monkeypatch):
 
 
 def test_the_closing_table_says_how_each_cell_ended(capsys):
-    failed = {"status": "failed", "level": 0, "error": "x\nRuntimeError: [y] :x:\n"}
+    failed = {"status": "failed", "level": -1, "error": "x\nRuntimeError: [y] :x:\n"}
     closing_table(CELLS, {KEYS[0]: {"status": "done", "level": 2}, KEYS[1]: failed}, STUDY)
     assert lines(capsys) == [
         "cell           status  level  remaining  test accuracy  key",
