@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ltsweep.errors import BrokenFileError, UserError
-from ltsweep.grid.key import digest
-from ltsweep.schema import CONFIG, DONE, EVALUATIONS_FILE, FINISHED, LEVELS_FILE, PENDING, RUNNING, TABLES
+from ltsweep.grid.key import digest, key, without
+from ltsweep.schema import CONFIG, DONE, EVALUATIONS_FILE, EXTENT, FINISHED, LEVELS_FILE, PENDING, RUNNING, TABLES
 from ltsweep.schema import STATUS as STATUS_FILE
 from ltsweep.store import reader, tables
 from ltsweep.store.disk import Noted
@@ -35,13 +35,15 @@ _GREATEST = 3.5e38
 class Cell(NamedTuple):
     """One cell: its row of the cells table, its config values by column, and its tables by file name.
 
-    apart: a hash of its whole config but for the seed, which tells it from a cell of the same columns.
+    apart: a hash of its whole config but for the seed and how far it goes, which tells it from a cell of the same
+    columns. identity: its key as of today's version, which cells of older records may share.
     """
 
     row: dict[str, object]
     config: dict[str, object]
     tables: Mapping[str, pa.Table] = {}
     apart: str = ""
+    identity: str = ""
 
     def of(self, study: str) -> "Cell":
         """Return the cell with the name of its study, where several are read as one, in its key and config."""
@@ -57,7 +59,7 @@ def read(folder: Path) -> Cell:
     Rows are those of the levels that its status counts as finished: a table may hold one more while a cell is computed.
     """
     values: dict[str, object] = {}
-    apart = ""
+    apart = identity = ""
     row: dict[str, object] = {"key": folder.name, "status": UNREADABLE, "level": -1, "seconds": np.nan}
     try:
         _check_no_link(folder)
@@ -66,14 +68,14 @@ def read(folder: Path) -> Cell:
             if type(whole.get("seed")) is not int or not 0 <= whole["seed"] < 2**63:
                 raise BrokenFileError("has no whole number as its seed, by which cells are paired")
             values = configs.values(whole)
-            apart = digest({name: value for name, value in whole.items() if name != "seed"})
+            apart, identity = digest(without(whole, "seed", *EXTENT)), key(whole)
         said = _status(folder)
         row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
         said, found = _settled(folder, said, lambda now: _tables(folder, now))
     except BrokenFileError as error:
         return Cell(row | {"reason": shown(str(error), _MOST_REASON)}, values, apart=apart)
     row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
-    return Cell(row | {"status": said["status"], "reason": _reason(said)}, values, found, apart)
+    return Cell(row | {"status": said["status"], "reason": _reason(said)}, values, found, apart, identity)
 
 
 def config(cell: Path) -> Mapping[str, Any]:
@@ -180,8 +182,9 @@ def _table(path: Path, said: Mapping[str, Any]) -> pa.Table | None:
         _check_numbers(table)
         if path.name == LEVELS_FILE and any(len(set(layers)) < len(layers) for layers in table["layers"].to_pylist()):
             raise BrokenFileError("has a layer twice in a row")
-    counts = pc.less_equal(table["level"], said["level"])
-    return table if pc.all(counts).as_py() is not False else table.filter(counts)
+    rows = table.select(["arm", "draw", "level"]).to_pylist()
+    kept = [tables.counts(row, said) for row in rows]
+    return table if all(kept) else table.filter(pa.array(kept, pa.bool_()))
 
 
 def _check_numbers(table: pa.Table) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ltsweep.schema import DONE, EVALUATIONS_FILE, KEY, LEVELS_FILE, READINGS_FILE
+from ltsweep.schema import DONE, EVALUATIONS_FILE, EXTENT, KEY, LEVELS_FILE, READINGS_FILE
 from ltsweep.schema import STATUS as STATUS_FILE
 from ltsweep.store.tables import SCHEMAS
 from ltsweep.words import printable
@@ -63,11 +63,36 @@ def load(*studies: Path) -> Study:
     """
     path, names = _named(studies)
     folders = [(name, folder) for study, name in zip(studies, names, strict=True) for folder in cell_folders(study)]
-    cells = [cell.read(folder).of(name) for name, folder in folders]
+    cells = [one.of(name) for name, one in _one_of_each([(name, cell.read(folder)) for name, folder in folders])]
     frame = _cells(cells)
     levels = _with_remaining(_tidy(frame, cells, LEVELS_FILE))
     evaluations = _with_remaining(_tidy(frame, cells, EVALUATIONS_FILE))
     return Study(path, _with_reasons(frame, levels), levels, evaluations, _tidy(frame, cells, READINGS_FILE))
+
+
+def _one_of_each(found: Sequence[tuple[str, cell.Cell]]) -> list[tuple[str, cell.Cell]]:
+    """Return (study, cell) with the rows of one cell of each identity within a study.
+
+    Records of version 1 have cells of their own for other numbers of levels and other controls. The cell of today's
+    version counts, else the one that goes furthest; the others say in whose favour they are left out.
+    """
+    best: dict[tuple[str, str], cell.Cell] = {}
+    for study, one in found:
+        before = best.get((study, one.identity))
+        if before is None or _rank(one) > _rank(before):
+            best[study, one.identity] = one
+    kept = []
+    for study, one in found:
+        chosen = best[study, one.identity]
+        if one.identity and chosen is not one:
+            reason = f"the same cell as {chosen.row['key']}, which counts in its place"
+            one = one._replace(row=one.row | {"reason": reason}, tables={})
+        kept.append((study, one))
+    return kept
+
+
+def _rank(one: cell.Cell) -> tuple[bool, bool, int]:
+    return one.row["key"] == one.identity, bool(one.tables), int(one.row["level"])  # type: ignore[call-overload]
 
 
 def with_weights(study: Study) -> Study:
@@ -130,7 +155,7 @@ def _cells(cells: Sequence[cell.Cell]) -> pd.DataFrame:
     config = configs.table([one.config for one in cells])
     # Other configs may have the same columns: of two functions under one name, say.
     apart = pd.Series([one.apart for one in cells], dtype="str")
-    alike = config.duplicated(keep=False) & apart.ne("")
+    alike = config.drop(columns=[*EXTENT], errors="ignore").duplicated(keep=False) & apart.ne("")
     if alike.any():
         config = config.assign(**{CONFIG_COLUMN: apart.where(alike).astype("category")})
     return pd.concat([rows.assign(status=pd.Categorical(rows["status"], STATUSES)), config], axis=1)

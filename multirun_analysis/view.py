@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ltsweep.errors import did_you_mean
-from ltsweep.schema import NUMBERED
+from ltsweep.schema import EXTENT, NUMBERED
 from ltsweep.words import shown
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.schema import CONFIG_COLUMN, RECORD_COLUMNS, UNREADABLE
@@ -77,13 +77,13 @@ def readable(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def varying(df: pd.DataFrame) -> list[str]:
-    """Return the fewest config columns that tell the cells of a tidy table apart, but for their seeds.
+    """Return the fewest config columns that tell the cells of a tidy table apart, but for their seeds and their extent.
 
     Of a group its name comes first, then those of its fields that differ among the cells that have them. A column that
     follows from those before it is left out: `init.gain` where each init has one gain, or the learning rate where each
     model has its own. Unreadable cells are not looked at.
     """
-    names = [name for name in config_columns(df) if name != "seed"]
+    names = [name for name in config_columns(df) if name not in ("seed", *EXTENT)]  # no level is another by these
     values = readable(df)[names].drop_duplicates()
     kept: list[str] = []
     groups = 1

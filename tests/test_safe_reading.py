@@ -3,6 +3,8 @@ that makes objects, and nothing opens a study's file but `ltsweep.store`, which 
 """
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,22 @@ def test_each_exception_is_still_one(name):
 )
 def test_each_way_to_open_a_file_would_be_found(source):
     assert opened(source) == [1]
+
+
+@pytest.mark.parametrize("module", ["ltsweep.status", "multirun_analysis"])
+@pytest.mark.parametrize("how", ["a script elsewhere", "python -P"])
+def test_a_look_from_inside_a_strangers_folder_imports_nothing_of_it(tmp_path, module, how):
+    """As SECURITY.md says: `python -m` alone would."""
+    (tmp_path / "script.py").write_text(f"import runpy\nrunpy.run_module({module!r}, run_name='__main__')\n")
+    (tmp_path / "theirs").mkdir()
+    for name in ("yaml", "msgspec", "rich", "pandas", "numpy", "ltsweep", "multirun_analysis"):
+        (tmp_path / f"theirs/{name}.py").write_text("print('a trap')\nraise SystemExit(7)\n")
+    arguments = {"a script elsewhere": [str(tmp_path / "script.py")], "python -P": ["-P", "-m", module]}[how]
+    if how == "python -P" and sys.version_info < (3, 11):
+        pytest.skip("Python 3.10 has no such option")
+    ended = subprocess.run(
+        [sys.executable, *arguments, "."], cwd=tmp_path / "theirs", capture_output=True, text=True, timeout=120
+    )
+    assert "a trap" not in ended.stdout
+    assert ended.returncode == 2
+    assert "cells" in ended.stderr

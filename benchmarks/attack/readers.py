@@ -222,7 +222,7 @@ def sweeper(world: World, force: bool = False) -> Seen:
 
     starts: dict[str, Any] = {}
 
-    def begin(job, program, members, records, begins, inside) -> Iterator[Any]:  # noqa: ANN001
+    def begin(job, program, members, records, begins, asked, inside) -> Iterator[Any]:  # noqa: ANN001
         for member, key in zip(members, records, strict=True):
             first = begins[key]
             if inside is not None and inside.level != first:
@@ -231,7 +231,8 @@ def sweeper(world: World, force: bool = False) -> Seen:
             facts = {} if inside is None else {"level": inside.level, "step": inside.step, "rows": rows}
             digest = None if inside is None else _checkpoint_digest(facts, inside.tensors)
             weights = {f"init {_layer(name)}": _digest(one) for name, one in member.initial.items() if one.ndim > 1}
-            masks = {f"{first} {_layer(name)}": _digest(one > 0) for name, one in member.masks.items()} if first else {}
+            kept = (member.recorded(first) if first else None) or {}
+            masks = {f"{first} {_layer(name)}": _digest(one > 0) for name, one in kept.items()}
             starts[key] = {"starts at": first, "tensors": weights | masks, "checkpoint": digest}
         return iter(())
 
@@ -431,7 +432,7 @@ def without_repetition() -> None:
     once(prepare, "check_configs", keys)
     once(prepare, "load_data", keys)
     once(prepare, "network_bytes", lambda cell, kind: cell.key)
-    once(stack_run, "program_of", lambda cell, *_: cell.key)
+    once(stack_run, "program_of", lambda cell, *how: (cell.key, str(how[-1])))
     once(importlib.metadata, "version", lambda name: name)
 
 

@@ -1,4 +1,4 @@
-"""`python -m ltsweep`."""
+"""`python -m ltsweep`, and the script `ltsweep`."""
 
 from ltsweep.start import start
 
@@ -10,7 +10,10 @@ def main() -> None:
 
 def _command() -> None:
     import signal
+    import sys
 
+    if not getattr(sys.flags, "safe_path", sys.flags.isolated):
+        sys.path.insert(0, "")  # for the script what `python -m` does: your own modules lie where you run it
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal: a study goes on, and so do its workers
     from ltsweep.command import main

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
@@ -27,10 +29,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ltsweep.errors import CannotWriteError, CellFailedError, UserError, interrupt_kept
 from ltsweep.grid import cell
+from ltsweep.grid.compose import load_configuration
 from ltsweep.grid.hints import hint
 from ltsweep.grid.objective import check_objective
-from ltsweep.grid.overrides import rewrite
+from ltsweep.grid.overrides import one_cell, rewrite
 from ltsweep.grid.place import study_folder
+from ltsweep.grid.sources import initialize_sources
 from ltsweep.grid.sweep import check_launcher, check_sweep, watch_jobs
 from ltsweep.words import shown
 
@@ -41,7 +45,18 @@ _OURS = (Path(__file__).parent, Path(__file__).parents[1] / "hydra_plugins" / "l
 _LONGEST = 2_000
 
 # Names of functions that pass the user's words to Hydra: an error that Hydra then raises is the user's mistake.
-_COMPOSING = ("main", "_make_sweeper", "_refuse_run", "sweep", "composed", "compose_cells", "_compose")
+_COMPOSING = (
+    "main",
+    "_make_sweeper",
+    "_refuse_run",
+    "sweep",
+    "composed",
+    "load_configuration",
+    "initialize_sources",
+    "check_sources",
+    "compose_cells",
+    "_compose",
+)
 
 
 @hydra.main(config_path="pkg://ltsweep.conf", config_name="config", version_base="1.3")
@@ -66,7 +81,7 @@ def task(config: DictConfig) -> float:
         if config.force:
             forget(study, [one])
         statuses = run(plan, LiveTable(again=config.force))
-    end = outcome(study, one.key, statuses[one.key], config.objective)
+    end = outcome(study, one, statuses[one.key], config.objective)
     if isinstance(end, Exception):
         raise end
     return end
@@ -78,8 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Hydra prints many lines for an error; with this setting it raises the exception.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv[1:] = rewrite(sys.argv[1:] if arguments is None else arguments)
-        _check_flags(sys.argv[1:])
+        sys.argv[1:] = _with_flags(rewrite(sys.argv[1:] if arguments is None else arguments))
         cell.register_resolver()
         _register_plugins()
         with interrupt_kept():
@@ -108,8 +122,11 @@ def _say(text: str) -> None:
     print(f"ltsweep: {shown(text, _LONGEST)}", file=sys.stderr)
 
 
-def _check_flags(arguments: Sequence[str]) -> None:
-    """Raise UserError for a flag that Hydra does not have; its own parser would print many lines."""
+def _with_flags(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments, with `--cfg` and `--info` for one cell of a grid; `--cfg job` shows it resolved.
+
+    Raises UserError for a flag that Hydra does not have; its own parser would print many lines.
+    """
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
@@ -119,13 +136,21 @@ def _check_flags(arguments: Sequence[str]) -> None:
     if "--version" in arguments:
         print(f"ltsweep {version('ltsweep')}, Hydra {hydra.__version__}")
         sys.exit(0)
-    given = parser.parse_args(list(arguments))
+    given = parser.parse_intermixed_args(list(arguments))
     if given.experimental_rerun is not None:
         raise UserError("--experimental-rerun would load a pickle, which can run anything; type the command again")
     for argument in arguments:
         group, _, choice = argument.partition("=")
         if group == "hydra/launcher":
             check_launcher(choice)
+    flags, overrides = [argument for argument in arguments if argument not in given.overrides], given.overrides
+    if given.cfg is not None or given.info is not None:
+        overrides, taken = one_cell(overrides)
+        if taken:
+            print(f"# one cell of the grid: {' '.join(taken)}")
+        flags = [flag for flag in flags if flag not in ("-m", "--multirun")]
+        flags += ["--resolve"] * (given.cfg == "job" and not given.resolve)
+    return [*flags, *overrides]  # Hydra's own parser takes no overrides on both sides of a flag
 
 
 def _is_ours(error: Exception) -> bool:
@@ -176,12 +201,14 @@ def _register_plugins() -> None:
     known.instantiate_sweeper = functools.partial(_make_sweeper, known)  # type: ignore[method-assign]
     # Hydra copies its store of configs, though only read, at each look into a group: half of the time of --help.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
+    ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign,assignment]
+    ConfigRepository.initialize_sources = initialize_sources  # type: ignore[method-assign,assignment]
     Hydra.run = _refuse_run  # type: ignore[method-assign,assignment]
 
 
 def _refuse_run(hydra: Hydra, config_name: str | None, task_function: TaskFunction, overrides: list[str]) -> NoReturn:
     """Raise UserError for hydra.mode=RUN. Hydra comes here too with a config that cannot be composed, and says so."""
-    hydra.compose_config(config_name, overrides, RunMode.RUN)
+    hydra.compose_config(config_name, overrides, RunMode.MULTIRUN)
     raise UserError("hydra.mode=RUN is refused: a single run is a grid of one cell; leave hydra.mode out")
 
 

@@ -9,6 +9,10 @@ class UserError(ValueError):
     """A mistake its user can mend. The text says what is wrong, where, and what is allowed, on one line."""
 
 
+class NotHereError(UserError):
+    """The files of a data set are not on this machine, and nothing may be downloaded. The text says which and where."""
+
+
 class CellFailedError(RuntimeError):
     """A cell failed. The text says why and where its log is, on one line."""
 

@@ -12,7 +12,14 @@ multirun/<study>/<key>/config.yaml                    the resolved config
 """
 
 # Version of the record format. It enters every key: raise it when the same config gives other records than before.
-VERSION = 1
+VERSION = 2
+
+# Versions that are read: those before VERSION by what shows a study, never to go on from.
+READABLE = (1, 2)
+
+# Dotted names of the config that say how far a cell goes, and what is trained beside the ticket: no level is another by
+# them. From version 2 on they are not in the key, so that a cell grows; status.json has what there is of it, by arm.
+EXTENT = ("levels", "method.controls", "method.draws")
 
 # A cell's folder is named by its key; every other name in a study's folder is something else. So are stacks named.
 KEY = r"[0-9a-f]{16}"
@@ -48,6 +55,10 @@ ENDED = (*FINISHED, FAILED)  # nothing is being computed; the same command tries
 TICKET = "ticket"
 REINIT = "reinit"
 RANDOM_MASK = "random_mask"
+
+# An arm as status.json names it: what is trained, and the number of its draw.
+ARM = r"[^/]{1,100}/[0-9]{1,6}"
+TICKET_ARM = f"{TICKET}/0"
 
 SPLITS = ("train", "val", "test")
 SCORES = tuple(f"{split}_{score}" for split in SPLITS for score in ("loss", "accuracy"))
@@ -88,9 +99,11 @@ READINGS = {
     "at": "float64",  # a number along an axis of the measurement's own, or null
     "value": "float64",
 }
-# Columns that may be null: no step was taken, nothing was held out, a reading is of no place or point. No other may.
+# Columns that may be null: no step was taken, the training set was not scored, nothing was held out, a reading is of no
+# place or point. No other may.
 NULLABLE = (
     "lr",
+    *(name for name in (*EVALUATIONS, *LEVELS) if name.removeprefix("final_").startswith("train_")),
     *(name for name in LEVELS if name.startswith(("best_", "early_stop_"))),
     "place",
     "at",
@@ -109,6 +122,7 @@ SETTINGS = (
     "stack_size",
     "checkpoint_every",
     "force",
+    "dry_run",
     "objective",
     "max_cells",
     "measure",

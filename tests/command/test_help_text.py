@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 
 GROUPS = ("model", "init", "optimizer", "prune_rate", "lr", "dataset", "method", "experiment")
 
@@ -67,6 +68,29 @@ def test_cfg_job_shows_the_resolved_choice(command):
     ended = command.inside("--cfg", "job", "lr=0.1", "init=kaiming_u")
     assert re.search(r"^init:\n  name: kaiming_u$", ended.out, flags=re.M)
     assert re.search(r"^  value: 0\.1$", ended.out, flags=re.M)
+    assert list(command.folder.iterdir()) == []
+
+
+def test_cfg_job_is_resolved_as_the_help_says(command, help_):
+    assert "--cfg job shows the resolved config" in " ".join(help_.out.split())
+    config = yaml.safe_load(command.inside("--cfg", "job", "dataset=digits", "lr=0.1").out)
+    assert config["validation"] == 200
+    assert config["model"]["input_shape"] == [1, 8, 8]
+    assert (
+        command.inside("--cfg=job", "--resolve", "dataset=digits", "lr=0.1").out
+        == command.inside("dataset=digits", "lr=0.1", "-c", "job").out
+    )
+
+
+@pytest.mark.parametrize("multirun", [(), ("-m",), ("--multirun",)])
+def test_cfg_of_a_grid_shows_one_of_its_cells(command, multirun):
+    grid = (*multirun, "lr=warmup,cosine", "seed=range(3,1000000000000)", "lr.warmup=7", "-c", "job")
+    ended = command.inside(*grid)
+    assert ended.out.startswith("# one cell of the grid: lr=warmup seed=3\n")
+    config = yaml.safe_load(ended.out)
+    assert (config["seed"], config["lr"]["name"], config["lr"]["warmup"]) == (3, "warmup", 7)
+    assert command.inside(*grid, "-p", "lr.warmup").out.splitlines()[-1] == "7"
+    assert "one cell is shown; take init=NAME" in command.inside("--cfg", "job", "init=glob(*)", code=2).err
     assert list(command.folder.iterdir()) == []
 
 

@@ -1,6 +1,9 @@
 """A name that is not in the config gets the nearest one that is; a fault of ours gets its traceback."""
 
+import sys
+
 import hydra
+import ltsweep.conf
 import pytest
 
 import ltsweep.run.prepare
@@ -17,6 +20,11 @@ CASES = {
     "appended": (["+lerning_rate=1"], ["lerning_rate is not", "there are seed"]),
     "of a group": (["lr.foo=1"], ["lr.foo is not", "lr.value"]),
     "of a group's choice": (["lr=step", "lr.mile=1"], ["lr.mile is not", "lr.milestones", "lr.gamma"]),
+    "of one choice of a sweep": (
+        ["-m", "lr=warmup,constant", "lr.warmup=1"],
+        ["lr.warmup is not a name of the config with lr=constant", "there are lr.value"],
+    ),
+    "beside a sweep without its flag": (["seed=1,2", "epoch=1"], ["epoch is not", "did you mean epochs?"]),
     "near one of a group": (["model.activatoin=relu"], ["did you mean model.activation?"]),
     "below a number": (["seed.x=1"], ["seed.x is not", "has no names"]),
     "of the launcher": (
@@ -48,6 +56,35 @@ def test_the_fields_are_those_of_a_yaml_of_ones_own(command):
     (command.folder / "own/lr/mine.yaml").write_text("name: mine\n_target_: mine.f\nvalue: 0.1\nsteepness: 2\n")
     ended = command.inside("--config-dir=own", "lr=mine", "lr.steepnes=3", *QUICK, code=2)
     assert "did you mean lr.steepness? there are lr.value, lr.steepness" in ended.err
+
+
+@pytest.mark.parametrize("name", ["lr/constant", "config", "hydra/launcher/slurm", "hydra/env/default"])
+@pytest.mark.parametrize("how", ["--config-dir=own", "hydra.searchpath=[file://own]", "hydra.searchpath=[pkg://own]"])
+def test_a_file_of_a_built_ins_name_is_refused_with_both_paths(command, monkeypatch, name, how):
+    """Hydra would take the built-in one and say nothing."""
+    monkeypatch.syspath_prepend(command.folder)
+    file = command.folder / f"own/{name}.yaml"
+    file.parent.mkdir(parents=True)
+    (command.folder / "own/__init__.py").touch()
+    file.write_text("name: mine\n_target_: mine.f\nvalue: 7\n")
+    for arguments in ([how], [how, "--cfg", "job"], [how, "-m", "seed=0,1", "hydra/launcher=basic"]):
+        ended = command.inside(*arguments, *QUICK, code=2)
+        assert ended.err.count("\n") == 1, ended.err
+        assert ended.err.startswith("ltsweep: ")
+        assert f"own/{name}.yaml would not be read: /" in ended.err
+        assert ended.err.count(f"{name}.yaml") == 2
+        assert ended.err.endswith("rename yours\n")
+    assert not (command.folder / "multirun").exists()
+    sys.modules.pop("own", None)
+
+
+def test_the_built_in_folder_itself_and_other_names_are_no_such_files(command):
+    (command.folder / "own/lr").mkdir(parents=True)
+    (command.folder / "own/lr/constant_too.yaml").write_text("name: too\n_target_: mine.f\nvalue: 7\n")
+    for folder in ("own", next(iter(ltsweep.conf.__path__))):
+        assert "value: 0.0012" in command.inside("--config-dir", folder, "--cfg=job", *QUICK).out
+    ended = command.inside("hydra.searchpath=[file://nowhere]", *QUICK, code=2)
+    assert ended.err == "ltsweep: file://nowhere (hydra.searchpath in command-line) is not there\n"
 
 
 @pytest.mark.parametrize(

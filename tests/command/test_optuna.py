@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from ltsweep.grid.cell import Cell
 from ltsweep.grid.objective import OBJECTIVES
 from ltsweep.run.objective import outcome
 from ltsweep.schema import LEVELS
@@ -147,8 +148,8 @@ def test_a_diverged_trial_is_the_worst(command, quick):
     (key, *_) = command.study().cells()
     assert set(command.study().statuses().values()) == {"diverged"}
     assert results(command.study())["best_value"] == 0
-    status = command.study().cells()[key].status
-    assert outcome(command.study().path, key, status, "final_val_loss") == math.inf
+    folder = command.study().cells()[key]
+    assert outcome(command.study().path, Cell(folder.config, key), folder.status, "final_val_loss") == math.inf
 
 
 def test_a_failed_trial_ends_the_search(command, quick, monkeypatch):
@@ -167,7 +168,7 @@ def test_objectives_are_columns_without_nulls(command, quick):
     command.inside(*quick)
     (folder,) = command.study().cells().values()
     for name in OBJECTIVES:
-        value = outcome(command.study().path, folder.path.name, folder.status, name)
+        value = outcome(command.study().path, Cell(folder.config, folder.path.name), folder.status, name)
         assert isinstance(value, float)
         assert not math.isnan(value)
         assert pd.isna(value) == pd.isna(last(folder, name))

@@ -229,7 +229,7 @@ def test_cells_of_an_own_schedule_train_at_their_own_rates(own, small, kind):
     for folder in own.study().cells().values():
         start = folder.config["lr"]["start"]
         rows = folder.evaluations
-        assert list(rows["lr"]) == [pytest.approx(start * 0.5 ** (step / 8)) for step in (3, 7)]
+        assert list(rows["lr"][rows["iteration"] > 0]) == [pytest.approx(start * 0.5 ** (step / 8)) for step in (3, 7)]
         losses[start] = rows["train_loss"].iloc[-1]
     assert losses[0.1] < losses[0.01] < losses[0.001]  # each learned as its rate lets it
 
@@ -245,6 +245,22 @@ def test_a_score_and_a_control_of_ones_own(own, small):
     mask, initial = folder.mask(1)["fc1.weight"], np.abs(folder.initial["fc1.weight"])
     assert np.median(initial[~mask]) > np.median(initial[mask])
     assert json.loads((folder.path / "status.json").read_text())["measured"] == ["biggest"]
+
+
+def test_a_model_of_three_channels_is_refused_with_the_setting_that_mends_it(own, small):
+    """A torchvision model, its YAML alone."""
+    (own.folder / "own/model/resnet.yaml").write_text(
+        "name: resnet\n_target_: torchvision.models.resnet18\nnum_classes: ${dataset.num_classes}\n"
+    )
+    quick = ("--config-dir=own", "model=resnet", *small, "levels=0", "iterations=1", "batch_size=8")
+    refused = own.inside(*quick, code=2)
+    mend = "dataset.input_shape=[3,8,8]"
+    assert refused.err == f"ltsweep: model=resnet takes 3 channels, and dataset=digits has 1; {mend} repeats it\n"
+    assert not (own.folder / "multirun").exists()
+    own.inside(*quick, mend)
+    assert set(own.study().statuses().values()) == {"done"}
+    two = own.inside(*quick, "dataset.input_shape=[2,8,8]", code=2)
+    assert "takes 3 channels, and dataset=digits has 2; it needs examples of shape [3,8,8]" in two.err
 
 
 def test_a_models_yaml_says_what_is_pruned_and_which_layer_is_the_output(own, small):

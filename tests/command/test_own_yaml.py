@@ -2,6 +2,8 @@
 
 import importlib
 import itertools
+import os
+import subprocess
 import sys
 import textwrap
 
@@ -42,6 +44,20 @@ def own(command, monkeypatch):
     monkeypatch.syspath_prepend(command.folder)
     yield command
     sys.modules.pop("mine", None)
+
+
+@pytest.fixture
+def script(own, tmp_path_factory):
+    """Run what pip installs as the command `ltsweep`, which lies in a folder of its own, in the folder of `own`."""
+    path = tmp_path_factory.mktemp("bin") / "ltsweep"
+    path.write_text("from ltsweep.__main__ import main\nif __name__ == '__main__':\n    main()\n")
+    clean = {name: value for name, value in os.environ.items() if name not in ("LTSWEEP_DATA", "HYDRA_FULL_ERROR")}
+
+    def run(*arguments, **env):
+        command = [sys.executable, str(path), *arguments]
+        return subprocess.run(command, cwd=own.folder, env=clean | env, capture_output=True, text=True, timeout=300)
+
+    return run
 
 
 def test_own_initialization_from_a_config_dir(own, small):
@@ -97,23 +113,23 @@ def test_a_cell_that_raises_fails_alone_with_its_traceback(own, small):
 
 def test_a_cell_that_diverges_leaves_its_neighbour_alone(command, small):
     arguments = ("-m", "optimizer=sgd", *small, "levels=2", "iterations=40")
-    ended = command.inside(*arguments, "lr=1e-2,1000", "study=both")
+    ended = command.inside(*arguments, "lr=1e-2,1e4", "study=both")
     both = command.study("both")
-    bad, good = both.cell(lr=1000), both.cell(lr=0.01)
+    bad, good = both.cell(lr=10_000), both.cell(lr=0.01)
     assert bad.status["status"] == "diverged"
     assert "not finite" in bad.status["error"]
-    assert not np.isfinite(bad.evaluations["train_loss"]).all()
+    assert not np.isfinite(bad.evaluations["test_loss"]).all()
     assert list(bad.levels["level"]) == [0]
     assert good.status["status"] == "done"
     assert good.status["stack"] == bad.status["stack"]
     assert "in a stack of 2" in good.log
-    assert np.isfinite(good.evaluations["train_loss"]).all()
+    assert np.isfinite(good.evaluations["test_loss"]).all()
     assert "1 diverged" in ended.out
 
     command.inside(*arguments, "lr=1e-2", "study=alone")
     alone = command.study("alone")
     both.assert_same_records(alone, keys=list(alone.cells()), tolerance=CLOSE)
-    assert "2 already finished, nothing to compute" in command.inside(*arguments, "lr=1e-2,1000", "study=both").out
+    assert "2 already finished, nothing to compute" in command.inside(*arguments, "lr=1e-2,1e4", "study=both").out
 
 
 def test_hydras_basic_launcher_gives_the_same_records(command, small):
@@ -183,3 +199,19 @@ def test_reproducibility_report_in_small(command, small):
             assert set(folder.levels[folder.levels["level"] == 1]["arm"]) == {"ticket", "reinit"}
     (network,) = {tuple(f.levels["layer_total"].iloc[0]) for f in cells if f.config["model"]["name"] == "lenet5"}
     assert network == (64 * 9, 64 * 64 * 9, 64 * 4 * 4 * 256, 256 * 256, 256 * 10)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_script_finds_a_module_where_it_is_run_as_python_m_does(own, small, script, workers):
+    quick = (*small, "levels=0", "iterations=1", f"workers={workers}", "stack_size=1")
+    ended = script("--config-dir=own", "-m", "init=tenth", "seed=0,1", *quick)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert set(own.study().statuses().values()) == {"done"}
+
+
+def test_with_a_safe_path_the_script_finds_nothing_where_it_is_run(own, small, script):
+    if sys.version_info < (3, 11):
+        pytest.skip("Python 3.10 has no safe path")
+    ended = script("--config-dir=own", "init=tenth", *small, "levels=0", PYTHONSAFEPATH="1")
+    assert ended.returncode == 2
+    assert "No module named 'mine'" in ended.stderr

@@ -139,11 +139,12 @@ def test_a_closed_terminal_ends_nothing(command, descendants):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["ltsweep", "ltsweep.status"])
+@pytest.mark.parametrize("module", ["ltsweep", "ltsweep.status", "ltsweep.study"])
 def test_ctrl_c_at_any_moment_of_the_start_is_one_line(command, module):
     """From the moment at which Python runs the program's own first line."""
-    arguments = ["multirun/default"] if module == "ltsweep.status" else [*GRID, "iterations=100000", "workers=1"]
-    if module == "ltsweep.status":
+    arguments = [*GRID, "iterations=100000", "workers=1"]
+    if module != "ltsweep":
+        arguments = [*["ls"] * (module == "ltsweep.study"), "multirun/default"]
         command.inside(*GRID)
     script = (
         "import os, runpy, signal, sys, threading, time\n"
@@ -156,7 +157,7 @@ def test_ctrl_c_at_any_moment_of_the_start_is_one_line(command, module):
             [sys.executable, "-c", script, str(moment), *arguments], cwd=command.folder, env=CLEAN, text=True,
             capture_output=True, timeout=300,
         )  # fmt: skip
-        if module == "ltsweep.status" and ended.returncode == 0:
+        if module != "ltsweep" and ended.returncode == 0:
             assert "2 done" in ended.stdout  # it was faster
             continue
         assert ended.returncode == 130, (moment, time.monotonic() - began, ended)

@@ -51,6 +51,11 @@ def test_one_folder_a_cell_named_by_its_key_and_done(grid):
         assert folder.status["key"] == key
         assert key in ended.out
     assert "4 done" in ended.out
+    for key, folder in study.cells().items():
+        (line,) = [line for line in ended.out.splitlines() if key in line]
+        last = folder.levels.iloc[-1]
+        share = last["weights_remaining"] / last["weights_total"]
+        assert line.split()[-3:-1] == [f"{share:.1%}", f"{last['final_test_accuracy']:.4f}"]
 
 
 def test_config_is_whole_and_resolved(grid):
@@ -95,13 +100,14 @@ def test_one_row_an_evaluation(grid):
     for folder in study.cells().values():
         rows = folder.evaluations
         seen = list(zip(rows["arm"], rows["draw"], rows["level"], rows["iteration"], rows["epoch"], strict=True))
+        places = sorted({0, *(math.ceil(quarter * STEPS_AN_EPOCH / 4) for quarter in range(4 * EPOCHS + 1))})
         assert seen == [
-            ("ticket", 0, level, epoch * STEPS_AN_EPOCH, float(epoch))
-            for level in range(LEVELS + 1)
-            for epoch in range(1, EPOCHS + 1)
+            ("ticket", 0, level, place, place / STEPS_AN_EPOCH) for level in range(LEVELS + 1) for place in places
         ]
-        assert set(rows["lr"]) == {folder.config["lr"]["value"]}
-        assert (rows["seconds"] > 0).all()
+        trained = rows[rows["iteration"] > 0]
+        assert set(trained["lr"]) == {folder.config["lr"]["value"]}
+        assert (trained["seconds"] > 0).all()
+        assert rows["train_loss"].notna().tolist() == (rows["iteration"] % STEPS_AN_EPOCH == 0).tolist()
 
 
 def test_accuracies_are_shares_of_each_whole_split(grid):
@@ -109,9 +115,10 @@ def test_accuracies_are_shares_of_each_whole_split(grid):
     for folder in study.cells().values():
         rows = folder.evaluations
         for split, examples in (("train", TRAINED), ("val", 200), ("test", 360)):
-            right = rows[f"{split}_accuracy"] * examples
+            scored = rows[rows[f"{split}_loss"].notna()]
+            right = scored[f"{split}_accuracy"] * examples
             np.testing.assert_allclose(right, right.round(), atol=1e-6)
-            assert (rows[f"{split}_loss"] > 0).all()
+            assert (scored[f"{split}_loss"] > 0).all()
         # It learns: chance is a tenth.
         assert rows["test_accuracy"].iloc[-1] > 0.3
 
@@ -147,7 +154,7 @@ def test_masks_hold_the_recorded_counts_and_are_nested(grid):
                 assert not (m & ~before[name]).any(), f"{name} got weights back at level {level}"
             before = mask
         tickets = {path.name for path in (folder.path / "tickets").iterdir()}
-        assert tickets == {"init.safetensors", *(f"level_{level:02d}.safetensors" for level in range(1, LEVELS + 1))}
+        assert tickets == {"init.safetensors", *(f"level_{level:02d}.safetensors" for level in range(1, LEVELS + 2))}
 
 
 def test_a_mask_file_takes_one_bit_a_weight(grid):
@@ -188,7 +195,7 @@ def test_initial_weights_follow_their_initialization(grid):
 def test_the_same_command_again_computes_nothing(grid):
     command, arguments, _, study = grid
     before = study.snapshot()
-    assert len(before) == 4 * (5 + 1 + LEVELS)
+    assert len(before) == 4 * (5 + 1 + LEVELS + 1)
     ended = command(*arguments)
     assert study.snapshot() == before
     assert "4 already finished" in ended.out
@@ -239,7 +246,7 @@ def test_force_computes_again_and_gives_the_same_numbers(grid, command_in, tmp_p
     after = command.study("again").snapshot()
     assert before.keys() == after.keys()
     computed = [name for name in after if name.endswith((".parquet", ".safetensors"))]
-    assert len(computed) == 4 * (2 + 1 + LEVELS)
+    assert len(computed) == 4 * (2 + 1 + LEVELS + 1)
     assert all(after[name][0] > before[name][0] for name in computed)
     assert set(command.study("again").statuses().values()) == {"done"}
 
@@ -284,7 +291,7 @@ def test_controls_share_the_tickets_counts_and_are_absent_from_the_dense_level(c
     arms = folder.levels.groupby("level")[["arm", "draw"]].apply(
         lambda part: list(part.itertuples(index=False, name=None))
     )
-    controls = [("ticket", 0), ("reinit", 0), ("reinit", 1), ("random_mask", 0), ("random_mask", 1)]
+    controls = [("ticket", 0), ("random_mask", 0), ("random_mask", 1), ("reinit", 0), ("reinit", 1)]
     assert arms.to_dict() == {0: [("ticket", 0)], 1: controls, 2: controls}
     assert (folder.levels.groupby("level")["weights_remaining"].nunique() == 1).all()
     scores = folder.levels[folder.levels["level"] == 2]["final_train_loss"]
@@ -323,12 +330,13 @@ def test_records_are_typed_columns(command, small):
     command.inside(*small, "levels=1", "iterations=3", "validation=0", "evaluate_every=2")
     (folder,) = command.study().cells().values()
     rows, levels = folder.evaluations, folder.levels
-    assert list(rows["iteration"]) == [2, 3, 2, 3]
+    assert list(rows["iteration"]) == [0, 2, 3, 0, 2, 3]
     assert rows["val_loss"].isna().all()
     assert rows["val_accuracy"].isna().all()
     assert levels["best_iteration"].isna().all()
     assert levels["early_stop_iteration"].isna().all()
-    assert not rows.drop(columns=["val_loss", "val_accuracy"]).isna().any(axis=None)
+    assert rows["lr"].isna().tolist() == [True, False, False] * 2  # before the first step there is none
+    assert not rows.drop(columns=["val_loss", "val_accuracy", "lr"]).isna().any(axis=None)
     assert pd.api.types.is_float_dtype(rows["val_loss"])
     right = rows["train_accuracy"] * 1437
     np.testing.assert_allclose(right, right.round(), atol=1e-6)

@@ -124,11 +124,11 @@ class Watched:
             self.levels[-1].batches.append(batch[0].clone())
             yield batch
 
-    def evaluate(self, forward, memory, cells):
+    def evaluate(self, forward, memory, cells, splits):
         held_out = torch.stack([self.problem._held_out(cell) for cell in cells for _ in range(cell.networks)])
         assert self.levels[-1].held_out is None or torch.equal(self.levels[-1].held_out, held_out)
         self.levels[-1].held_out = held_out
-        return self.problem.evaluate(forward, memory, cells)
+        return self.problem.evaluate(forward, memory, cells, splits)
 
 
 @pytest.fixture
@@ -195,7 +195,6 @@ def make_member():
             "settings": {"weight_decay": weight_decay},
             "rates": uniform(program.layers, rates) if isinstance(rates, float) else rates,
             "initial": draw(program.model, init, seed, "init"),
-            "masks": {layer.name: torch.ones(layer.shape) for layer in program.layers},
         }
         return Member(**member | changes)
 

@@ -35,6 +35,7 @@ MAY: dict[str, set[str]] = {
     # the ways in
     "command": {"cluster", "run"} | SCIENCE | BOOKS | GROUND,
     "status": {"cluster", "start"},
+    "study": {"cluster", "start"},
     # the start of every program
     "start": {"show"},
     "__main__": {"command", "start"},
@@ -52,6 +53,7 @@ TORCH_FREE = {
     "show.streams",
     "grid.flat",
     "grid.key",
+    "grid.where",
     "store.disk",
     "store.reader",
     "store.tables",
@@ -101,7 +103,7 @@ def test_the_table_has_no_way_round():
         for other in MAY[name]:
             below(other, (*path, name))
 
-    for name in ("__main__", "status", "task"):
+    for name in ("__main__", "status", "study", "task"):
         below(name)
 
 

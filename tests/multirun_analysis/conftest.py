@@ -207,27 +207,31 @@ def _write(
     arms: Mapping[str, int] | None = None,
     tickets: bool = False,
     readings: Sequence[str] = (),
+    version: int = VERSION,
     **overrides: object,
 ) -> str:
     """Write one cell and return its key. Overrides are those of the command line: `write(study, init="kaiming_n")`."""
     config = _config({name.replace("__", "."): value for name, value in overrides.items()})
-    key = key_of(config)
+    key, noise = key_of(config, version), key_of(config, 1)
     folder = study / key
     folder.mkdir(parents=True)
     (folder / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
     last = (config["levels"] if status == DONE else -1) if last is None else last
     if last >= 0:
-        evaluations, levels = _records(config, key, last, arms or {TICKET: 1})
+        evaluations, levels = _records(config, noise, last, arms or {TICKET: 1})
         (folder / EVALUATIONS_FILE).write_bytes(as_parquet(EVALUATIONS_FILE, evaluations))
         (folder / LEVELS_FILE).write_bytes(as_parquet(LEVELS_FILE, levels))
         if readings:
             (folder / READINGS_FILE).write_bytes(as_parquet(READINGS_FILE, _readings(levels, readings)))
     if tickets:
-        _write_tickets(folder, config, key, last)
+        _write_tickets(folder, config, noise, last)
     times = {"seconds": 7.5 * (last + 1), "started": "2020-01-01T00:00:00", "updated": "2020-01-01T00:01:00"}
     made_with = {"versions": {}, "hardware": {}}
     progress = {"status": status, "level": last, "levels": config["levels"], "error": error}
-    _seal(folder, {"schema": VERSION, "key": key, **progress, **times, **made_with})
+    if version > 1 and last >= 0:
+        trained = {name: count for name, count in (arms or {TICKET: 1}).items() if last or name == TICKET}
+        progress["arms"] = {f"{name}/{draw}": last for name, count in trained.items() for draw in range(count)}
+    _seal(folder, {"schema": version, "key": key, **progress, **times, **made_with})
     return key
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from ltsweep.schema import VERSION
 from ltsweep.store import tables
 from ltsweep.store.tables import as_parquet
 from multirun_analysis import cell, view
@@ -182,7 +183,7 @@ def _endless(name: str) -> Callable[[Path], None]:
         (lambda cell: (cell / "config.yaml").unlink(), "config.yaml is missing"),
         (lambda cell: (cell / "status.json").write_text('{"schema": 1'), "status.json is not whole"),
         (lambda cell: (cell / "status.json").unlink(), "status.json is missing"),
-        (_change_status(schema=2), "/"),  # its path, and that a newer ltsweep wrote it
+        (_change_status(schema=VERSION + 1), "/"),  # its path, and that a newer ltsweep wrote it
         (_change_status(status="resting"), "status.json is not a status: "),
         (_change_status(level="GONE"), "status.json is not a status: "),
         (_change_status(level=10**30), "status.json "),
@@ -277,7 +278,7 @@ def test_a_level_that_is_finished_between_two_reads_is_read(
         if level := next(steps, None):
             for name in ("evaluations.parquet", "levels.parquet"):
                 _add_level(cell, name)
-            seal(cell, json.loads((cell / "status.json").read_text()) | {"level": level})
+            seal(cell, json.loads((cell / "status.json").read_text()) | {"level": level, "arms": {"ticket/0": level}})
         return read(path, noted)
 
     read = tables.read
@@ -352,6 +353,43 @@ def test_configs_that_differ_in_no_column_are_not_one(write_cell: Callable[..., 
 def test_a_done_cell_whose_records_stop_short_says_so(write_cell: Callable[..., str], tmp_path: Path) -> None:
     write_cell(levels=5, epochs=1, last=3)
     assert load(tmp_path / "made_up").cells["reason"].tolist() == ["done, but its records end at level 3 of 5"]
+
+
+def test_rows_of_an_arm_count_up_to_its_own_last_level(
+    write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path
+) -> None:
+    """Controls that were added later, and killed on the way: their rows count as far as the status says."""
+    cell = tmp_path / "made_up" / write_cell(levels=4, epochs=1, arms={"ticket": 1, "reinit": 2})
+    status = json.loads((cell / "status.json").read_text())
+    seal(cell, status | {"arms": {"ticket/0": 4, "reinit/0": 2}})
+    found = load(tmp_path / "made_up")
+    for table in (found.levels, found.evaluations):
+        last = table.groupby(["arm", "draw"], observed=True)["level"].max().to_dict()
+        assert last == {("ticket", 0): 4, ("reinit", 0): 2}
+
+
+def test_older_records_are_read_and_a_cell_that_was_computed_anew_counts_once(
+    write_cell: Callable[..., str], tmp_path: Path
+) -> None:
+    study = tmp_path / "made_up"
+    short, long = (write_cell(version=1, seed=1, levels=levels, epochs=1) for levels in (1, 3))
+    assert short != long
+    found = load(study)
+    assert set(found.levels["key"]) == {long}
+    reasons = dict(zip(found.cells["key"], found.cells["reason"], strict=True))
+    assert reasons == {short: f"the same cell as {long}, which counts in its place", long: ""}
+    anew = write_cell(seed=1, levels=2, epochs=1)
+    found = load(study)
+    assert set(found.levels["key"]) == {anew}
+    assert view.varying(found.cells) == []
+    other = write_cell(version=1, seed=2, levels=2, epochs=1)
+    assert set(load(study).levels["key"]) == {anew, other}
+
+
+def test_cells_of_other_lengths_and_controls_are_one_choice(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    write_cell(seed=0, levels=2, epochs=1)
+    write_cell(seed=1, levels=3, epochs=1, method__controls=["reinit"], arms={"ticket": 1, "reinit": 1})
+    assert view.varying(load(tmp_path / "made_up").cells) == []
 
 
 def test_a_study_without_any_record_has_all_columns_and_no_rows(write_cell: Callable[..., str], tmp_path: Path) -> None:

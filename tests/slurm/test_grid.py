@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 
@@ -37,11 +39,15 @@ def test_two_by_two_on_two_gpus_is_what_a_local_run_leaves(shared):
 
 
 def test_a_larger_grid_submits_what_is_new_in_arrays_that_slurm_takes(shared):
-    plan = shared("seed=0,1,2", *shared.SMALL, "study=arrays", "hydra.launcher.dry_run=true").out
-    assert "multirun/arrays: 12 cells, 12 in 6 tasks of up to 2\n" in plan
-    assert plan.count("#SBATCH --array=0-2%3") == 1  # two arrays of three look the same
-    assert "srun" in plan
-    assert not (shared.folder / "multirun/arrays").exists()
+    for dry in ("hydra.launcher.dry_run=true", "dry_run=true"):
+        plan = shared("seed=0,1,2", *shared.SMALL, "study=arrays", dry).out
+        assert "multirun/arrays: 12 cells, 12 in 6 tasks of up to 2\n" in plan
+        assert "  cells   0 finished, 12 to compute: 12 new\n" in plan
+        assert "  stacks  6 in 6 tasks, which divide them by their memory: 6 of 2 cells\n" in plan
+        assert "no like cell on record, so no time is reckoned\n" in plan
+        assert plan.count("#SBATCH --array=0-2%3") == 1  # two arrays of three look the same
+        assert "srun" in plan
+        assert not (shared.folder / "multirun/arrays").exists()
 
     held = ("hydra.launcher.wait=false", "hydra.launcher.additional_parameters={hold:true}", "study=arrays")
     ended = shared("seed=0,1,2", *shared.SMALL, *held)
@@ -55,6 +61,14 @@ def test_a_larger_grid_submits_what_is_new_in_arrays_that_slurm_takes(shared):
 
     again = shared("seed=0,1,2,3", *shared.SMALL, *held)
     assert "16 cells, 12 in the queue already, 4 in 2 tasks of up to 2\n" in again.out
+
+    removal = [sys.executable, "-m", "ltsweep.study", "rm", "multirun/arrays", "--all", "--yes"]
+    kept = subprocess.run(
+        removal, cwd=shared.folder, env=shared.environment, capture_output=True, text=True, check=False
+    )
+    assert (kept.returncode, kept.stderr.count("\n")) == (2, 1)
+    assert kept.stderr.startswith("ltsweep: multirun/arrays is being computed by Slurm, tasks ")
+    assert len(shared.how("arrays")) == 16
 
     refused = shared.local(*shared.SMALL, "study=arrays", code=2)
     assert refused.err.startswith("ltsweep: multirun/arrays is being computed by Slurm, tasks ")

@@ -29,7 +29,7 @@ class LocalLauncher(Launcher):
         cells = compose_cells(self.context, self.config, job_overrides)
         check_cells(cells, self.config)
 
-        from ltsweep.cluster.local import compute  # imports torch, so after the checks
+        from ltsweep.cluster.local import compute, look  # imports torch, so after the checks
         from ltsweep.run.objective import outcome
         from ltsweep.run.prepare import prepare
         from ltsweep.run.settings import settings_from
@@ -37,7 +37,11 @@ class LocalLauncher(Launcher):
 
         study = study_folder(self.config.study, self.config.hydra)
         force: bool = self.config.force
-        plan = prepare(cells, settings_from(self.config, study), again=force)
+        dry: bool = self.config.dry_run
+        plan = prepare(cells, settings_from(self.config, study), again=force, download=not dry)
+        if dry:
+            look(plan, force)
+            return []
         jobs = Jobs(self.context, self.config, job_overrides, initial_job_idx)
         jobs.start(self.task)
         try:
@@ -45,8 +49,8 @@ class LocalLauncher(Launcher):
         except Exception as error:
             jobs.end([error] * len(cells))
             raise
-        closing_table(cells, statuses, study)
+        closing_table(plan.cells, statuses, study)
         objective = self.config.objective if jobs.are_read else None
-        returns = jobs.end([outcome(study, cell.key, statuses[cell.key], objective) for cell in cells])
+        returns = jobs.end([outcome(study, cell, statuses[cell.key], objective) for cell in cells])
         exit_if_grid(returns, self.config)
         return returns

@@ -1,6 +1,7 @@
 """The launcher `slurm`: the grid as job arrays of tasks, each of which trains many cells."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.utils import JobReturn, setup_globals
@@ -37,6 +38,8 @@ class SlurmLauncher(Launcher):
 
         given = {name: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for name, v in self.given.items()}
         options = options_from(given)
+        if self.config.dry_run:
+            options = replace(options, dry_run=True)
         study = study_folder(self.config.study, self.config.hydra)
         check_options(options, study)
         setup_globals()
@@ -44,11 +47,12 @@ class SlurmLauncher(Launcher):
         check_cells(composed, self.config)
 
         from ltsweep.cluster.study import launch  # imports torch, so after the checks
+        from ltsweep.run.extent import together
         from ltsweep.run.objective import outcome
         from ltsweep.run.settings import settings_from
         from ltsweep.store.folder import statuses_of
 
-        cells = list({cell.key: cell for cell in composed}.values())
+        cells = together(composed)
         code = launch(cells, settings_from(self.config, study), options, self.config.force)
         if code:
             raise SystemExit(code)
@@ -56,5 +60,5 @@ class SlurmLauncher(Launcher):
             return []
         objective = None if self.config.hydra.sweeper._target_ in GRIDS else self.config.objective
         statuses = statuses_of(cells, study)
-        ends = [outcome(study, cell.key, statuses[cell.key], objective) for cell in composed]
+        ends = [outcome(study, cell, statuses[cell.key], objective) for cell in composed]
         return [result(overrides, end) for overrides, end in zip(job_overrides, ends, strict=True)]

@@ -27,7 +27,7 @@ _NAMED = 4
 
 
 class ClusterDisplay(LiveTable):
-    """The live table of a study, with a line on its tasks. Work is counted in levels, all that records tell of it."""
+    """The live table of a study, with a line on its tasks. Work is counted in trainings, as records tell of it."""
 
     line = ""
 
@@ -56,7 +56,7 @@ def follow(watch: Watch, keys: Sequence[str], display: ClusterDisplay, seconds: 
         standings = watch.look(keys)
         for key, one in standings.items():
             before = shown.get(key)
-            if before and (before.status, before.level) == (one.status, one.level):
+            if before and (before.status, before.arms) == (one.status, one.arms):
                 continue
             shown[key] = one
             if one.status == PENDING:
@@ -70,8 +70,10 @@ def follow(watch: Watch, keys: Sequence[str], display: ClusterDisplay, seconds: 
 
 
 def plan_totals(cells: Sequence[Cell], study: Path) -> dict[str, tuple[int, int]]:
-    """Return key -> (levels in all, levels done before), in which the display counts work."""
-    return {cell.key: (cell.config["levels"] + 1, CellFolder(study, cell.key).status()["level"] + 1) for cell in cells}
+    """Return key -> (trainings in all, those done before), in which the display counts work."""
+    from ltsweep.run.extent import trainings  # loads torch
+
+    return {cell.key: trainings(cell, CellFolder(study, cell.key).status()) for cell in cells}
 
 
 def cancel(watch: Watch, keys: Sequence[str]) -> tuple[dict[str, Standing], dict[str, str]]:
@@ -122,9 +124,9 @@ def _news(study: Path, key: str, one: Standing) -> News:
 
     level = max(0, one.level + (one.status == RUNNING))
     try:
-        table = tables.read(study / key / LEVELS_FILE)
-        row = [row for row in table.to_pylist() if row["arm"] == TICKET][-1]
-    except (FileNotFoundError, BrokenFileError, IndexError):
-        return News(key, one.status, level, one.level + 1)
+        rows = tables.rows_kept(study / key / LEVELS_FILE, one.arms)
+        row = [row for row in rows if row["arm"] == TICKET][-1]
+    except (BrokenFileError, IndexError):
+        return News(key, one.status, level, 0)
     remaining = row["weights_remaining"] / row["weights_total"]
-    return News(key, one.status, level, one.level + 1, row["final_test_accuracy"], remaining)
+    return News(key, one.status, level, len(rows), row["final_test_accuracy"], remaining)

@@ -4,11 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltsweep.cluster.follow import take_over
+from ltsweep.run.build import data_key
 from ltsweep.run.prepare import Plan, brought_up_to_date
-from ltsweep.run.study import run
+from ltsweep.run.reckon import reckon
+from ltsweep.run.study import planned_stacks, run
+from ltsweep.show.page import page, plain
+from ltsweep.show.reckoning import print_head, print_reckoning
 from ltsweep.show.streams import rest_in
 from ltsweep.show.table import LiveTable
 from ltsweep.store.checkpoints import drop_leftovers
+from ltsweep.store.contents import records_in
+from ltsweep.store.folder import CellFolder
 from ltsweep.store.hold import hold
 from ltsweep.store.records import forget
 
@@ -31,3 +37,21 @@ def compute(plan: Plan, force: bool = False) -> dict[str, Mapping[str, Any]]:
         statuses = run(plan, LiveTable(again=force))
         drop_leftovers(study)  # and their folder, now that it is empty
     return statuses
+
+
+def look(plan: Plan, force: bool = False) -> None:
+    """Print what `compute` would do. Nothing is written. Raises UserError where a folder is a link."""
+    study = plan.settings.study
+    for cell in plan.cells:
+        CellFolder(study, cell.key).check_folders()
+    stacks = planned_stacks(plan)
+    found = reckon(plan.cells, plan.statuses, stacks, records_in(study))
+    workers = min(plan.workers, len(stacks))
+    print_head(study, len(plan.cells))
+    where = f"on {workers} worker{'s' * (workers != 1)} ({plan.devices[0].type})"
+    print_reckoning(found, where, workers, again=force)
+    lacking = {cell.config["dataset"]["name"] for cell in plan.todo if data_key(cell) not in plan.data}
+    if lacking:
+        page().print(
+            plain(f"  data    {', '.join(sorted(lacking))}: not in {plan.settings.data_dir} yet, and downloaded first")
+        )

@@ -27,6 +27,8 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell, register_resolver
 from ltsweep.grid.check import check
 from ltsweep.grid.hints import hint
+from ltsweep.grid.key import key
+from ltsweep.grid.sources import check_sources
 from ltsweep.grid.sweep import check_launcher
 from ltsweep.grid.targets import check_targets
 from ltsweep.run.build import check_configs, check_outputs, load_data
@@ -154,10 +156,14 @@ def _composed(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
         path.prepend("command-line", here, SearchPathQuery(provider="schema"))  # as --config-dir of the command
     register_resolver()
     try:
-        config = Hydra.create_main_hydra2("ltsweep", path).compose_config(
+        hydra = Hydra.create_main_hydra2("ltsweep", path)
+        check_sources(hydra.config_loader.get_sources())
+        config = hydra.compose_config(
             "config", list(overrides), run_mode=RunMode.RUN, from_shell=False, with_log_configuration=False
         )
         OmegaConf.resolve(config.hydra.launcher)
+    except UserError:
+        raise
     except Exception as error:  # whatever a user's YAML makes Hydra raise
         said = str(error).partition("\nConfig search path")[0]
         raise UserError(hint(error) or f"the settings cannot be composed: {shown(said, 400)}") from error
@@ -186,7 +192,9 @@ def _checked(override: str) -> str:
 
 
 def _check_whole(cell: Cell, study: Path) -> None:
-    """Raise UserError, with the file's name, for a config that lacks what every cell has."""
+    """Raise UserError, with the file's name, for a config that lacks what every cell has, or of an older version."""
+    if cell.key != key(cell.config):
+        raise UserError(f"{study / cell.key} is of an older ltsweep, whose cells are read and not gone on from")
     try:
         check(cell.config)
     except UserError as error:

@@ -5,53 +5,30 @@ A study may come from a stranger: whatever its files hold, each cell has its row
 
 import argparse
 import json
-import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.follow import cancel
-from ltsweep.cluster.watch import UNREADABLE, Standing, Watch
-from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
-from ltsweep.grid.cell import Cell
-from ltsweep.grid.flat import flatten
-from ltsweep.grid.rules import whole
-from ltsweep.schema import CONFIG, FAILED, KEY, MOST_LEVELS, PENDING, STATUS
-from ltsweep.show.labels import count_cells, labels, last_line
-from ltsweep.show.page import Column, page, plain, table
-from ltsweep.store import reader
+from ltsweep.cluster.watch import Standing, Watch
+from ltsweep.errors import CannotWriteError, UserError
+from ltsweep.schema import CONFIG, FAILED, PENDING
+from ltsweep.show.cells import CellTable, Row
+from ltsweep.show.labels import count_cells, known_varying, last_line
+from ltsweep.show.page import WIDE, Column, page, plain
+from ltsweep.store.contents import UNREADABLE, Study, study_of
 from ltsweep.words import printable, shown
 
-# Columns of a page that is not a terminal: one line a cell, for grep and the like.
-_WIDE = 1_000
-# Characters of a cell's label and of a reason, as the table shows them.
-_LABEL, _REASON = 200, 600
+# Characters of a reason and of a note.
+_REASON = 600
 # Files that the notes name, each in a line.
 _NAMED = 4
-# Names in all configs together, above which cells have no labels: finding the values that vary would take minutes.
-_MOST_NAMES = 2_000
 
-_LEVELS = whole(0, MOST_LEVELS)
-
-_COLUMNS: list[Column] = [*((name, "left") for name in ("cell", "status", "level", "task", "key")), ("", "fold")]
-
-
-@dataclass(frozen=True)
-class Study:
-    """The cells of a study's folder, and key -> why a cell's config is not read."""
-
-    cells: list[Cell]
-    unread: dict[str, str]
-
-    @property
-    def keys(self) -> list[str]:
-        """Return the keys of all cells, sorted."""
-        return sorted([*(cell.key for cell in self.cells), *self.unread])
+_COLUMNS: list[Column] = [(name, "left") for name in ("status", "level", "task", "key")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -132,35 +109,9 @@ def _run(given: argparse.Namespace) -> None:
         notes.append(watch.unreachable)
     for key, why in study.unread.items():
         one = standings[key]
-        standings[key] = Standing(UNREADABLE, one.level, f"{CONFIG} {why}", one.task, one.state)
+        standings[key] = replace(one, status=UNREADABLE, error=f"{CONFIG} {why}")
     show = _as_json if given.json else _as_table
     show(given.study, study, standings, notes)
-
-
-def study_of(folder: Path) -> Study:
-    """Return the cells that a study's folder holds. Raises UserError if there are none."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give a study's, such as multirun/default")
-    found = Study([], {})
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if not re.fullmatch(KEY, entry.name):
-            continue
-        try:
-            if entry.is_symlink():
-                raise BrokenFileError("is not read: its folder is a symbolic link, and a study never leaves its folder")
-            config = reader.config(folder / entry.name)
-            if not _LEVELS.holds(config.get("levels")):
-                raise BrokenFileError(f"is not a cell's config: levels is {shown(config.get('levels'))}")
-        except FileNotFoundError:
-            if os.path.lexists(folder / entry.name / STATUS):  # without it, there was nothing planned yet
-                found.unread[entry.name] = "is missing"
-        except BrokenFileError as error:
-            found.unread[entry.name] = str(error)
-        else:
-            found.cells.append(Cell(config, entry.name))
-    if not found.keys:
-        raise UserError(f"{folder} holds no cells; give a study's folder, such as multirun/default")
-    return found
 
 
 def _unread_submissions(study: Path) -> list[str]:
@@ -171,28 +122,31 @@ def _unread_submissions(study: Path) -> list[str]:
 
 
 def _as_table(folder: Path, study: Study, standings: Mapping[str, Standing], notes: Sequence[str]) -> None:
-    console = page(_WIDE)
-    names, levels = _labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    console = page(WIDE)
+    names, levels = known_varying(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    with_tasks = any(one.task for one in standings.values())
     rows = []
-    for key in study.keys:
+    for key in sorted(study.keys, key=names.place):
         one = standings[key]
         level = f"{max(0, one.level)} / {levels[key]}" if key in levels else ""
-        rows.append((shown(names.get(key, ""), _LABEL), one.status, level, one.task or "", key, _why(one)))
-    console.print(table(_COLUMNS, rows))
+        rows.append(Row(key, (one.status, level, *([one.task or ""] if with_tasks else []), key), _why(one)))
+    columns = [column for column in _COLUMNS if with_tasks or column[0] != "task"]
+    console.print(CellTable(names, columns, rows, ("level", "task")), soft_wrap=False)
     counts = Counter(one.status for one in standings.values())
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     lines = [f"{folder}: {count_cells(len(standings))}, {ended}"]
     if counts[FAILED]:
-        lines.append(f"logs  {folder}/<key>/cell.log, and of tasks {ledger.folder(folder)}/<task>_0_log.err")
-    console.print(plain("\n".join(shown(line, _REASON) for line in (*lines, *notes))))
+        tasks = f", and of tasks {ledger.folder(folder)}/<task>_0_log.err" if with_tasks else ""
+        lines.append(f"logs {folder}/<key>/cell.log{tasks}")
+    console.print(plain("\n".join(shown(line, _REASON) for line in (*lines, *notes))), soft_wrap=False)
 
 
 def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], notes: Sequence[str]) -> None:
-    names, levels = _labels(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
+    names, levels = known_varying(study.cells), {cell.key: cell.config["levels"] for cell in study.cells}
     rows = [
         {
             "key": key,
-            "cell": names.get(key, ""),
+            "cell": names.label(key) if key in names.values else "",
             "status": one.status,
             "level": one.level,
             "levels": levels.get(key),
@@ -200,15 +154,10 @@ def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], note
             "task": one.task,
             "slurm": one.state and one.state.state,
         }
-        for key in study.keys
+        for key in sorted(study.keys, key=names.place)
         for one in [standings[key]]
     ]
     print(json.dumps({"study": str(folder), "note": "; ".join(notes), "cells": rows}, indent=1, allow_nan=False))
-
-
-def _labels(cells: Sequence[Cell]) -> dict[str, str]:
-    names = {name for cell in cells for name in flatten(cell.config)}
-    return labels(cells) if len(names) <= _MOST_NAMES else {}
 
 
 def _why(one: Standing) -> str:

@@ -20,12 +20,15 @@ from ltsweep.cluster.watch import Watch
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import check_configs, check_outputs, load_data
-from ltsweep.run.resume import Statuses
+from ltsweep.run.extent import Statuses, as_asked, check_definitions, unfinished
+from ltsweep.run.reckon import reckon
 from ltsweep.run.settings import Settings
 from ltsweep.schema import FINISHED
+from ltsweep.show.reckoning import print_reckoning
 from ltsweep.show.streams import rest_in
 from ltsweep.show.table import closing_table
-from ltsweep.store.folder import NOT_BEGUN, statuses_of, unfinished
+from ltsweep.store.contents import records_in
+from ltsweep.store.folder import NOT_BEGUN, CellFolder, statuses_of
 from ltsweep.store.hold import hold
 from ltsweep.store.records import forget
 
@@ -41,11 +44,18 @@ def launch(cells: Sequence[Cell], settings: Settings, options: Options, force: b
     check_configs(cells)
     if options.dry_run:
         packs, _ = _plan(cells, study, for_tasks, options, force)
+        stacks = [stack for pack in packs for stack in pack]
+        found = reckon(cells, _statuses(cells, study, force), stacks, records_in(study))
+        divided = ", which divide them by their memory" if for_tasks["stack_size"] == "auto" else ""
+        print_reckoning(found, f"in {len(packs)} task{'s' * (len(packs) != 1)}{divided}", again=force)
         for size in dict.fromkeys(array_sizes(len(packs))):
             print(f"\n{script(study, options, size)}")
         return 0
     # Compute nodes often cannot reach the internet, so what is missing is fetched here.
-    todo = unfinished(cells, _statuses(cells, study, force))
+    statuses = _statuses(cells, study, force)
+    for cell in cells:
+        check_definitions(cell, statuses[cell.key], CellFolder(study, cell.key).config)
+    todo = unfinished(cells, statuses)
     check_outputs(todo)
     load_data(todo, Path(for_tasks["data_dir"]))
     with hold(study):
@@ -107,7 +117,8 @@ def _follow(cells: Sequence[Cell], todo: Sequence[Cell], study: Path, options: O
         _, left = cancel(watch, keys)
         for task, why in left.items():
             print(f"task {task} was not cancelled: {why}", file=sys.stderr)
-    statuses = statuses_of(cells, study)
+    found = statuses_of(cells, study)
+    statuses = {cell.key: as_asked(cell, found[cell.key]) for cell in cells}
     closing_table(cells, statuses, study)
     lacking = any(status["status"] not in FINISHED for status in statuses.values())
     return 130 if interrupted else int(lacking)

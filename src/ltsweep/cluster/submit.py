@@ -19,7 +19,8 @@ from ltsweep.store.provenance import versions
 from ltsweep.words import shown
 
 if TYPE_CHECKING:
-    from ltsweep.run.resume import Stack, Statuses
+    from ltsweep.run.extent import Statuses
+    from ltsweep.run.resume import Stack
     from ltsweep.run.settings import Settings
 
 # The stacks of one task.
@@ -71,7 +72,7 @@ def make_packs(
     def networks(cell: Cell) -> int:
         return most * arms(cell) if most else largest_stack(cell, "cuda" if gpu else "cpu") * side_by_side
 
-    stacks = stacks_of(cells, {**mates_of(statuses, study), **statuses}, stack_size, networks, 1)
+    stacks = stacks_of(cells, {**mates_of(cells, statuses, study), **statuses}, stack_size, networks, 1)
     if not stack_size:
         return [(stack,) for stack in stacks]
     packs: list[Pack] = []
@@ -95,12 +96,15 @@ def array_sizes(tasks: int) -> list[int]:
 
 def submit(packs: Sequence[Pack], study: Path, settings: Mapping[str, Any], options: Options) -> list[str]:
     """Hand the packs to Slurm, a task each; note and return the names of the tasks. The caller holds the study."""
+    from ltsweep.run.extent import described  # loads torch
+
     ledger.make_folder(study)
     ledger.drop_pickles(study, slurm.jobs())
     for stack in (stack for pack in packs for stack in pack):
         facts = {} if settings["stack_size"] == "auto" else stack.facts
         for cell in stack.writers:
-            CellFolder(study, cell.key).plan(cell, **facts)
+            folder = CellFolder(study, cell.key)
+            folder.plan(described(cell, folder.config(), folder.status()), **facts)
     given = [tuple(cell for stack in pack for cell in stack.cells) for pack in packs]
     executor = _executor(study, options)
     task = Task(study.absolute(), dict(settings), options.max_requeues, versions())

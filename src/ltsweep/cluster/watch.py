@@ -2,21 +2,18 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.slurm import TaskState
-from ltsweep.errors import BrokenFileError, UserError
-from ltsweep.schema import ENDED, FAILED, FINISHED, PENDING, STATUS
-from ltsweep.store import reader
-from ltsweep.store.folder import NOT_BEGUN, CellFolder
+from ltsweep.errors import UserError
+from ltsweep.schema import ENDED, FAILED, FINISHED, PENDING
+from ltsweep.store.contents import UNREADABLE, status_of
+from ltsweep.store.folder import CellFolder
 from ltsweep.store.hold import hold
 from ltsweep.words import shown
-
-# How a cell is shown whose records cannot be read; no record holds this status.
-UNREADABLE = "unreadable"
 
 # Seconds that a network file system gets to show the last record of a task that has ended.
 _GRACE = 5.0
@@ -30,7 +27,8 @@ _LOOK = 0.5
 class Standing:
     """One cell: its status as recorded, or `pending` while its task is in the queue; its task, and the task's state.
 
-    A record that cannot be read gives the status `unreadable`, with the reason as its error.
+    A record that cannot be read gives the status `unreadable`, with the reason as its error. arms: arm -> its last
+    level on record.
     """
 
     status: str
@@ -38,6 +36,7 @@ class Standing:
     error: str | None
     task: str | None = None
     state: TaskState | None = None
+    arms: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -73,7 +72,7 @@ class Watch:
         found = {}
         reasons: dict[str, str] = {}
         for key in keys:
-            status = self._status(key)
+            status = status_of(self.study / key)
             task, submission = holders.get(key, (None, None))
             if task is None or submission is None or submission.user not in states:
                 found[key] = _standing(status, task, None)
@@ -123,7 +122,7 @@ class Watch:
         busy = {
             task
             for key, (task, _) in ledger.holders(self.study).items()
-            if task in names and self._status(key)["status"] not in ENDED
+            if task in names and status_of(self.study / key)["status"] not in ENDED
         }
         return bool(names - busy)
 
@@ -140,26 +139,17 @@ class Watch:
         """Mark a cell whose task is gone, unless a process holds it or its last record came late; return its status."""
         folder = CellFolder(self.study, key)
         if not self.mark:
-            return self._status(key) | {"status": FAILED, "error": reason}
+            return status_of(self.study / key) | {"status": FAILED, "error": reason}
         try:
             with hold(folder.folder, patient=False):  # writing in the folder makes a network file system look again
                 folder.fail(reason)
         except UserError:
             pass  # held by a process that runs, or another user's
-        return self._status(key)
-
-    def _status(self, key: str) -> dict[str, Any]:
-        """Return the fields of a cell's status.json; of one that cannot be read, that and why."""
-        try:
-            return reader.status(self.study / key)
-        except FileNotFoundError:
-            return dict(NOT_BEGUN)
-        except (BrokenFileError, UserError) as error:
-            named = f"{STATUS} {error}" if isinstance(error, BrokenFileError) else str(error)
-            return {**NOT_BEGUN, "status": UNREADABLE, "error": named}
+        return status_of(self.study / key)
 
 
 def _standing(status: Mapping[str, Any], task: str | None, state: TaskState | None) -> Standing:
     recorded = str(status["status"])
     waits = state is not None and state.waits and recorded not in (*FINISHED, UNREADABLE)
-    return Standing(PENDING if waits else recorded, int(status["level"]), status.get("error"), task, state)
+    shown, arms = PENDING if waits else recorded, status.get("arms", {})
+    return Standing(shown, int(status["level"]), status.get("error"), task, state, arms)

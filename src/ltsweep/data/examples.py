@@ -5,8 +5,8 @@ Letters: C networks of a stack, B examples a batch, N examples of a split, K cla
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -18,6 +18,7 @@ from ltsweep.engine.replay import as_written, replayed
 from ltsweep.engine.stack import Forward, Tensors
 from ltsweep.errors import UserError
 from ltsweep.rng import generator
+from ltsweep.schema import SPLITS
 
 
 @dataclass(frozen=True)
@@ -74,26 +75,35 @@ class Examples:
         return cross_entropy(logits.flatten(0, 1), y, reduction="none").view_as(index).mean(1)
 
     @torch.no_grad()
-    def evaluate(self, forward: Forward, memory: Tensors, cells: Sequence[Draws]) -> dict[str, list[float]]:
-        """Return each split's mean cross-entropy, and its share of examples whose largest logit is right."""
+    def evaluate(
+        self, forward: Forward, memory: Tensors, cells: Sequence[Draws], splits: Collection[str] = SPLITS
+    ) -> dict[str, list[float]]:
+        """Return each split's mean cross-entropy, and its share of examples whose largest logit is right.
+
+        The networks see the training and test examples together. Without the training set each sees its own validation
+        examples, of which it has far fewer.
+        """
         held_out = torch.stack([self._held_out(cell) for cell in cells])
         networks = torch.tensor([cell.networks for cell in cells])
         held_out = held_out.repeat_interleave(networks, dim=0).to(self.train_y.device)  # (C, N)
-        train_loss, train_right = _score(forward, self.train_x, self.train_y)
-        test_loss, test_right = _score(forward, self.test_x, self.test_y)
-        everything = torch.ones_like(test_right)
-        splits = {
-            "train": (train_loss, train_right, ~held_out),
-            "val": (train_loss, train_right, held_out),
-            "test": (test_loss, test_right, everything),
-        }
+        scored: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+        if "train" in splits:
+            loss, right = _score(forward, self.train_x, self.train_y)
+            scored |= {"train": (loss, right, ~held_out), "val": (loss, right, held_out)}
+        elif "val" in splits:
+            own = held_out.nonzero()[:, 1].view(len(held_out), cells[0].validation)  # (C, V)
+            loss, right = _score(forward, self.train_x, self.train_y, own)
+            scored |= {"val": (loss, right, torch.ones_like(right))}
+        if "test" in splits:
+            loss, right = _score(forward, self.test_x, self.test_y)
+            scored |= {"test": (loss, right, torch.ones_like(right))}
         scores = {}
-        for split, (loss, right, chosen) in splits.items():
+        for split, (loss, right, chosen) in scored.items():
             count = chosen.sum(1)  # (C,)
             # torch.where, not a product: a nan outside the split must not enter the sum.
             scores[f"{split}_loss"] = (torch.where(chosen, loss, 0).sum(1, dtype=torch.float64) / count).tolist()
             scores[f"{split}_accuracy"] = ((right & chosen).sum(1, dtype=torch.float64) / count).tolist()
-        return scores
+        return {name: values for name, values in scores.items() if name.partition("_")[0] in splits}
 
     def _held_out(self, cell: Draws) -> Tensor:
         return _split(cell.seed, cell.validation, len(self.train_y))
@@ -109,25 +119,44 @@ def _split(seed: int, validation: int, examples: int) -> Tensor:
     return held_out
 
 
-def _score(forward: Forward, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each network's loss on each example, (C, N), and whether its largest logit is right, (C, N)."""
-    device = x.device
-    losses = torch.empty(forward.networks, len(y), dtype=forward.dtype, device=device)
-    right = torch.empty(forward.networks, len(y), dtype=torch.bool, device=device)
+def _score(forward: Forward, x: Tensor, y: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return each network's loss on each example, (C, N), and whether its largest logit is right, (C, N).
+
+    own: indices of the examples that each network sees, (C, N), in place of all.
+    """
+    device, count = x.device, len(y) if own is None else own.shape[1]
+    losses = torch.empty(forward.networks, count, dtype=forward.dtype, device=device)
+    right = torch.empty(forward.networks, count, dtype=torch.bool, device=device)
 
     def take(batch: Batch) -> None:
-        (index,) = batch  # (B,)
-        logits = forward(x.index_select(0, index), shared=True)  # (C, B, K)
-        labels = y.index_select(0, index).expand(forward.networks, -1)  # (C, B)
+        (place,) = batch  # (B,)
+        if own is None:
+            logits = forward(x.index_select(0, place), shared=True)  # (C, B, K)
+            labels = y.index_select(0, place).expand(forward.networks, -1)  # (C, B)
+        else:
+            index = own.index_select(1, place)  # (C, B)
+            logits = forward(x.index_select(0, index.flatten()).view(*index.shape, *x.shape[1:]))
+            labels = y.index_select(0, index.flatten()).view_as(index)
         loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
-        losses.index_copy_(1, index, loss)
-        right.index_copy_(1, index, logits.argmax(2) == labels)
+        losses.index_copy_(1, place, loss)
+        right.index_copy_(1, place, logits.argmax(2) == labels)
 
     # Capturing a CUDA graph takes longer than the few large batches of an evaluation on a GPU.
     do = (replayed if device.type == "cpu" else as_written)(take, device)
-    for index in torch.split(torch.arange(len(y), device=device), forward.at_once(x)):
-        do((index,))
+    for place in torch.split(torch.arange(count, device=device), forward.at_once(x)) if count else ():
+        do((place,))
     return losses, right
+
+
+def repeat_channel(data: Examples, input_shape: Sequence[int]) -> Examples:
+    """Return pictures of one channel with that channel repeated, where `input_shape` has more; else the examples."""
+    grey = (1, *input_shape[1:])
+    if len(grey) == 1 or any(tuple(x.shape[1:]) != grey for x in (data.train_x, data.test_x)):
+        return data
+    train_x, test_x = (
+        x.expand(-1, *input_shape).contiguous() for x in (data.train_x, data.test_x)
+    )  # (N, *input_shape)
+    return replace(data, train_x=train_x, test_x=test_x)
 
 
 def check_examples(data: Examples, name: str, input_shape: Sequence[int], num_classes: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ltsweep.data.examples import Examples
-from ltsweep.errors import UserError
+from ltsweep.errors import NotHereError, UserError
 from ltsweep.words import shown
 
 
@@ -42,12 +42,15 @@ _SHA256 = {
 }
 
 
-def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float = 1.0) -> Examples:
+def torchvision_mnist(
+    data_dir: Path, kind: str, mean: float = 0.0, std: float = 1.0, download: bool = True
+) -> Examples:
     """Return MNIST, FashionMNIST or KMNIST from `data_dir`/<kind>/raw; torchvision downloads missing files there.
 
     Pixels become [0, 1], then (pixel - mean) / std. Raises UserError where files are missing and cannot be downloaded,
     or are not this data set's. MNIST's files are checked by their SHA-256. Those of the others are compared with the
-    compressed files, checked by MD5, that torchvision leaves beside them; without these they are not checked.
+    compressed files, checked by MD5, that torchvision leaves beside them; without these they are not checked. Raises
+    NotHereError for missing files where `download` is false.
     """
     from torchvision import datasets  # slow to import, and needed for these data sets alone
     from torchvision.datasets.mnist import read_image_file, read_label_file
@@ -58,6 +61,8 @@ def torchvision_mnist(data_dir: Path, kind: str, mean: float = 0.0, std: float =
     raw = Path(data_dir) / kind / "raw"
     help_line = f"put the four {kind} files into {raw}, set data_dir or LTSWEEP_DATA, or take dataset=digits"
     if not all((raw / name).is_file() for name in _FILES):
+        if not download:
+            raise NotHereError(f"{kind} is not in {raw}; {help_line}")
         try:
             with _quiet_network(20):
                 source(str(data_dir), download=True)

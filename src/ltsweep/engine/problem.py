@@ -3,7 +3,7 @@
 Letters: C networks of a stack, B examples a batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -63,6 +63,8 @@ class Problem(Protocol):
         """Return the loss of each network, (C,). The call is recorded, so it reads no number back (no `.item()`)."""
         ...
 
-    def evaluate(self, forward: Forward, memory: Tensors, cells: Sequence[Draws]) -> dict[str, list[float]]:
-        """Return C numbers for each `{split}_{score}`; nan for an empty split."""
+    def evaluate(
+        self, forward: Forward, memory: Tensors, cells: Sequence[Draws], splits: Collection[str]
+    ) -> dict[str, list[float]]:
+        """Return C numbers for each `{split}_{score}` of some of train, val and test; nan for an empty split."""
         ...

@@ -36,7 +36,7 @@ RULES: dict[str, Rule] = {
     "validation": whole(0, 1_000_000_000),
     "evaluate_every": whole(1, 1_000_000_000),
     "precision": one_of("float32", "tf32", "bf16"),
-    "lr.value": number(0, 1_000, above=True),
+    "lr.value": number(0, math.inf, above=True),
     "lr.warmup": whole(0, 1_000_000_000),
     "prune_rate.value": number(0, 1, above=True, below=True),
     "prune_rate.conv": _SHARE,

@@ -7,6 +7,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from ltsweep.errors import did_you_mean
 from ltsweep.grid.check import GROUPS, VALUES
 from ltsweep.schema import SETTINGS
+from ltsweep.words import shown
 
 # Most near choices that a message names: 3, since choices that differ in an ending alone (xavier_u, xavier_n) all fit.
 _MOST = 3
@@ -29,11 +30,12 @@ def hint(error: Exception) -> str | None:
 
 
 def _missing(name: str, node: DictConfig) -> str:
-    path = str(node._get_full_key(None))
+    path, choice = str(node._get_full_key(None)), node.get("name")
     names = [str(key) for key in node if not str(key).startswith("_")]
     if path:
         name, names = f"{path}.{name}", [f"{path}.{key}" for key in names if key != "name"]
     else:
         names = [key for key in (*VALUES, *SETTINGS, *GROUPS) if key in (*names, "measure") and key != "hydra"]
     there = f"there are {', '.join(names)}" if names else f"{path} has no names in it"
-    return f"{name} is not a name of the config; {did_you_mean(name, names)}{there}"
+    chosen = f" with {path}={shown(choice)}" if path in GROUPS and choice else ""
+    return f"{name} is not a name of the config{chosen}; {did_you_mean(name, names)}{there}"

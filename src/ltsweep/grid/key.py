@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ltsweep.schema import VERSION
+from ltsweep.schema import EXTENT, VERSION
 
 # Fields added after results had been stored, each with the value that does what the code did before the field. A field
 # with this value is left out of the hash, so that older results keep their keys. The value need not be the default in
@@ -14,9 +14,13 @@ from ltsweep.schema import VERSION
 NEUTRAL: dict[str, Any] = {"method.score": "magnitude"}
 
 
-def key(plain: Mapping[str, Any]) -> str:
-    """Return the key: 16 hexadecimal digits of a hash of the resolved config and the version of the records."""
-    return digest({"schema": VERSION, **_without_neutral(plain)})
+def key(plain: Mapping[str, Any], version: int = VERSION) -> str:
+    """Return the key: 16 hexadecimal digits of a hash of the resolved config and the version of the records.
+
+    The extent of a cell is left out; records of version 1 have it in their keys.
+    """
+    named = without(plain, *EXTENT) if version > 1 else plain
+    return digest({"schema": version, **_without_neutral(named)})
 
 
 def digest(value: object) -> str:

@@ -5,6 +5,7 @@ Hydra refuses a number for a config group, so the command rewrites it before Hyd
 
 import contextlib
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,9 +27,9 @@ NAME_GROUPS = tuple(group for group in (*GROUPS, "experiment", "measure") if gro
 def rewrite(arguments: Sequence[str]) -> list[str]:
     """Return the command's arguments with `lr=NUMBER` as `lr.value=NUMBER`, also in sweeps; all else unchanged.
 
-    Raises UserError for a value of a group that is neither a name nor, for lr and prune_rate, a number. Raises it too
-    where a sweep mixes names and numbers, since these set different fields of the config, and for an
-    argument that is no text.
+    `seeds=N` becomes `seed=range(0,N)`. Raises UserError for a value of a group that is neither a name nor, for lr and
+    prune_rate, a number. Raises it too where a sweep mixes names and numbers, since these set different fields of the
+    config, and for an argument that is no text.
     """
     for argument in arguments:
         try:
@@ -39,7 +40,20 @@ def rewrite(arguments: Sequence[str]) -> list[str]:
     # Hydra's argument parser takes the flag only before or after all overrides; users put it anywhere.
     multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
     others = [argument for argument in arguments if argument not in multirun]
-    return multirun[:1] + [_rewrite(argument, parser) for argument in others]
+    return multirun[:1] + [_rewrite(argument, parser) for argument in _with_seeds(others)]
+
+
+def _with_seeds(arguments: list[str]) -> list[str]:
+    """Return the arguments with `seeds=N` as `seed=range(0,N)`. Raises UserError for another N, or beside `seed`."""
+    names = [argument.partition("=")[0] for argument in arguments]
+    for place in (place for place, name in enumerate(names) if name == "seeds"):
+        said, count = shown(arguments[place]), arguments[place].partition("=")[2]
+        if not re.fullmatch(r"[1-9][0-9]{0,17}", count):
+            raise UserError(f"{said}: seeds is a whole number from 1; seeds=5 is short for seed=range(0,5)")
+        if names.count("seeds") + names.count("seed") > 1:
+            raise UserError(f"{said} is seed=range(0,{count}), and the seed is given twice; give one of the two")
+        arguments[place] = f"seed=range(0,{count})"
+    return arguments
 
 
 def rewrite_params(params: Mapping[str, object]) -> dict[str, object]:
@@ -65,6 +79,8 @@ def _rewrite(argument: str, parser: OverridesParser) -> str:
     if override is None or group not in (*NUMBERED, *NAME_GROUPS):
         return argument
     members = elements(override)
+    if group in GROUPS and any(isinstance(element, list) for element in members):  # Hydra would merge several choices
+        raise UserError(f"{shown(argument)}: {group} is no list; a sweep has no brackets: {group}={_inside(value)}")
     numbers = [_is_number(element) for element in members]
     names = [isinstance(element, str | list | QuotedString | Glob) for element in members]
     if all(names):
@@ -81,6 +97,10 @@ def _rewrite(argument: str, parser: OverridesParser) -> str:
     return f"{name}.value={value}"
 
 
+def _inside(value: str) -> str:
+    return value.replace("[", "").replace("]", "")
+
+
 def _parsed(argument: str, parser: OverridesParser) -> Override | None:
     """Return a parsed override, or None where Hydra's own error will show the place.
 
@@ -95,6 +115,22 @@ def _parsed(argument: str, parser: OverridesParser) -> Override | None:
         return None
     except ValueError as error:
         raise UserError(f"{shown(argument)} cannot be read: {shown(str(error))}") from error
+
+
+def one_cell(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return overrides with the first value of every sweep, and those of them that were sweeps.
+
+    Raises UserError for a sweep by a pattern of names, which only the folder of choices resolves.
+    """
+    overrides: list[Override] = OverridesParser.create().parse_overrides(list(arguments))
+    firsts = {}
+    for override in overrides:
+        if override.is_sweep_override():
+            first, name = elements(override)[0], override.get_key_element()
+            if isinstance(first, Glob):
+                raise UserError(f"{shown(override.input_line)}: one cell is shown; take {name}=NAME")
+            firsts[override.input_line] = f"{name}={Override._get_value_element_as_str(first)}"
+    return [firsts.get(argument, argument) for argument in arguments], list(firsts.values())
 
 
 def elements(override: Override) -> list[Any]:

@@ -1,5 +1,6 @@
 """Rules for values of a config: each a test, and the allowed values in words."""
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -42,7 +43,8 @@ def number(low: float, high: float, *, above: bool = False, below: bool = False)
             return False
         return (low < value if above else low <= value) and (value < high if below else value <= high)
 
-    return Rule(holds, f"a number {'above' if above else 'from'} {low:g} {'and below' if below else 'to'} {high:g}")
+    end = f" {'and below' if below else 'to'} {high:g}" if math.isfinite(high) else " that is finite"
+    return Rule(holds, f"a number {'above' if above else 'from'} {low:g}{end}")
 
 
 def flag() -> Rule:

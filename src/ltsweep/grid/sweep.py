@@ -18,20 +18,28 @@ from ltsweep.words import shown
 # where ours trains stacks. It also writes to the folder .submitit of our own tasks.
 SUBMITIT = "submitit_"
 
+# Our launchers: those that know `dry_run`.
+_LOCAL, _SLURM = (f"hydra_plugins.ltsweep_launcher.{name}Launcher" for name in ("local.Local", "slurm.Slurm"))
+
 
 def check_sweep(config: DictConfig, loader: ConfigLoader) -> None:
     """Raise UserError for mistakes that Hydra would accept, and rewrite numbers in `hydra.sweeper.params`.
 
     config: the config of the sweep, before its sweeper and launcher are made. `lr: interval(1e-4,1e-1)` among the
-    params becomes `lr.value: interval(1e-4,1e-1)`, as on the command line.
+    params becomes `lr.value: interval(1e-4,1e-1)`, as on the command line. With dry_run=true our own sweeper and
+    launcher take the place of Hydra's, which write before they look.
     """
     study_folder(config.study, config.hydra)
     for kind in ("launcher", "sweeper"):
         _check_plugin(config, kind, loader)
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper._target_
-    if sweeper not in GRIDS and (launcher.get("dry_run") or launcher.get("wait") is False):
+    dry = config.dry_run
+    if not isinstance(dry, bool):
+        raise UserError(f"dry_run={shown(dry)} is out of range: dry_run is true or false")
+    if sweeper not in GRIDS and (dry or launcher.get("dry_run") or launcher.get("wait") is False):
         raise UserError(
-            "a search reads every score before it goes on; take hydra.launcher.wait=true hydra.launcher.dry_run=false"
+            "a search reads every score before it goes on; "
+            "take dry_run=false hydra.launcher.wait=true hydra.launcher.dry_run=false"
         )
     overrides = _overrides(config)
     if sweeper in GRIDS:
@@ -41,6 +49,11 @@ def check_sweep(config: DictConfig, loader: ConfigLoader) -> None:
     default = [] if swept.keys() & {"dataset", "dataset.validation"} else [config.validation]
     validations = swept.get("validation", default)
     check_objective(config.objective, sweeper, validations)
+    if dry:
+        with read_write(config), open_dict(config):
+            config.hydra.sweeper._target_ = GRIDS[0]
+            if launcher._target_ not in (_LOCAL, _SLURM):
+                config.hydra.launcher = {"_target_": _LOCAL}
 
 
 def check_launcher(choice: object) -> None:

@@ -12,7 +12,7 @@ from ltsweep.engine.look import Look
 from ltsweep.engine.stack import Network
 from ltsweep.engine.train import Group, scored, snapshot, train
 from ltsweep.lottery.program import Checkpoint, Member, Program, Progress, Tables
-from ltsweep.lottery.rows import evaluation_rows, of_ticket, until_diverged
+from ltsweep.lottery.rows import evaluation_rows, newest, until_diverged
 from ltsweep.measure.reading import Moment, reading_rows, readings
 from ltsweep.method.axes import Arm
 
@@ -45,7 +45,7 @@ def train_level(
             tables[member.key].readings.extend(reading_rows(found, now, arms, c))
 
     def evaluate(step: int, rates: Sequence[float | None], seconds: float) -> Progress:
-        scores = problem.evaluate(scored(network, trained, state), state.memory, draws)
+        scores = problem.evaluate(scored(network, trained, state), state.memory, draws, program.splits_due(step))
         for c, member in enumerate(members):
             tables[member.key].evaluations.extend(
                 evaluation_rows(
@@ -61,33 +61,34 @@ def train_level(
                     seconds=seconds / networks,
                 )
             )
-        measure("evaluation", step)
-        return Progress(look.level, step, {key: of_ticket(table.evaluations)[-1] for key, table in tables.items()})
+        measure("evaluation" if step else "start", step)
+        return Progress(look.level, step, {key: newest(table.evaluations, arms[0]) for key, table in tables.items()})
+
+    def have_diverged() -> bool:
+        return all(until_diverged(table.evaluations)[1] for table in tables.values())
 
     if start == 0:
-        measure("start", 0)
-    if steps == 0:  # nothing to train: the initial state is scored
         yield evaluate(0, [None] * len(members), 0.0)
-    else:
+    if steps and not have_diverged():
         batches = itertools.islice(problem.batches(draws, program.batch_size), start, None)
         saved_at = time.perf_counter()
         began = saved_at - before
         for step, optimizer in train(
             network, trained, state, problem, batches, program.make_optimizer, groups, steps, start, tensors
         ):
-            due = step % program.evaluate_every == 0 or step == steps
+            due = program.splits_due(step)
             if due and program.device.type == "cuda":
                 torch.cuda.synchronize(program.device)  # the GPU may still be steps behind
             now = time.perf_counter()
             if due:
                 yield evaluate(step, _rates(groups, optimizer, len(members), len(arms)), now - began)
-                if all(until_diverged(table.evaluations)[1] for table in tables.values()):
+                if have_diverged():
                     break
             save = step % program.steps_per_epoch == 0 or now - saved_at >= program.checkpoint_every
             if save and step < steps:
                 saved_at = now
                 held = snapshot(network, state, optimizer)
-                yield Checkpoint(look.level, step, now - began, dict(tables), held)
+                yield Checkpoint(look.level, tuple(arms), step, now - began, dict(tables), held)
     measure("end", max(row["iteration"] for table in tables.values() for row in table.evaluations))
 
 

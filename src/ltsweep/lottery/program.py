@@ -1,6 +1,6 @@
 """The arguments of the loop over levels, Program and Member, and the events that it yields."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,11 +14,15 @@ from ltsweep.lottery.rows import Row
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Arm, Method, Past, Rates
 from ltsweep.prune import Layer
+from ltsweep.schema import SPLITS
 
 
 @dataclass(frozen=True)
 class Program:
-    """The part of a stack that all its cells share."""
+    """The part of a stack that all its cells share.
+
+    done: arm, as status.json names it -> the last level that every cell has of it already, and which is not trained.
+    """
 
     model: nn.Module
     layers: Sequence[Layer]
@@ -28,20 +32,39 @@ class Program:
     levels: int
     steps: int  # a level
     steps_per_epoch: int
-    evaluate_every: int  # steps
+    evaluate_every: int | None  # steps; None: as `splits_due` says
     batch_size: int
     validation: int  # examples
     checkpoint_every: float  # seconds
     device: torch.device
     precision: str = "float32"
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    done: Mapping[str, int] = field(default_factory=dict)
+
+    def arms(self, level: int) -> list[Arm]:
+        """Return the arms that a level trains, the ticket first if it is among them; none where all cells have all."""
+        return [arm for arm in self.method.arms(level) if self.done.get(str(arm), -1) < level]
+
+    def splits_due(self, step: int) -> tuple[str, ...]:
+        """Return the splits to score after `step` steps of a level.
+
+        Every `evaluate_every` steps all of them. By default validation and test four times an epoch, which places the
+        early stop, and the training set, which costs most, at the end of each epoch. All before the first step and
+        after the last.
+        """
+        ends = self.evaluate_every or self.steps_per_epoch
+        if step % ends == 0 or step == self.steps:
+            return SPLITS
+        quarters = 4 * step // self.steps_per_epoch - 4 * (step - 1) // self.steps_per_epoch
+        return SPLITS[1:] if self.evaluate_every is None and quarters else ()
 
 
 @dataclass(frozen=True)
 class Member:
-    """One cell's own part of a stack, with the masks of the first level of the run.
+    """One cell's own part of a stack.
 
-    later: level -> masks with which the cell begins that level, whatever the levels of the run before leave.
+    recorded: level -> the masks that earlier runs left for it, or None: from these the cell begins the level, whatever
+    the level before leaves in this run.
     group: equal for cells whose configs have the same learning-rate schedule and optimizer; sortable.
     """
 
@@ -53,8 +76,7 @@ class Member:
     settings: dict[str, float]  # of its optimizer group: weight decay
     rates: Rates
     initial: Tensors
-    masks: Tensors
-    later: Mapping[int, Tensors] = field(default_factory=dict)
+    recorded: Callable[[int], Tensors | None] = lambda level: None
 
     def draws(self, program: Program, level: int, arms: Sequence[Arm]) -> Draws:
         """Return the source of the cell's random numbers at a level."""
@@ -67,11 +89,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a stack after an evaluation, with the newest row of each cell's ticket, by the cell's key."""
+    """The progress of a stack after an evaluation.
+
+    rows: key -> the newest row of the cell's first arm, which is the ticket where that is trained.
+    """
 
     level: int
     steps_done: int
-    tickets: dict[str, Row]
+    rows: dict[str, Row]
 
 
 @dataclass(frozen=True)
@@ -86,10 +111,11 @@ class Tables:
 class Checkpoint:
     """A stack in the middle of a level: enough to resume as if it had never stopped.
 
-    tables: key -> the level's rows so far. seconds: the level's training time so far.
+    arms: those that the level trains. tables: key -> the level's rows so far. seconds: its training time so far.
     """
 
     level: int
+    arms: tuple[Arm, ...]
     step: int
     seconds: float
     tables: dict[str, Tables]
@@ -98,7 +124,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class LevelDone:
-    """One cell's finished level: its rows, and the next level's masks (None after the last level or a divergence)."""
+    """One cell's finished level: its rows, and the next level's masks (None after a divergence or without a ticket)."""
 
     key: str
     level: int

@@ -15,22 +15,37 @@ Row = dict[str, Any]
 
 
 def evaluation_rows(arms: Sequence[Arm], scores: Mapping[str, list[float]], first: int, **same: Any) -> list[Row]:
-    """Return a row for each arm of a cell. Its networks begin at `first` in `scores`; `same` goes into every row."""
+    """Return a row for each arm of a cell. Its networks begin at `first` in `scores`; `same` goes into every row.
+
+    A score that was not taken is None.
+    """
     return [
-        {"arm": arm.name, "draw": arm.draw, **same, **{name: values[c] for name, values in scores.items()}}
+        {
+            "arm": arm.name,
+            "draw": arm.draw,
+            **same,
+            **{name: scores[name][c] if name in scores else None for name in SCORES},
+        }
         for c, arm in enumerate(arms, start=first)
     ]
 
 
-def of_ticket(table: Sequence[Row]) -> list[Row]:
-    """Return the ticket's rows of a table."""
-    return [row for row in table if row["arm"] == TICKET.name]
+def newest(table: Sequence[Row], arm: Arm) -> Row:
+    """Return the last row of an arm."""
+    return [row for row in table if (row["arm"], row["draw"]) == (arm.name, arm.draw)][-1]
 
 
 def until_diverged(table: list[Row]) -> tuple[list[Row], bool]:
-    """Return the rows up to the first evaluation with a non-finite training loss of the ticket, and if there is one."""
-    bad = [row["iteration"] for row in of_ticket(table) if not math.isfinite(row["train_loss"])]
+    """Return the rows up to the first evaluation with a non-finite loss of the ticket, and if there is one.
+
+    The loss is that of the training set or, where this was not scored, of the test set.
+    """
+    bad = [row["iteration"] for row in table if row["arm"] == TICKET.name and not _is_sound(row)]
     return ([row for row in table if row["iteration"] <= bad[0]], True) if bad else (table, False)
+
+
+def _is_sound(row: Row) -> bool:
+    return math.isfinite(row["test_loss"] if row["train_loss"] is None else row["train_loss"])
 
 
 def layer_counts(state: State, c: int, layers: Sequence[Layer]) -> Row:

@@ -20,6 +20,10 @@ class Arm:
     name: str
     draw: int = 0
 
+    def __str__(self) -> str:
+        """Return the arm as status.json names it."""
+        return f"{self.name}/{self.draw}"
+
 
 TICKET = Arm(schema.TICKET)
 

@@ -53,6 +53,8 @@ class IMP:
             _chosen("controls", one, CONTROLS)
         if len(set(names)) < len(names):
             raise UserError(f"method.controls={shown(names)} names a control twice; method.draws=2 draws it twice")
+        if taken := [_name(one) for one in self.controls if not isinstance(one, str) and _name(one) in CONTROLS]:
+            raise UserError(f"method.controls={shown(taken)}: a function of your own needs another name")
         if schema.TICKET in names:
             raise UserError(f"method.controls={shown(names)}: {schema.TICKET} is the name of what they are beside")
 
@@ -64,7 +66,7 @@ class IMP:
         """Raise UserError where global pruning gets more than one rate; a rate of 0 spares a layer and is allowed."""
         if self.scope == "global" and len({rate for rate in rates.values() if rate > 0}) > 1:
             raise UserError(
-                "method.scope=global ranks all layers together and so takes one rate: prune_rate=uniform, "
+                "method.scope=global ranks all layers together and so takes one rate: add prune_rate=uniform, "
                 "or prune_rate=by_type with rates that are equal or 0"
             )
 

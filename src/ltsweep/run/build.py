@@ -2,19 +2,21 @@
 
 import contextlib
 import copy
+import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch.nn.modules.conv import _ConvNd
 
-from ltsweep.data.examples import Examples, check_batches, check_examples
+from ltsweep.data.examples import Examples, check_batches, check_examples, repeat_channel
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import Tensors
-from ltsweep.errors import UserError
+from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.init import draw
 from ltsweep.lottery.program import Member, Program
@@ -70,24 +72,57 @@ def _check_outputs(config: Mapping[str, Any]) -> None:
     with torch.device("meta"):
         model = make(config, "model")
     with _blamed_on("model", config):
-        found = tuple(model.eval()(torch.empty(1, *dataset["input_shape"], device="meta")).shape)
+        try:
+            found = tuple(model.eval()(torch.empty(1, *dataset["input_shape"], device="meta")).shape)
+        except Exception:
+            _check_channels(model, config)
+            raise
         if len(found) < 2 or found[-1] < dataset["num_classes"]:
             classes = dataset["num_classes"]
             raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes} classes")
 
 
-def load_data(cells: Sequence[Cell], data_dir: Path) -> dict[str, Problem]:
-    """Return each data set that `cells` need, by `data_key`. Raises UserError where a data set does not fit a cell."""
+def _check_channels(model: torch.nn.Module, config: Mapping[str, Any]) -> None:
+    """Raise UserError where a model's first convolution takes another number of channels than its data set has."""
+    name, shape = config["dataset"]["name"], config["dataset"]["input_shape"]
+    first = next((layer for layer in model.modules() if isinstance(layer, _ConvNd)), None)
+    if first is not None and len(shape) == 1 + len(first.kernel_size) and first.in_channels != shape[0]:
+        wanted = [first.in_channels, *shape[1:]]
+        mend = f"dataset.input_shape={wanted} repeats it" if shape[0] == 1 else f"it needs examples of shape {wanted}"
+        raise UserError(
+            f"model={shown(config['model']['name'])} takes {first.in_channels} channels, and dataset={shown(name)} has "
+            f"{shape[0]}; {mend.replace(', ', ',')}"
+        )
+
+
+def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> dict[str, Problem]:
+    """Return each data set that `cells` need, by `data_key`. Raises UserError where a data set does not fit a cell.
+
+    Without `download`, a data set that would have to be downloaded is left out.
+    """
     loaded: dict[str, Problem] = {}
     for cell in cells:
         config = cell.config["dataset"]
         if data_key(cell) not in loaded:
-            problem = call(cell.config, "dataset", data_dir)
+            try:
+                problem = _data(cell.config, data_dir, download)
+            except NotHereError:
+                continue
             if isinstance(problem, Examples):
+                problem = repeat_channel(problem, config["input_shape"])
                 check_examples(problem, config["name"], config["input_shape"], config["num_classes"])
             loaded[data_key(cell)] = problem
         _check_lengths(cell.config, loaded[data_key(cell)])
     return loaded
+
+
+def _data(config: Mapping[str, Any], data_dir: Path, download: bool) -> Problem:
+    """Return a config's data set. A function that downloads nothing need not have the argument `download`."""
+    function = make(config, "dataset")
+    with _blamed_on("dataset", config):
+        named = {} if download or "download" not in inspect.signature(function).parameters else {"download": False}
+        problem: Problem = function(data_dir, **named)
+    return problem
 
 
 def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
@@ -160,6 +195,7 @@ def program_of(
     device: torch.device,
     checkpoint_every: float,
     measurements: Mapping[str, Measurement] | None = None,
+    done: Mapping[str, int] | None = None,
 ) -> Program:
     """Return the part of a stack that `cell` shares with its other cells, with the problem on `device`."""
     config = cell.config
@@ -174,27 +210,24 @@ def program_of(
         levels=config["levels"],
         steps=steps,
         steps_per_epoch=epoch,
-        evaluate_every=config["evaluate_every"] or epoch,
+        evaluate_every=config["evaluate_every"],
         batch_size=config["batch_size"],
         validation=config["validation"],
         checkpoint_every=checkpoint_every,
         device=device,
         precision=config["precision"],
         measurements=measurements or {},
+        done=done or {},
     )
 
 
 def member_of(
     cell: Cell,
     program: Program,
-    initial: Tensors | None,
-    masks: Tensors | None,
-    later: Mapping[int, Tensors] | None = None,
+    initial: Tensors | None = None,
+    recorded: Callable[[int], Tensors | None] = lambda level: None,
 ) -> Member:
-    """Return `cell`'s own part of a stack, with the initial weights and masks of its ticket, or drawn and dense.
-
-    later: level -> masks, of tickets from which the cell goes on later than the stack.
-    """
+    """Return `cell`'s own part of a stack, with its recorded initial weights and masks, or drawn and dense."""
     config, init = cell.config, make(cell.config, "init")
     optimizer = config["optimizer"]
     return Member(
@@ -206,8 +239,7 @@ def member_of(
         settings={"weight_decay": optimizer["weight_decay"]} if "weight_decay" in optimizer else {},
         rates=rates_of(config, program.layers),
         initial=draw(program.model, init, config["seed"], "init") if initial is None else initial,
-        masks={layer.name: torch.ones(layer.shape) for layer in program.layers} if masks is None else masks,
-        later=later or {},
+        recorded=recorded,
     )
 
 

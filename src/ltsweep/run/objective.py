@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from ltsweep.errors import CellFailedError
+from ltsweep.grid.cell import Cell
+from ltsweep.run.extent import as_asked
 from ltsweep.schema import DIVERGED, FINISHED, LEVELS_FILE, LOG, TICKET
 from ltsweep.store import tables
 
 
-def outcome(study: Path, key: str, status: Mapping[str, Any], name: str | None) -> float | CellFailedError:
+def outcome(study: Path, cell: Cell, status: Mapping[str, Any], name: str | None) -> float | CellFailedError:
     """Return column `name` of a cell's ticket at its last level, NaN for null; or the error of an unfinished cell.
 
-    status: the fields of status.json. name: None if no sweeper reads the result; then NaN, without reading the table.
+    status: the fields of status.json, as written or as `extent.as_asked` returns them. name: None if no sweeper reads
+    the result; then NaN, without reading the table.
 
     A diverged cell has the worst value, 0 for an accuracy, else infinity: its scores before divergence do not count.
     """
+    key, status = cell.key, as_asked(cell, status)
     if status["status"] not in FINISHED:
         reason = " ".join(str(status.get("error") or status["status"]).split())
         return CellFailedError(f"cell {key}: {reason}; its log is {study / key / LOG}")

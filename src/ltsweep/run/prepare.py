@@ -10,12 +10,11 @@ from ltsweep.engine.problem import Problem
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import check_configs, check_outputs, load_data, make_measurements
+from ltsweep.run.extent import Statuses, check_definitions, together, unfinished
 from ltsweep.run.hardware import cores, find_devices
 from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
-from ltsweep.run.resume import Statuses
 from ltsweep.run.settings import Settings
-from ltsweep.schema import FINISHED
 from ltsweep.store.folder import NOT_BEGUN, CellFolder
 
 
@@ -23,8 +22,8 @@ from ltsweep.store.folder import NOT_BEGUN, CellFolder
 class Plan:
     """A checked grid, with the data that its unfinished cells need.
 
-    statuses: key -> the fields of status.json. seen: key -> size and time of that file when it was read. stack_size: in
-    networks, 0 for auto. data: `build.data_key` -> problem.
+    cells: one for each key, with all that is asked of it. statuses: key -> the fields of status.json. seen: key -> size
+    and time of that file when it was read. stack_size: in networks, 0 for auto. data: `build.data_key` -> problem.
     """
 
     cells: tuple[Cell, ...]
@@ -38,18 +37,19 @@ class Plan:
 
     @property
     def todo(self) -> list[Cell]:
-        """Return the cells that are not finished."""
-        return [cell for cell in self.cells if self.statuses[cell.key]["status"] not in FINISHED]
+        """Return the cells that have something left to compute."""
+        return unfinished(self.cells, self.statuses)
 
 
-def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> Plan:
+def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, download: bool = True) -> Plan:
     """Return the plan of a grid: checked, with each cell's status and the data that its unfinished cells need.
 
-    again: treat every cell as not begun. The caller deletes the old results once it holds the study.
+    again: treat every cell as not begun. The caller deletes the old results once it holds the study. Without `download`
+    a plan lacks the data that would have to be downloaded, and nothing is checked against them.
 
     Raises UserError for a mistake in the configs, the data or the settings.
     """
-    cells = tuple({cell.key: cell for cell in cells}.values())
+    cells = together(cells)
     devices = find_devices(settings.device)
     stack_size = count(settings.stack_size, "stack_size", 0)
     workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
@@ -58,13 +58,15 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False) -> P
     folders = {cell.key: CellFolder(settings.study, cell.key) for cell in cells}
     seen = {key: None if again else folder.seen() for key, folder in folders.items()}
     statuses = {key: NOT_BEGUN if again else folder.status() for key, folder in folders.items()}
+    for cell in cells:
+        check_definitions(cell, statuses[cell.key], folders[cell.key].config)
     plan = Plan(cells, settings, statuses, seen, devices, workers, stack_size, {})
     if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in plan.todo):
         raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")
     check_outputs(plan.todo)
     for cell in {cell.stack_key: cell for cell in plan.todo}.values():
         network_bytes(cell, devices[0].type)  # what cannot be reckoned fails here, before anything is forgotten
-    return replace(plan, data=load_data(plan.todo, settings.data_dir))
+    return replace(plan, data=load_data(plan.todo, settings.data_dir, download))
 
 
 def brought_up_to_date(plan: Plan) -> Plan:

@@ -1,16 +1,15 @@
 """The stack with which each unfinished cell resumes, from the statuses alone. Pure functions."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ltsweep.grid.cell import Cell
+from ltsweep.run.extent import Statuses, lacks
 from ltsweep.run.packing import pack, stack_id
-from ltsweep.schema import FINISHED
+from ltsweep.schema import DIVERGED
 from ltsweep.store.checkpoints import stack_name
-
-# Key -> the fields of a cell's status.json.
-Statuses = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,13 @@ def stacks_of(
     stack_size: networks. 0 is auto: `auto(cell)` networks, shared out among `workers`, which a given size ignores.
     """
     begun, rest = begun_stacks(cells, statuses)
+    arms = {cell.key: json.dumps(statuses[cell.key].get("arms", {}), sort_keys=True) for cell in rest}
+    alike = [[cell for cell in rest if arms[cell.key] == one] for one in dict.fromkeys(arms.values())]
     if stack_size:
-        return begun + [new_stack(packed, {"stack_size": stack_size}) for packed in pack(rest, lambda _: stack_size, 1)]
+        packs = [packed for cells in alike for packed in pack(cells, lambda _: stack_size, 1)]
+        return begun + [new_stack(packed, {"stack_size": stack_size}) for packed in packs]
     largest = {key: auto(cell) for key, cell in {cell.stack_key: cell for cell in rest}.items()}
-    packs = pack(rest, lambda cell: largest[cell.stack_key], workers)
+    packs = [packed for cells in alike for packed in pack(cells, lambda cell: largest[cell.stack_key], workers)]
     how = {"stack_size": "auto", "workers": workers}
     return begun + [new_stack(packed, how | {"largest": largest[packed[0].stack_key]}) for packed in packs]
 
@@ -65,13 +67,14 @@ def begun_stacks(cells: Sequence[Cell], statuses: Statuses) -> tuple[list[Stack]
     """Return the stacks that earlier commands began, and the unfinished cells outside these stacks.
 
     A stack resumes under its name if it is whole, since other stack sizes give other rounding: each cell with which it
-    began is here, and is unfinished in this stack, or finished and free to be its ballast. Cells that diverged before
-    the level at which the stack resumes have left it. The unfinished cells of a stack that is not whole go on as a
-    stack of their own, or are packed anew if they lack level 0.
+    began is here, and has something left to compute in this stack, or nothing, and is free to be its ballast. Cells
+    that diverged before the level at which the stack resumes have left it. The unfinished cells of a stack that is not
+    whole go on as a stack of their own, or are packed anew if they lack level 0.
 
     statuses: also those of `mates_of`, for the cells that have left.
     """
-    here = {cell.key for cell in cells}
+    here = {cell.key: lacks(cell, statuses[cell.key]) for cell in cells}
+    going_on = {key: level for key, level in here.items() if level is not None}
     named: dict[str, list[Cell]] = {}  # name of a stack -> the cells that were in it last
     for cell in cells:
         if "stack" in statuses[cell.key]:
@@ -81,14 +84,14 @@ def begun_stacks(cells: Sequence[Cell], statuses: Statuses) -> tuple[list[Stack]
     for name, last in named.items():
         keys = _keys(name, last, statuses)
         last = [cell for cell in last if not keys or cell.key in keys]
-        going = [cell for cell in last if not _is_finished(statuses[cell.key])]
+        going = [cell for cell in last if cell.key in going_on]
         if not going:
             continue
-        resumes = min(int(statuses[cell.key]["level"]) for cell in going) + 1
+        resumes = min(going_on[cell.key] for cell in going)
         kept = {key for key in keys if not _has_left(statuses.get(key), resumes)}
         writers = {cell.key for cell in going}
         ballast = kept - writers
-        whole = writers <= kept and ballast <= here - taken and all(_is_finished(statuses[key]) for key in ballast)
+        whole = writers <= kept and ballast <= here.keys() - taken - going_on.keys()
         if whole:
             members = tuple(cell for cell in cells if cell.key in kept)
             begun.append(Stack(name, members, keys, statuses[going[0].key].get("packed", {}), frozenset(ballast)))
@@ -96,7 +99,7 @@ def begun_stacks(cells: Sequence[Cell], statuses: Statuses) -> tuple[list[Stack]
         elif resumes:
             begun.append(new_stack(going, {"left": name}))
     placed = {cell.key for stack in begun for cell in stack.writers}
-    return begun, [cell for cell in cells if cell.key not in placed and not _is_finished(statuses[cell.key])]
+    return begun, [cell for cell in cells if cell.key in going_on and cell.key not in placed]
 
 
 def _keys(name: str, last: Sequence[Cell], statuses: Statuses) -> tuple[str, ...]:
@@ -110,10 +113,6 @@ def _keys(name: str, last: Sequence[Cell], statuses: Statuses) -> tuple[str, ...
     return next((keys for keys in every if stack_name(keys) == name), ())
 
 
-def _is_finished(status: Mapping[str, Any]) -> bool:
-    return status["status"] in FINISHED
-
-
 def _has_left(status: Mapping[str, Any] | None, resumes: int) -> bool:
-    """Return whether a cell ended before the level at which its stack resumes."""
-    return status is not None and _is_finished(status) and int(status["level"]) < resumes
+    """Return whether a cell diverged before the level at which its stack resumes."""
+    return status is not None and status["status"] == DIVERGED and int(status["level"]) < resumes

@@ -3,7 +3,7 @@
 import dataclasses
 import gc
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,21 @@ from ltsweep.errors import BrokenFileError, CannotWriteError
 from ltsweep.grid.cell import Cell
 from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import Checkpoint, LevelDone, Member, Program, Progress, Tables
-from ltsweep.method.axes import Method
+from ltsweep.lottery.rows import Row
+from ltsweep.method.axes import Arm
 from ltsweep.run.build import data_key, make_measurements, member_of, program_of
+from ltsweep.run.extent import done_by_all, lacks, unfinished
 from ltsweep.run.hardware import hardware
 from ltsweep.run.packing import divided
 from ltsweep.run.resume import Stack, new_stack
-from ltsweep.schema import DIVERGED, DONE, FAILED, FINISHED, RUNNING
+from ltsweep.schema import DIVERGED, DONE, FAILED, FINISHED, RUNNING, TICKET_ARM
 from ltsweep.show.events import DiskFull, News, Note
 from ltsweep.show.streams import rest_in
 from ltsweep.store.checkpoints import checkpoint_path, drop_checkpoint, load_checkpoint, save_checkpoint
 from ltsweep.store.disk import set_aside
+from ltsweep.store.folder import NOT_BEGUN, last_mask
 from ltsweep.store.records import CellRecords
+from ltsweep.store.tables import arm_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def _run_or_halve(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
     stack = job.stack
     drop_checkpoint(job.study, stack.name)
     records = {cell.key: CellRecords(job.study, cell.key) for cell in stack.writers}
-    left = [cell for cell in stack.writers if records[cell.key].status()["status"] not in FINISHED]
+    left = unfinished(stack.writers, {key: record.status() for key, record in records.items()})
     if len(left) > 1 or (left and stack.ballast):
         parts = "its halves go on apart" if len(left) > 1 else "its unfinished cell goes on alone"
         note = f"a stack of {len(left) + len(stack.ballast)} failed ({' '.join(reason.split())[:200]}); {parts}"
@@ -108,9 +112,13 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
     set_precision(cells[0].config["precision"])
     records = {cell.key: CellRecords(job.study, cell.key) for cell in cells}
     measurements = make_measurements(job.measure)
-    program = program_of(cells[0], data[data_key(cells[0])], torch.device(device), job.checkpoint_every, measurements)
-    tickets: dict[str, Ticket] = {cell.key: _own_ticket(records[cell.key]) for cell in stack.writers}
-    first = min(ticket.level for ticket in tickets.values())
+    # A cell whose records cannot be gone on from begins again, with nothing.
+    initial = {cell.key: records[cell.key].resume() for cell in stack.writers}
+    found = {key: records[key].status() if weights else NOT_BEGUN for key, weights in initial.items()}
+    begins = {cell.key: lacks(cell, found[cell.key]) or 0 for cell in stack.writers}
+    first, done = min(begins.values()), done_by_all(found.values())
+    problem = data[data_key(cells[0])]
+    program = program_of(cells[0], problem, torch.device(device), job.checkpoint_every, measurements, done)
     checkpoint = None
     try:
         checkpoint = _checkpoint(job)
@@ -125,47 +133,30 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
     made = {**stack.facts, "device": device, "versions": job.versions, "hardware": hardware(program.device)}
     members = []
     for cell in cells:
-        record, own = records[cell.key], tickets.get(cell.key)
-        member = _member(cell, program, record, own, first)
-        members.append(member)
-        if own is None:
+        record, key = records[cell.key], cell.key
+        weights = initial[key] if key in begins else record.initial()
+        members.append(member_of(cell, program, weights, _recorded(record) if weights else _nothing))
+        if key not in begins:
             continue
-        if not own.level:
-            record.save_initial(member.initial)
-        where = f"{'in' if inside and own.level == first else 'at'} level {own.level}"
+        if not weights:
+            record.save_initial(members[-1].initial)
+        where = f"{'in' if inside and begins[key] == first else 'at'} level {begins[key]}"
         record.log(f"starts {where}, in a stack of {len(cells)} on {device}")
-        record.set_status(RUNNING, level=own.level - 1, error=None, **made)
-    begins = {key: ticket.level for key, ticket in tickets.items()}
-    yield from _run_levels(job, program, members, records, begins, checkpoint)
+        level, arms = found[key]["level"], found[key].get("arms", {})
+        record.set_status(RUNNING, level=level, arms=arms, error=None, **made)
+    asked = {cell.key: cell for cell in stack.writers}
+    yield from _run_levels(job, program, members, records, begins, asked, checkpoint)
     drop_checkpoint(job.study, stack.name)
 
 
-@dataclass(frozen=True)
-class Ticket:
-    """The level at which a cell's records go on, and what the cell begins it with: nothing yet at level 0."""
-
-    level: int
-    initial: Tensors | None = None
-    masks: Tensors | None = None
+def _recorded(record: CellRecords) -> Callable[[int], Tensors | None]:
+    """Return a function: level -> the masks that the records have of it as the run begins, or None."""
+    last = last_mask(record.status())
+    return lambda level: record.masks(level) if level <= last else None
 
 
-def _own_ticket(record: CellRecords) -> Ticket:
-    """Return the ticket of a cell's next level, or of level 0 if that cannot be read."""
-    level = record.status()["level"] + 1
-    found = record.resume(level) if level else None
-    return Ticket(level, *found) if found else Ticket(0)
-
-
-def _member(cell: Cell, program: Program, record: CellRecords, own: Ticket | None, first: int) -> Member:
-    """Return a cell's part of a stack that begins at level `first`. own: the ticket to go on from, None for ballast.
-
-    Until then the cell trains along from its earlier ticket, so that it does as it did, or else from dense weights.
-    """
-    if own and own.level == first:
-        return member_of(cell, program, own.initial, own.masks)
-    earlier, later = record.ticket(first), {own.level: own.masks} if own and own.masks else {}
-    initial, masks = earlier or (own.initial if own else None, None)
-    return member_of(cell, program, initial, masks, later)
+def _nothing(level: int) -> None:
+    """Return the masks of a cell without records."""
 
 
 def _run_levels(
@@ -174,25 +165,30 @@ def _run_levels(
     members: Sequence[Member],
     records: Mapping[str, CellRecords],
     begins: Mapping[str, int],
+    asked: Mapping[str, Cell],
     checkpoint: Checkpoint | None,
 ) -> Iterator[News]:
-    """Run the levels until no cell of `begins` is left, key -> the level from which on it is written and told of."""
+    """Run the levels until no cell of `asked` is left.
+
+    begins: key -> the level from which on a cell is written and told of.
+    """
     left = set(begins)
     for event in run_levels(program, members, min(begins.values()), checkpoint):
         match event:
             case Checkpoint():
                 rows = {key: table.evaluations for key, table in event.tables.items()}
-                facts = {"level": event.level, "step": event.step, "seconds": event.seconds, "rows": rows}
+                arms = [str(arm) for arm in event.arms]
+                facts = {"level": event.level, "arms": arms, "step": event.step, "seconds": event.seconds, "rows": rows}
                 facts["readings"] = {key: table.readings for key, table in event.tables.items()}
                 save_checkpoint(job.study, job.stack.name, facts, event.tensors)
             case Progress():
-                done = steps_done(program.method, program.steps, event.level, event.steps_done)
-                for key, row in event.tickets.items():
+                done = steps_done(program, event.level, event.steps_done)
+                for key, row in event.rows.items():
                     if key in left and event.level >= begins[key]:
                         remaining = row["weights_remaining"] / row["weights_total"]
                         yield News(key, RUNNING, event.level, done, row["test_accuracy"], remaining)
             case LevelDone(key, level) if key in left and level >= begins[key]:
-                news = _save(event, program, records[key])
+                news = _save(event, program, records[key], asked[key])
                 yield news
                 if news.status in FINISHED:
                     left.remove(key)
@@ -200,27 +196,37 @@ def _run_levels(
                     return
 
 
-def _save(event: LevelDone, program: Program, record: CellRecords) -> News:
-    """Write a cell's finished level and return the news of it."""
-    status = DIVERGED if event.diverged else DONE if event.level == program.levels else RUNNING
-    error = f"the training loss is not finite at level {event.level}" if event.diverged else None
+def _save(event: LevelDone, program: Program, record: CellRecords, cell: Cell) -> News:
+    """Write a cell's finished level, but for arms that its records have already, and return the news of it."""
+    there = record.status().get("arms", {})
+    new = {str(arm): event.level for arm in program.arms(event.level) if there.get(str(arm), -1) < event.level}
+    diverged = event.diverged and TICKET_ARM in new
+    left = lacks(cell, {"status": RUNNING, "arms": there | new})
+    status = DIVERGED if diverged else DONE if left is None else RUNNING
+    error = f"the training loss is not finite at level {event.level}" if diverged else None
+
+    def own(rows: list[Row]) -> list[Row]:
+        return [row for row in rows if arm_of(row) in new]
+
     record.save_level(
-        event.level,
+        new,
         status,
         error,
-        evaluations=event.evaluations,
-        summaries=event.summaries,
-        readings=event.readings,
-        next_masks=event.next_masks,
+        evaluations=own(event.evaluations),
+        summaries=own(event.summaries),
+        readings=own(event.readings),
+        next_masks=event.next_masks if TICKET_ARM in new else None,
         measured=list(program.measurements),
     )
-    ticket = event.summaries[0]
-    remaining, accuracy = ticket["weights_remaining"] / ticket["weights_total"], ticket["final_test_accuracy"]
+    first = event.summaries[0]
+    remaining, accuracy = first["weights_remaining"] / first["weights_total"], first["final_test_accuracy"]
+    loss = "test" if first["final_train_loss"] is None else "train"
     record.log(
         f"level {event.level:2d}  remaining {remaining:7.2%}  "
-        f"train loss {ticket['final_train_loss']:.4f}  test accuracy {accuracy:.4f}"
+        f"{loss} loss {first[f'final_{loss}_loss']:.4f}  test accuracy {accuracy:.4f}"
+        + ("" if TICKET_ARM in new else f"  ({', '.join(new)})")
     )
-    done = steps_done(program.method, program.steps, event.level, program.steps)
+    done = steps_done(program, event.level, program.steps)
     return News(event.key, status, event.level, done, accuracy, remaining)
 
 
@@ -231,13 +237,21 @@ def _checkpoint(job: Job) -> Checkpoint | None:
         return None
     facts, tensors = found
     try:
-        read = facts.get("readings", {})  # older checkpoints have none
-        tables = {key: Tables(rows, read.get(key, [])) for key, rows in facts["rows"].items()}
-        return Checkpoint(facts["level"], facts["step"], facts["seconds"], tables, tensors)
+        tables = {key: Tables(rows, facts["readings"][key]) for key, rows in facts["rows"].items()}
+        arms = tuple(Arm(name.rpartition("/")[0], int(name.rpartition("/")[2])) for name in facts["arms"])
+        return Checkpoint(facts["level"], arms, facts["step"], facts["seconds"], tables, tensors)
     except (KeyError, AttributeError) as error:
         raise BrokenFileError("is not a checkpoint that this version knows") from error
 
 
-def steps_done(method: Method, steps: int, level: int, steps_done: int) -> int:
-    """Return the optimizer steps of one cell's networks, summed over networks, after `steps_done` steps of `level`."""
-    return sum(len(method.arms(n)) for n in range(level)) * steps + len(method.arms(level)) * steps_done
+def steps_done(program: Program, level: int, steps_done: int) -> int:
+    """Return the optimizer steps of one cell's networks, summed over networks, after `steps_done` steps of `level`.
+
+    Those of earlier commands count too, also at later levels.
+    """
+    total = 0
+    for n in range(program.levels + 1):
+        now = len(program.arms(n))
+        earlier = len(program.method.arms(n)) - now
+        total += earlier * program.steps + now * (program.steps if n < level else steps_done if n == level else 0)
+    return total

@@ -7,12 +7,13 @@ from typing import Any
 from ltsweep.engine.problem import Problem
 from ltsweep.errors import CannotWriteError
 from ltsweep.grid.cell import Cell
-from ltsweep.run.build import data_key, lengths, make
+from ltsweep.run.build import data_key, lengths
+from ltsweep.run.extent import as_asked, described, trainings
 from ltsweep.run.memory import free_for_stacks
 from ltsweep.run.packing import largest_stack
 from ltsweep.run.prepare import Plan, brought_up_to_date
 from ltsweep.run.resume import Stack, stacks_of
-from ltsweep.run.stack_run import Job, run_stack, steps_done
+from ltsweep.run.stack_run import Job, run_stack
 from ltsweep.run.workers import run_jobs
 from ltsweep.schema import FAILED
 from ltsweep.show.events import Died, DiskFull, News, Note
@@ -34,16 +35,18 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     folders = {cell.key: CellFolder(study, cell.key) for cell in plan.cells}
     for folder in folders.values():
         folder.check_folders()
-    notes = [line for cell in plan.cells for line in repair(study, cell)]
+    goes_on = {cell.key for cell in plan.todo}
+    notes = [line for cell in plan.cells for line in repair(study, cell, cell.key in goes_on)]
     plan = brought_up_to_date(plan)
-    stacks = _stacks(plan)
+    stacks = planned_stacks(plan)
     for stack in stacks:
         if all(plan.statuses[cell.key].get("stack") != stack.name for cell in stack.writers):
             drop_checkpoint(study, stack.name)  # of a stack of these cells that no record tells of any more
     todo = [cell for stack in stacks for cell in stack.writers]
     for stack in stacks:
         for cell in stack.writers:
-            folders[cell.key].plan(cell, **stack.facts)
+            folder = folders[cell.key]
+            folder.plan(described(cell, folder.config(), plan.statuses[cell.key]), **stack.facts)
     drop_unnamed(study, [plan.statuses[cell.key] for cell in todo])
     jobs = [Job(stack, study, plan.settings.checkpoint_every, plan.settings.measure, versions()) for stack in stacks]
     places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
@@ -64,10 +67,11 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
                         watcher.show(news)
     finally:
         watcher.close()
-    return dict(plan.statuses) | {cell.key: folders[cell.key].status() for cell in todo}
+    statuses = dict(plan.statuses) | {cell.key: folders[cell.key].status() for cell in todo}
+    return {cell.key: as_asked(cell, statuses[cell.key]) for cell in plan.cells}
 
 
-def _stacks(plan: Plan) -> list[Stack]:
+def planned_stacks(plan: Plan) -> list[Stack]:
     """Return the stacks to run, of `stack_size` networks, or for auto as large as pays and fits."""
     kind = plan.devices[0].type
     free = free_for_stacks(plan.devices[0], math.ceil(plan.workers / len(plan.devices)), plan.data.values())
@@ -75,7 +79,7 @@ def _stacks(plan: Plan) -> list[Stack]:
     def auto(cell: Cell) -> int:
         return largest_stack(cell, kind, free)
 
-    statuses = {**mates_of(plan.statuses, plan.settings.study), **plan.statuses}
+    statuses = {**mates_of(plan.todo, plan.statuses, plan.settings.study), **plan.statuses}
     return stacks_of(plan.cells, statuses, plan.stack_size, auto, plan.workers)
 
 
@@ -83,9 +87,8 @@ def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:
     """Return the optimizer steps of a cell, summed over its networks: all of them, and those of earlier commands."""
     problem: Problem = plan.data[data_key(cell)]
     steps, _ = lengths(cell.config, problem)
-    method, level = make(cell.config, "method"), plan.statuses[cell.key]["level"]
-    before = steps_done(method, steps, level, steps) if level >= 0 else 0
-    return steps_done(method, steps, cell.config["levels"], steps), before
+    asked, there = trainings(cell, plan.statuses[cell.key])
+    return asked * steps, there * steps
 
 
 def _failed(job: Job) -> Iterator[News]:

@@ -1,15 +1,53 @@
 """Cells, durations and errors in a few words."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.flat import flatten
 from ltsweep.schema import NUMBERED
 
+# Names in all configs together, above which a stranger's cells have no labels: comparing them would take minutes.
+_MOST_NAMES = 2_000
+
+# In place of a value, where a cell has none of a name.
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Varying:
+    """The names by which cells are told apart, such as init and lr, and key -> the values of these names."""
+
+    titles: Sequence[str]
+    values: Mapping[str, Sequence[object]]
+
+    def texts(self, key: str) -> list[str]:
+        """Return the value of each name as text, empty where the cell has none."""
+        return ["" if value is _ABSENT else str(value) for value in self._of(key)]
+
+    def label(self, key: str) -> str:
+        """Return the names and values in one text, such as `init=xavier_u lr=0.1`."""
+        found = zip(self.titles, self._of(key), strict=True)
+        return " ".join(f"{title}={value}" for title, value in found if value is not _ABSENT) or "the cell"
+
+    def place(self, key: str) -> tuple[object, ...]:
+        """Return what sorts keys by the values of each name: numbers as numbers, then text; then by the key itself."""
+        return (*map(_place, self._of(key)), key)
+
+    def _of(self, key: str) -> Sequence[object]:
+        return self.values.get(key, [_ABSENT] * len(self.titles))
+
 
 def labels(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return key -> the values that tell a cell from the others of the study, such as `init=xavier_u lr=0.1`.
+    """Return key -> the values that tell a cell from the others of the study, such as `init=xavier_u lr=0.1`."""
+    found = varying(cells)
+    return {key: found.label(key) for key in found.values}
+
+
+def varying(cells: Sequence[Cell]) -> Varying:
+    """Return the names whose values differ among the cells of a study.
 
     Of a group the name comes first, where it varies; then the value of a group that is known by a number; then those
     fields that differ among the cells of one choice, for the cells that have them.
@@ -22,10 +60,28 @@ def labels(cells: Sequence[Cell]) -> dict[str, str]:
         for name in varying
         if _is_choice(name) or _choice(name) not in varying or _differs_within_a_choice(name, list(flat.values()))
     ]
-    return {
-        key: " ".join(f"{_title(name)}={values[name]}" for name in shown if _holds(name, values)) or "the cell"
-        for key, values in flat.items()
-    }
+    values = {key: [row[name] if _holds(name, row) else _ABSENT for name in shown] for key, row in flat.items()}
+    return Varying([_title(name) for name in shown], values)
+
+
+def _place(value: object) -> tuple[int, float, str]:
+    if value is _ABSENT:
+        return 2, 0.0, ""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return 0, float(value), ""
+    return 1, 0.0, str(value)
+
+
+def known_varying(cells: Sequence[Cell]) -> Varying:
+    """Return what `varying` does for cells that may be a stranger's: no names where there are very many of them."""
+    names = {name for cell in cells for name in flatten(cell.config)}
+    return varying(cells) if len(names) <= _MOST_NAMES else Varying([], {})
+
+
+def known_labels(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return key -> the label of a cell that may be a stranger's."""
+    known = known_varying(cells)
+    return {cell.key: known.label(cell.key) for cell in cells} if known.values else {}
 
 
 def _columns(name: str) -> tuple[str, ...]:
@@ -64,6 +120,15 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def bytes_(count: float) -> str:
+    """Return bytes as `512 B`, `3.4 kB` or `120 MB`, in powers of a thousand."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.5 else f"{count:.2g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
 
 
 def count_cells(count: int) -> str:

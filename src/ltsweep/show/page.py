@@ -11,6 +11,8 @@ from ltsweep.words import printable, shown
 
 # Characters of a cell of a table, and of one that is wrapped: no cell crowds the others out.
 _MOST, _MOST_FOLDED = 240, 1_000
+# Columns of a page that is not a terminal: one line a cell, for grep and the like.
+WIDE = 1_000
 # Columns of a terminal below which nothing can be read, and those that are assumed in their place.
 _NARROW, _USUAL = 20, 80
 
@@ -38,9 +40,9 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading, side in columns:
         if side == "fold":
-            made.add_column(plain(heading), overflow="fold")
+            made.add_column(plain(shown(heading)), header_style="dim", overflow="fold")
         else:
-            made.add_column(plain(heading), justify=side, header_style="dim", no_wrap=True)
+            made.add_column(plain(shown(heading)), justify=side, header_style="dim", no_wrap=True)
     most = [_MOST_FOLDED if side == "fold" else _MOST for _, side in columns]
     for row in rows:
         made.add_row(*(plain(shown(text, n)) for text, n in zip(row, most, strict=True)))

@@ -13,23 +13,26 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import DONE, FAILED, RUNNING
+from ltsweep.schema import DONE, FAILED, LEVELS_FILE, RUNNING
+from ltsweep.show.cells import CellTable, Row, score_texts
 from ltsweep.show.events import News
-from ltsweep.show.labels import count_cells, duration, labels, last_line
-from ltsweep.show.page import Column, page, plain, table
+from ltsweep.show.labels import Varying, count_cells, duration, last_line, varying
+from ltsweep.show.live import live
+from ltsweep.show.page import WIDE, Column, page, plain
 
-# Rows of a table; then it says how many more cells there are. A terminal has 24 lines.
-_ROWS = 16
+# Rows of the live table at most; then it says how many more cells there are. Of its frame, other lines than rows.
+_ROWS, _OTHER = 16, 6
+# Cells of a study up to which the closing table has a row for each; of more it names those that are not done.
+_ENDED_ROWS = 100
 # Seconds between plain lines on a study that is running: rare enough for a log.
 _EVERY = 20.0
 # Seconds of news before the time left is extrapolated from them.
 _ENOUGH = 2.0
-# Columns of a page that is not a terminal: a log has no edge to wrap at.
-_WIDE = 400
 
-# Columns of the tables of running and of ended cells.
-_RUNNING: list[Column] = [("cell", "left"), ("level", "right"), ("remaining", "right"), ("test accuracy", "right")]
-_ENDED: list[Column] = [("cell", "left"), ("status", "left"), ("level", "left"), ("key", "left"), ("", "fold")]
+# Columns of the tables of running and of ended cells, beside what varies.
+_SCORES: list[Column] = [("remaining", "right"), ("test accuracy", "right")]
+_RUNNING: list[Column] = [("level", "right"), *_SCORES]
+_ENDED: list[Column] = [("status", "left"), ("level", "left"), *_SCORES, ("key", "left")]
 
 
 class LiveTable:
@@ -42,7 +45,8 @@ class LiveTable:
         self.latest: dict[str, News] = {}
         self.done: dict[str, int] = {}  # key -> optimizer steps of all its networks
         self._total = 0
-        self._labels: dict[str, str] = {}
+        self._names = Varying([], {})
+        self._printed: list[str] = []
         self._levels: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
         self._spoke = time.monotonic()
@@ -51,13 +55,13 @@ class LiveTable:
 
     def announce(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
         """Print the plan; start the live table if there is a terminal, and something to compute."""
-        self._labels = labels(cells)
+        self._names = varying(cells)
         self._levels = {cell.key: cell.config["levels"] for cell in cells}
         self._total = sum(total for total, _ in totals.values())
         self.done = {key: before for key, (_, before) in totals.items()}
         self._print_plan(study, cells, totals)
         if self._total and self._is_live:
-            self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4, transient=True)
+            self._live = live(self.render, lambda: plain("\n".join(self._printed)), self.console)
             self._live.start()
 
     def show(self, news: News) -> None:
@@ -69,7 +73,7 @@ class LiveTable:
         self.done[news.key] = max(news.done, self.done[news.key])
         if self._first is None:
             self._first = time.monotonic(), sum(self.done.values())
-        label = self._labels[news.key]
+        label = self._names.label(news.key)
         if news.status == RUNNING:
             self.say(f"{self._summary()}; {label} level {news.level}{_scores(news)}")
         else:
@@ -78,6 +82,7 @@ class LiveTable:
 
     def note(self, text: str) -> None:
         """Print a line at once, above the live table."""
+        self._printed.append(text)
         self.console.print(plain(text))
 
     def close(self) -> None:
@@ -96,27 +101,28 @@ class LiveTable:
         """Return the table as it stands: counts, the bar, the running cells."""
         if not self._is_live and self._live is not None:  # the terminal was closed, and a log holds no frames
             return plain("")
-        latest = [self.latest[key] for key in self._labels if key in self.latest]  # in the order of the grid
+        latest = [self.latest[key] for key in self._levels if key in self.latest]  # in the order of the grid
         running = [news for news in latest if news.status == RUNNING]
-        rows = [self._row(news) for news in running[:_ROWS]]
-        if len(running) > _ROWS:
-            rows.append((f"and {len(running) - _ROWS} more", "", "", ""))
+        most = max(1, min(_ROWS, self.console.height - _OTHER))
+        rows = [self._row(news) for news in running[:most]]
+        more = f"and {len(running) - most} more" if len(running) > most else ""
         bar = ProgressBar(total=max(1, self._total), completed=sum(self.done.values()), width=40)
         ended = ", ".join(f"{count} {status}" for status, count in self._counts.items())
         waiting = len(self.done) - len(running) - sum(self._counts.values())
         parts = (ended, f"{len(running)} running", f"{waiting} waiting" if waiting else "", self._left())
         counts = plain(", ".join(part for part in parts if part))
-        return Group(counts, Padding(bar, (0, 0, 1, 0)), table(_RUNNING, rows))
+        return Group(
+            counts, Padding(bar, (0, 0, 1, 0)), CellTable(self._names, _RUNNING, rows, ("level", "remaining"), more)
+        )
 
     @property
     def _is_live(self) -> bool:
         """Return whether there is a terminal, and it still takes text."""
         return self.console.is_terminal and getattr(self.console.file, "error", None) is None
 
-    def _row(self, news: News) -> tuple[str, str, str, str]:
-        remaining = "" if news.remaining is None else f"{news.remaining:.1%}"
-        accuracy = "" if news.accuracy is None else f"{news.accuracy:.4f}"
-        return self._labels[news.key], f"{news.level} / {self._levels[news.key]}", remaining, accuracy
+    def _row(self, news: News) -> Row:
+        level = f"{news.level} / {self._levels[news.key]}"
+        return Row(news.key, (level, *score_texts(news.remaining, news.accuracy)))
 
     def _print_plan(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
         """Print how many cells there are, and how many of them are to be computed."""
@@ -126,7 +132,7 @@ class LiveTable:
         going_on = f", {resumed} of them from where they stopped" if resumed else ""
         again = " again" if self.again else ""
         plan = f"{len(totals)} to compute{again}{going_on}" if totals else "nothing to compute"
-        self.console.print(plain(f"{study}: {count_cells(len(cells))}{kept}, {plan}"))
+        self.note(f"{study}: {count_cells(len(cells))}{kept}, {plan}")
 
     def _summary(self) -> str:
         return f"{sum(self._counts.values())} of {count_cells(len(self.done))} ended, {self._left()}"
@@ -143,24 +149,31 @@ class LiveTable:
 
 
 def closing_table(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]], study: Path) -> None:
-    """Print how each cell ended, why a failed one failed, and where to look next."""
-    console = page(_WIDE)
-    names = labels(cells)
+    """Print how each cell ended, with the scores of its ticket, why a failed one failed, and where to look next."""
+    console = page(WIDE)
     counts = Counter(status["status"] for status in statuses.values())
     bad = {key: status for key, status in statuses.items() if status["status"] != DONE}
-    ended = list(statuses.items()) if len(statuses) <= _ROWS else list(bad.items())[:_ROWS]
+    ended = list(statuses.items()) if len(statuses) <= _ENDED_ROWS else list(bad.items())[:_ENDED_ROWS]
     if ended:
-        rows = [
-            (names[key], status["status"], str(status["level"]), key, last_line(status.get("error")))
-            for key, status in ended
-        ]
-        console.print(table(_ENDED, rows))
+        rows = [_ended_row(key, status, study) for key, status in ended]
+        spare = ("key", "level", *(() if bad else ("status",)), "remaining")
+        console.print(CellTable(varying(cells), _ENDED, rows, spare), soft_wrap=False)
     lines = [", ".join(f"{count} {status}" for status, count in counts.items())]
     if len(bad) > len(ended):
         lines.insert(0, f"and {len(bad) - len(ended)} more that are not done")
     if bad:
         lines.append(f"logs     {study}/<key>/cell.log")
     console.print(plain("\n".join([*lines, f"figures  python -m multirun_analysis {study}"])))
+
+
+def _ended_row(key: str, status: Mapping[str, Any], study: Path) -> Row:
+    from ltsweep.store import tables  # loads pyarrow, which is slow, and the live table needs no tables
+
+    ticket, scores = tables.ticket_at(study / key / LEVELS_FILE, status["level"]), ("", "")
+    if ticket is not None:
+        remaining = ticket["weights_remaining"] / ticket["weights_total"]
+        scores = score_texts(remaining, ticket["final_test_accuracy"])
+    return Row(key, (status["status"], str(max(0, status["level"])), *scores, key), last_line(status.get("error")))
 
 
 def _scores(news: News) -> str:

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from ltsweep.errors import BrokenFileError
-from ltsweep.schema import MOST_LEVELS, STACKS, VERSION
+from ltsweep.schema import ARM, MOST_LEVELS, STACKS, VERSION
 from ltsweep.store import disk
 
 Tensors = dict[str, torch.Tensor]
@@ -32,10 +32,11 @@ class _Facts(msgspec.Struct):
     """What every checkpoint says beside its tensors: where it is, and the rows of the level so far, key -> rows."""
 
     level: Annotated[int, msgspec.Meta(ge=0, le=MOST_LEVELS)]
+    arms: list[Annotated[str, msgspec.Meta(pattern=rf"\A{ARM}\Z")]]
     step: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
     seconds: float
     rows: dict[str, list[dict[str, Any]]]
-    readings: dict[str, list[dict[str, Any]]] = {}  # older ones have none
+    readings: dict[str, list[dict[str, Any]]]
 
 
 def save_checkpoint(study: Path, stack: str, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:

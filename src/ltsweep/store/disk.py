@@ -75,7 +75,8 @@ def read(path: Path, most: int = MOST) -> bytes:
     Raises FileNotFoundError, or BrokenFileError for anything else.
     """
     with _opened(path, most) as file:
-        content = file.read(most + 1)
+        size = os.fstat(file.fileno()).st_size  # Python takes the memory of as much as it is asked to read
+        content = file.read(min(most, size) + 1)
     if len(content) > most:
         raise BrokenFileError(f"holds more than {most:,} bytes")
     return content

@@ -1,6 +1,6 @@
 """A cell's folder as everything that follows a study sees it, without torch: config, status, log."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import yaml
 
 from ltsweep.errors import BrokenFileError
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import CONFIG, ENDED, FAILED, FINISHED, LOG, PENDING, STATUS, TABLES, TICKETS, VERSION
+from ltsweep.schema import CONFIG, DIVERGED, ENDED, FAILED, LOG, PENDING, STATUS, TABLES, TICKET_ARM, TICKETS, VERSION
 from ltsweep.store import disk, reader
 from ltsweep.store.disk import Noted
 from ltsweep.words import printable
@@ -45,6 +45,13 @@ class CellFolder:
         except OSError:
             return None
         return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+    def config(self) -> dict[str, Any] | None:
+        """Return the config on record; None if it is missing, or is not what was written."""
+        try:
+            return reader.config(self.folder)
+        except (FileNotFoundError, BrokenFileError):
+            return None
 
     def plan(self, cell: Cell, **fields: Any) -> None:
         """Make the folder with config and status, so that a cell that never starts is seen as missing."""
@@ -100,13 +107,18 @@ def statuses_of(cells: Iterable[Cell], study: Path) -> dict[str, dict[str, Any]]
     return {cell.key: CellFolder(study, cell.key).status() for cell in cells}
 
 
-def mates_of(statuses: Mapping[str, Mapping[str, Any]], study: Path) -> dict[str, dict[str, Any]]:
-    """Return the statuses of other cells, with which an unfinished one of these began its stack, by key."""
-    begun = [status.get("stack_keys", ()) for status in statuses.values() if status["status"] not in FINISHED]
-    others = {key for keys in begun for key in keys} - statuses.keys()
+def mates_of(
+    cells: Iterable[Cell], statuses: Mapping[str, Mapping[str, Any]], study: Path
+) -> dict[str, dict[str, Any]]:
+    """Return key -> status of cells that are not among `statuses`, with which one of `cells` began its stack."""
+    others = {key for cell in cells for key in statuses[cell.key].get("stack_keys", ())} - statuses.keys()
     return {key: CellFolder(study, key).status() for key in sorted(others)}
 
 
-def unfinished(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
-    """Return the cells that have something left to compute, by key -> fields of status.json."""
-    return [cell for cell in cells if statuses[cell.key]["status"] not in FINISHED]
+def last_mask(status: Mapping[str, Any]) -> int:
+    """Return the last level of which a cell's records have the masks, 0 for none; `status`: fields of status.json.
+
+    The ticket's last level left those of the next one, but for a level at which it diverged.
+    """
+    last = int(status.get("arms", {}).get(TICKET_ARM, -1))
+    return last if status["status"] == DIVERGED else last + 1

@@ -29,6 +29,9 @@ from ltsweep.schema import KEY
 from ltsweep.store import disk, reader
 from ltsweep.words import shown
 
+# The file that names the owner of a folder.
+CLAIM = ".owner"
+
 # Seconds between two renewals of .owner.
 _BEAT = 4.0
 # Seconds without a renewal after which another machine may take over: five renewals, since network disks are slow.
@@ -211,6 +214,17 @@ def _holder(folder: Path) -> str:
         if time.monotonic() >= until:
             return shown(owner.name) if owner else "another process"
         time.sleep(0.02)
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether the process that a folder's .owner names may live, as far as a look tells. Nothing is written."""
+    owner = _owner(folder)
+    if owner is None or owner.boot == _boot():
+        return owner is not None and _lives(owner.pid)
+    try:
+        return time.time() - (folder / owner.renewed).lstat().st_mtime < _EXPIRES
+    except OSError:
+        return False
 
 
 def _lives(pid: int) -> bool:

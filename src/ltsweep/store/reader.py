@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.key import key
-from ltsweep.schema import CONFIG, FILES, KEY, MOST_LEVELS, STATUS, STATUSES, VERSION
+from ltsweep.schema import ARM, CONFIG, FILES, KEY, MOST_LEVELS, READABLE, STATUS, STATUSES, VERSION
 from ltsweep.store import disk
 from ltsweep.words import shown
 
@@ -47,6 +47,7 @@ class Status(msgspec.Struct):
     error: Annotated[str, Meta(max_length=1_000_000)] | None = None
     seconds: Seconds = 0.0
     levels: Annotated[int, Meta(ge=0, le=MOST_LEVELS)] = 0
+    arms: dict[Annotated[str, Meta(pattern=rf"\A{ARM}\Z")], Annotated[int, Meta(ge=0, le=MOST_LEVELS)]] = {}
     key: Key | None = None
     files: dict[Annotated[str, Meta(pattern=rf"\A(?:{FILES})\Z")], Noted] = {}
     stack: Key | None = None
@@ -83,8 +84,8 @@ def config(folder: Path) -> dict[str, Any]:
     Raises FileNotFoundError, or BrokenFileError for a file that is no config, or that of another cell.
     """
     found = mapping(folder / CONFIG)
-    if (own := key(found)) != folder.name:
-        raise BrokenFileError(f"is not the config of this cell: the key of what it holds is {own}")
+    if folder.name not in [key(found, version) for version in READABLE]:
+        raise BrokenFileError(f"is not the config of this cell: the key of what it holds is {key(found)}")
     return found
 
 
@@ -197,7 +198,7 @@ def _check_events(text: bytes, loader: Any) -> None:
 
 
 def _check_version(path: Path, schema: Any) -> None:
-    if not isinstance(schema, int) or schema == VERSION:
+    if not isinstance(schema, int) or schema in READABLE:
         return
     if schema > VERSION:
         raise UserError(

@@ -21,13 +21,14 @@ from ltsweep.schema import (
     INITIAL,
     LEVELS_FILE,
     READINGS_FILE,
+    TICKET_ARM,
     TICKETS,
     ticket_file,
 )
 from ltsweep.store import disk, tables, tickets
 from ltsweep.store.checkpoints import drop_checkpoint, stack_name
 from ltsweep.store.disk import Noted
-from ltsweep.store.folder import CellFolder
+from ltsweep.store.folder import CellFolder, last_mask
 from ltsweep.store.tables import Row
 
 Tensors = dict[str, torch.Tensor]
@@ -44,38 +45,55 @@ class CellRecords(CellFolder):
         self.readings: list[Row] = []
         self.files: dict[str, Noted] = {}
 
-    def resume(self, level: int) -> tuple[Tensors, Tensors] | None:
-        """Return the initial weights and the masks that `level` starts from, and keep the rows of the levels before.
+    def resume(self) -> Tensors | None:
+        """Return the initial weights, name -> (*shape), and keep the rows that count.
 
-        Both are name -> (*shape); masks are float32 zeros and ones. None, with the reason in the log, if a file that is
-        needed cannot be read.
+        None where nothing counts; or, with the reason in the log, where a file cannot be read, be it one mask.
         """
-        files = self.status().get("files", {})
+        status = self.status()
+        files, arms = status.get("files", {}), status.get("arms", {})
+        if not arms:
+            return None
         try:
-            ticket = self._ticket(level, files)
-            evaluations = tables.rows_before(self.folder / EVALUATIONS_FILE, level)
-            summaries = tables.rows_before(self.folder / LEVELS_FILE, level)
-            readings = tables.rows_before(self.folder / READINGS_FILE, level) if READINGS_FILE in files else []
+            initial = self._initial(files)
+            for level in range(1, last_mask(status) + 1):
+                self._masks(level, files, initial)
+            evaluations = tables.rows_kept(self.folder / EVALUATIONS_FILE, arms)
+            summaries = tables.rows_kept(self.folder / LEVELS_FILE, arms)
+            readings = tables.rows_kept(self.folder / READINGS_FILE, arms) if READINGS_FILE in files else []
         except Exception as error:  # whatever is wrong with a file, the cell can be computed again
-            self.log(f"level {level} cannot be gone on from: {error}")
+            self.log(f"its records cannot be gone on from: {error}")
             return None
         self.evaluations, self.summaries, self.readings, self.files = evaluations, summaries, readings, dict(files)
-        return ticket
+        return initial
 
-    def ticket(self, level: int) -> tuple[Tensors, Tensors] | None:
-        """Return the same initial weights and masks; None if they cannot be read. Nothing is kept, or written."""
+    def initial(self) -> Tensors | None:
+        """Return the same weights; None if they cannot be read. Nothing is kept, or written."""
         try:
-            return self._ticket(level, self.status().get("files", {}))
+            return self._initial(self.status().get("files", {}))
         except Exception:  # whatever is wrong with a file, a stack can train without it
             return None
 
-    def _ticket(self, level: int, files: Mapping[str, Noted]) -> tuple[Tensors, Tensors]:
+    def masks(self, level: int) -> Tensors | None:
+        """Return the masks of a level, name -> (*shape), zeros and ones; None where none count or can be read."""
+        status = self.status()
+        if not 1 <= level <= last_mask(status):
+            return None
+        try:
+            return self._masks(level, status.get("files", {}), self._initial(status.get("files", {})))
+        except Exception:
+            return None
+
+    def _initial(self, files: Mapping[str, Noted]) -> Tensors:
         disk.check(self.folder / INITIAL, files.get(INITIAL), thorough=True)
-        initial, name = load_file(self.folder / INITIAL), ticket_file(level)
+        return load_file(self.folder / INITIAL)
+
+    def _masks(self, level: int, files: Mapping[str, Noted], initial: Tensors) -> Tensors:
+        name = ticket_file(level)
         packed = tickets.unpack(self.folder / name, files.get(name))
         masks = {name: torch.from_numpy(mask).float() for name, mask in packed.items()}
         _check_alike(initial, masks)
-        return initial, masks
+        return masks
 
     def save_initial(self, weights: Tensors) -> None:
         """Write the weights, name -> (*shape), that a cell begins with; its earlier levels no longer count."""
@@ -88,7 +106,7 @@ class CellRecords(CellFolder):
 
     def save_level(
         self,
-        level: int,
+        arms: Mapping[str, int],
         status: str,
         error: str | None,
         *,
@@ -100,29 +118,33 @@ class CellRecords(CellFolder):
     ) -> None:
         """Write a finished level: the next level's masks, the rows, and last the status that makes it count.
 
-        Rows have the columns of `ltsweep.schema`. next_masks: name -> (*shape), zeros and ones, or None after the last
-        level. measured: names of the measurements whose readings these are.
+        arms: arm -> the level, for those that now have it. Rows have the columns of `ltsweep.schema`. next_masks:
+        name -> (*shape), zeros and ones, or None where the ticket was not trained, or diverged. measured: names of the
+        measurements whose readings these are.
         """
+        before = self.status()
+        arms = {**before.get("arms", {}), **arms}
+        level = arms[TICKET_ARM]
         if next_masks is not None:
             self._make_tickets()
             name = ticket_file(level + 1)
             packed = tickets.pack({layer: mask.numpy() for layer, mask in next_masks.items()})
             self.files[name] = disk.write(self.folder / name, packed)
         whole = {
-            EVALUATIONS_FILE: [*self.evaluations, *evaluations],
-            LEVELS_FILE: [*self.summaries, *summaries],
-            READINGS_FILE: [*self.readings, *readings],
+            EVALUATIONS_FILE: tables.in_order([*self.evaluations, *evaluations]),
+            LEVELS_FILE: tables.in_order([*self.summaries, *summaries]),
+            READINGS_FILE: tables.in_order([*self.readings, *readings]),
         }
         for name, rows in whole.items():
             if rows or name != READINGS_FILE:
                 self._write_table(name, rows)
         self.evaluations, self.summaries, self.readings = whole.values()  # once all of them are on the disk
-        before = self.status()
         # A measurement counts when every level has it.
-        kept = [name for name in measured if not level or name in before.get("measured", [])]
+        first = not before.get("arms")
+        kept = [name for name in measured if first or name in before.get("measured", [])]
         fields: dict[str, Any] = {"measured": kept} if kept or "measured" in before else {}
         seconds = float(before.get("seconds", 0.0)) + sum(row["seconds"] for row in summaries)
-        self.set_status(status, level=level, error=error, seconds=seconds, files=self.files, **fields)
+        self.set_status(status, level=level, arms=arms, error=error, seconds=seconds, files=self.files, **fields)
 
     def _write_table(self, name: str, rows: Sequence[Row]) -> None:
         self.files[name] = disk.write(self.folder / name, tables.as_parquet(name, rows))

@@ -24,17 +24,17 @@ from ltsweep.schema import (
 )
 from ltsweep.store import disk, reader, tables
 from ltsweep.store.disk import Noted
-from ltsweep.store.folder import CellFolder
+from ltsweep.store.folder import CellFolder, last_mask
 
 # Files that are no loss, and what becomes of them: the command knows the config, whose hash is the cell's key.
 _ANEW = {CONFIG: "it was written anew", LOG: "a new one was begun"}
 
 
-def repair(study: Path, cell: Cell) -> list[str]:
+def repair(study: Path, cell: Cell, goes_on: bool) -> list[str]:
     """Set aside each file of a cell that is not as it was written; a cell that needs it begins again.
 
-    Returns a line on each such file, which is in the cell's log too. Files of a finished cell whose size and time of
-    change are the noted ones are not read. The caller holds the cell.
+    Returns a line on each such file, which is in the cell's log too. goes_on: whether the cell has something left to
+    compute; of one that has not, files of the noted size and time of change are not read. The caller holds the cell.
     """
     records = CellFolder(study, cell.key)
     disk.drop_leftovers(records.folder)
@@ -43,7 +43,7 @@ def repair(study: Path, cell: Cell) -> list[str]:
     broken = _no_files(records.folder)
     try:
         status = reader.status(records.folder)
-        broken |= _broken(records.folder, status, status.get("files", {}))
+        broken |= _broken(records.folder, status, goes_on)
     except FileNotFoundError:
         pass  # not begun
     except BrokenFileError as torn:
@@ -78,20 +78,22 @@ def _no_files(folder: Path) -> dict[str, BrokenFileError]:
     return found
 
 
-def _broken(folder: Path, status: Mapping[str, Any], files: Mapping[str, Noted]) -> dict[str, BrokenFileError]:
-    """Return file -> what is wrong with it, for all files of a finished cell, or those that another goes on from."""
-    finished, level = status["status"] in FINISHED, status["level"] + 1
-    names = [*files] if finished else [CONFIG] * (CONFIG in files)
-    if not finished and level:
-        names += [INITIAL, ticket_file(level), EVALUATIONS_FILE, LEVELS_FILE]
+def _broken(folder: Path, status: Mapping[str, Any], goes_on: bool) -> dict[str, BrokenFileError]:
+    """Return file -> what is wrong with it, for all files of a cell that has ended, or those that one goes on from."""
+    files: Mapping[str, Noted] = status.get("files", {})
+    arms = status.get("arms", {})
+    unfinished = goes_on or status["status"] not in FINISHED
+    names = [CONFIG] * (CONFIG in files) if unfinished else [*files]
+    if unfinished and arms:
+        names += [INITIAL, *map(ticket_file, range(1, last_mask(status) + 1)), EVALUATIONS_FILE, LEVELS_FILE]
         names += [READINGS_FILE] * (READINGS_FILE in files)
     broken = {}
     for name in names:
         try:
-            if name in TABLES and not finished:
-                tables.rows_before(folder / name, level)  # it may be newer than its note, which is then no measure
+            if name in TABLES and unfinished:
+                tables.rows_kept(folder / name, arms)  # it may be newer than its note, which is then no measure
             else:
-                disk.check(folder / name, files.get(name), thorough=not finished)
+                disk.check(folder / name, files.get(name), thorough=unfinished)
                 if name not in files:
                     _check_ticket(folder / name)
         except BrokenFileError as error:

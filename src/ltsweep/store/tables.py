@@ -1,7 +1,7 @@
 """The tables of a cell as Parquet, with the columns of `ltsweep.schema`. No torch: the analysis uses it too."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ltsweep.errors import BrokenFileError
-from ltsweep.schema import MOST_LEVELS, NULLABLE, READINGS_FILE, TABLES
+from ltsweep.schema import MOST_LEVELS, NULLABLE, READINGS_FILE, TABLES, TICKET, TICKET_ARM
 from ltsweep.store import disk
 
 Row = dict[str, Any]
@@ -138,18 +138,49 @@ def _longest(column: pa.ChunkedArray) -> int:
     return pc.max(pc.utf8_length(column)).as_py() or 0
 
 
-def rows_before(path: Path, level: int) -> list[Row]:
-    """Return the rows of the levels before `level`.
+def ticket_at(path: Path, level: int) -> Row | None:
+    """Return the row of the ticket at a level of a table of levels; None without it, or where that cannot be read."""
+    try:
+        rows: list[Row] = read(path).to_pylist()
+    except (FileNotFoundError, BrokenFileError):
+        return None
+    return next((row for row in rows if (row["arm"], row["level"]) == (TICKET, level)), None)
 
-    Raises BrokenFileError for a table that is missing, is not as it was written, or lacks one of these levels. Only of
-    readings may a level have none.
+
+def arm_of(row: Mapping[str, Any]) -> str:
+    """Return the arm of a row as status.json names it."""
+    return f"{row['arm']}/{row['draw']}"
+
+
+def counts(row: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Return whether a row is of a level that counts, by the fields of status.json; before version 2 of all arms."""
+    arms = status.get("arms")
+    last: int = status["level"] if arms is None else arms.get(arm_of(row), -1)
+    return row["level"] <= last  # type: ignore[no-any-return]
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Return rows by level, iteration and arm, the ticket first: the order does not tell when an arm was added."""
+    return sorted(
+        rows, key=lambda row: (row["level"], row.get("iteration", 0), row["arm"] != TICKET, row["arm"], row["draw"])
+    )
+
+
+def rows_kept(path: Path, arms: Mapping[str, int]) -> list[Row]:
+    """Return the rows that count: those of an arm's levels up to its last finished one.
+
+    arms: arm -> that level, as status.json has them. Raises BrokenFileError for a table that is missing, is not as it
+    was written, or lacks a level of an arm before its last one. Only of readings may there be none.
     """
     try:
         table = read(path)
     except FileNotFoundError as error:
         raise BrokenFileError("is missing") from error
     rows: list[Row] = table.to_pylist()
-    kept = [row for row in rows if row["level"] < level]
-    if path.name != READINGS_FILE and {row["level"] for row in kept} != set(range(level)):
-        raise BrokenFileError("lacks rows of a finished level")
+    kept = [row for row in rows if counts(row, {"arms": arms})]
+    for arm, last in arms.items() if path.name != READINGS_FILE else ():
+        there = {row["level"] for row in kept if arm_of(row) == arm}
+        first = 0 if arm == TICKET_ARM else min(there, default=0)  # a dense network has no controls
+        if there != set(range(first, last + 1)):
+            raise BrokenFileError("lacks rows of a finished level")
     return kept

@@ -159,6 +159,14 @@ def test_the_settings_come_from_the_users_own_preset(study, tmp_path, recorded, 
     assert settings_for(settings, options)["measure"].keys() == {"weights"}
 
 
+def test_a_preset_of_a_built_in_presets_name_is_refused(study, tmp_path):
+    preset = tmp_path / "mine/hydra/launcher/slurm.yaml"
+    preset.parent.mkdir(parents=True)
+    preset.write_text("partition: gpu\n")
+    with pytest.raises(UserError, match=r"^\S*mine/hydra/launcher/slurm.yaml would not be read: /"):
+        given_settings([], tmp_path / "mine", study)
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [

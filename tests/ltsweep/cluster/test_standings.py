@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -115,6 +116,36 @@ def test_an_own_study_is_shown_as_it_is(study):
     assert (code, err) == (0, "")
     assert "RuntimeError: [bold]boom[/bold]\n" in "".join(line.rstrip() + "\n" for line in out.splitlines())
     assert f"{study[0]}: 3 cells, " in out
+
+
+def test_cells_are_sorted_by_what_varies_and_tasks_are_named_where_there_are_any(tmp_path, config, study):
+    folder = tmp_path / "s"
+    for seed, init in ((10, "he_u"), (9, "xavier_u"), (9, "he_u"), (100, "he_u")):
+        one = {**config, "seed": seed, "init": {**config["init"], "name": init}}
+        write(folder, one, "failed" if seed == 100 else "done", level=3, error="no luck " * 30)
+    labels = [f"seed={seed} init={init}" for seed, init in ((9, "he_u"), (9, "xavier_u"), (10, "he_u"), (100, "he_u"))]
+    assert [one["cell"] for one in rows(folder)[0].values()] == labels
+    lines = page(folder)[1].splitlines()
+    assert [line.split("  ")[0] for line in lines[1:5]] == labels
+    assert lines[0].split() == ["cell", "status", "level", "key"]
+    assert f"logs {folder}/<key>/cell.log" in lines
+    with_task = page(study[0])[1]
+    assert with_task.splitlines()[0].split() == ["cell", "status", "level", "task", "key"]
+    assert f"logs {study[0]}/<key>/cell.log, and of tasks {ledger.folder(study[0])}/<task>_0_log.err" in with_task
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_long_message_is_wrapped_to_the_terminal_and_nothing_of_it_is_lost(tmp_path, config, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    words = " ".join(f"word{number}" for number in range(60))
+    for seed in range(12):
+        write(tmp_path / "s", {**config, "seed": seed}, "failed", level=1, error=words)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in page(tmp_path / "s")[1].splitlines()]
+    assert max(map(len, lines)) <= columns
+    assert words in " ".join(" ".join(lines).split())
+    assert [line.split()[0].removeprefix("seed=") for line in lines[1:13]] == [str(seed) for seed in range(12)]
 
 
 ODD = {

@@ -81,9 +81,9 @@ def test_a_finished_cell_goes_along_with_its_former_stack_and_is_not_written(
     four, facts = cells[:4], {"stack": stack_id(cells[:4]), "stack_keys": sorted(cell.key for cell in cells[:4])}
     for cell in four:
         CellFolder(tmp_path, cell.key).plan(cell, **facts)
-        CellFolder(tmp_path, cell.key).set_status("running", level=1)
+        CellFolder(tmp_path, cell.key).set_status("running", level=1, arms={"ticket/0": 1})
     alone = CellFolder(tmp_path, four[0].key)
-    alone.set_status("done", level=4, stack=stack_id(four[:1]), stack_keys=[four[0].key])
+    alone.set_status("done", level=4, arms={"ticket/0": 4}, stack=stack_id(four[:1]), stack_keys=[four[0].key])
     seen, settings = alone.seen(), SETTINGS | {"stack_size": stack_size}
     packs = make_packs(four, tmp_path, statuses_of(four, tmp_path), settings, options())
     assert count_cells(packs) == [3]
@@ -99,7 +99,7 @@ def test_a_task_knows_the_cells_that_left_its_stack(cells, options, tmp_path, su
     three, facts = cells[:3], {"stack": stack_id(cells[:3]), "stack_keys": sorted(cell.key for cell in cells[:3])}
     for cell, how, level in zip(three, ("diverged", "running", "running"), (0, 1, 1), strict=True):
         CellFolder(tmp_path, cell.key).plan(cell, **facts)
-        CellFolder(tmp_path, cell.key).set_status(how, level=level)
+        CellFolder(tmp_path, cell.key).set_status(how, level=level, arms={"ticket/0": level})
     packs = make_packs(three, tmp_path, statuses_of(three, tmp_path), SETTINGS, options())
     submit(packs, tmp_path, SETTINGS, options())
     assert submitted == [tuple(three[1:])]

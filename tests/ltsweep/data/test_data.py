@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import hashlib
 import struct
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from ltsweep.data import Dataset, digits, torchvision_mnist
-from ltsweep.data.examples import check_examples
+from ltsweep.data.examples import check_examples, repeat_channel
 from ltsweep.errors import UserError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -41,6 +42,20 @@ def test_map_reaches_every_part(data):
 
 def test_check_accepts_what_the_yaml_says(data):
     check_examples(data, "small", (1, 4, 4), 3)
+
+
+def test_a_grey_channel_is_repeated_and_nothing_else_is_changed(data):
+    grey = {"train_x": data.train_x[:, :1], "test_x": data.test_x[:, :1]}
+    grey = dataclasses.replace(data, **grey)
+    colours = repeat_channel(grey, [3, 4, 4])
+    for part in ("train_x", "test_x"):
+        repeated = getattr(colours, part)
+        assert repeated.is_contiguous()
+        assert torch.equal(repeated, torch.cat([getattr(grey, part)] * 3, dim=1))
+    assert torch.equal(colours.train_y, grey.train_y)
+    flat = dataclasses.replace(data, train_x=torch.zeros(50, 1), test_x=torch.zeros(23, 1))
+    for same, shape in ((grey, [1, 4, 4]), (grey, [3, 5, 4]), (flat, [3]), (grey, [16])):
+        assert torch.equal(repeat_channel(same, shape).train_x, same.train_x)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ltsweep.grid import key as key_module
 from ltsweep.grid.cell import Cell, from_config, register_resolver
 from ltsweep.grid.check import GROUPS, check
 from ltsweep.grid.key import key
-from ltsweep.schema import SETTINGS, VERSION
+from ltsweep.schema import EXTENT, SETTINGS, VERSION
 
 OVERRIDES = ("dataset=digits", "lr=step", "prune_rate=by_type", "optimizer=sgd", "init=kaiming_u")
 
@@ -63,7 +63,7 @@ def test_a_key_is_16_hexadecimal_digits_of_the_whole_config(base):
 def test_everything_but_the_settings_enters_the_key(compose, base):
     composed = set(map(str, compose(*OVERRIDES)))
     assert composed - set(base.config) == {
-        "study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "objective",
+        "study", "data_dir", "device", "workers", "stack_size", "checkpoint_every", "force", "dry_run", "objective",
         "max_cells",
     }  # fmt: skip
     assert "measure" in SETTINGS
@@ -74,10 +74,15 @@ def test_every_value_changes_the_key(base):
     assert len(paths) > 40
     assert {("seed",), ("lr", "milestones"), ("method", "controls"), ("dataset", "input_shape")} <= set(paths)
     keys = {base.key}
+    extent = [path for path in paths if ".".join(path) in EXTENT]
+    assert len(extent) == len(EXTENT)
     for path, value in leaves(base.config):
-        keys.add(key(put(base.config, path, other(value))))
-        keys.add(key(put(base.config, path, None if value is not None else 0)))
-    assert len(keys) == 1 + 2 * len(paths)
+        changed = [put(base.config, path, new) for new in (other(value), None if value is not None else 0)]
+        keys |= {key(config) for config in changed}
+        if path in extent:  # by which a cell grows
+            assert {key(config) for config in changed} == {base.key}
+            assert base.key not in {key(config, 1) for config in changed}
+    assert len(keys) == 1 + 2 * (len(paths) - len(extent))
 
 
 def test_a_value_added_or_missing_changes_the_key(base):
@@ -154,8 +159,8 @@ def test_the_key_is_the_same_in_another_process(base):
 
 
 def test_the_record_schema_enters_the_key(base, monkeypatch):
-    monkeypatch.setattr(key_module, "VERSION", VERSION + 1)
-    assert key(base.config) != base.key
+    assert len({key(base.config, version) for version in (1, 2, 3)}) == 3
+    assert key(base.config) == key(base.config, VERSION)
 
 
 def test_the_resolver_gives_the_key(compose, base):
@@ -219,7 +224,7 @@ BAD = {
     "validation": (["-1", "0.1", "true"], "whole number from 0"),
     "evaluate_every": (["0", "2.5"], "whole number from 1"),
     "precision": (["half", "fp32", "null", "16"], "one of float32, tf32, bf16"),
-    "lr.value": (["0", "-0.1", "nan", "inf", "fast", "null", "true", "1001"], "number above 0"),
+    "lr.value": (["0", "-0.1", "nan", "inf", "fast", "null", "true", "1e400"], "number above 0"),
     "lr.warmup": (["-1", "0.5"], "whole number from 0"),
     "lr.gamma": (["0", "-0.5", "1.5"], "number above 0 to 1"),
     "prune_rate.value": (["0", "1", "-0.2", "1.5", "nan", "half"], "number above 0 and below 1"),
@@ -273,7 +278,7 @@ def test_a_value_out_of_range_is_one_line_that_names_it_and_what_is_allowed(comp
         ("evaluate_every", ["null", "1"]),
         ("validation", ["0"]),
         ("precision", ["float32", "tf32", "bf16"]),
-        ("lr.value", ["1e-9", "1000", "1"]),
+        ("lr.value", ["1e-9", "1000", "1", "1e4", "1e300"]),
         ("lr.gamma", ["1", "0.01"]),
         ("lr.milestones", ["[]", "[0,0.999]"]),
         ("prune_rate.value", ["0.001", "0.999"]),

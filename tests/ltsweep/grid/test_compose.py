@@ -70,3 +70,22 @@ def test_a_later_job_is_checked_as_well(sweep, second):
     context, config = sweep
     with pytest.raises((HydraException, UserError), match=second.split("=")[-1]):
         compose_cells(context, config, [["seed=0", "init=he_n"], ["seed=0", second]])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "lr", "gain"),
+    [
+        (["lr=warmup,cosine", "lr.warmup=5", "lr.value=0.1", "init.gain=2"], {"name": "constant", "value": 0.0012}, 2),
+        (["lr.warmup=5", "lr=step"], {"name": "step", "value": 0.0012, "warmup": 5}, 1),
+        (["lr.value=0.1,0.2", "lr=warmup", "+init.x=3"], {"name": "warmup", "value": 0.0012}, 1),
+        (["+experiment=one_initialization", "init.gain=2"], {"name": "constant", "value": 0.0012}, 1),
+    ],
+)
+def test_the_config_of_a_sweep_leaves_the_fields_of_swept_choices_to_the_cells(sweep, overrides, lr, gain):
+    """The last case sweeps init by the parameters of its sweeper."""
+    hydra = GlobalHydra.instance().hydra
+    config = hydra.compose_config("config", ["hydra.job.id=7", *overrides], RunMode.MULTIRUN)
+    assert {name: config.lr[name] for name in lr} == lr
+    assert config.init.gain == gain
+    assert config.hydra.overrides.task == overrides
+    assert config.hydra.overrides.hydra[0] == "hydra.job.id=7"

@@ -63,7 +63,7 @@ def test_a_prefix_stays(prefix):
         "lr.value=0.1,0.2",
         "prune_rate.value=choice(0.1,0.2)",
         "lr='0.1'",  # quotes make it a name
-        "lr=[0.1,0.2]",
+        "measure=[weights]",
         "lr=glob(*)",
         "init=glob(kaiming_*)",
         "optimizer=glob([a*,s*],exclude=sgd)",
@@ -188,3 +188,25 @@ def test_any_text_after_the_group_ends_in_an_override_or_one_line(value):
     except UserError as error:
         rewritten = [str(error)[: len(f"lr={value}")]]
     assert rewritten in ([f"lr={value}"], [f"lr.value={value}"])
+
+
+def test_seeds_are_a_range_of_the_seed():
+    assert rewrite(["-m", "seeds=5", "lr=0.1"]) == ["-m", "seed=range(0,5)", "lr.value=0.1"]
+    assert rewrite(["init=he_n", "method.seeds=5", "+seeds=5"]) == ["init=he_n", "method.seeds=5", "+seeds=5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        *(
+            (f"seeds={count}", "seeds is a whole number from 1; ")
+            for count in ("0", "a", "", "-1", "2.5", "1,2", "[3]")
+        ),
+        ("seeds", "seeds is a whole number from 1; "),
+        ("seeds=5 seed=1", "the seed is given twice; give one of the two"),
+        ("seeds=5 seeds=6", "the seed is given twice; give one of the two"),
+    ],
+)
+def test_other_seeds_are_refused(arguments, says):
+    with pytest.raises(UserError, match=f"^seeds.*{says}"):
+        rewrite(arguments.split())

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from ltsweep.data import Dataset
+from ltsweep.engine.problem import Draws
+from ltsweep.engine.stack import Forward, Network
 from ltsweep.init import draw, kaiming_uniform, xavier_normal, xavier_uniform
 from ltsweep.lottery import level as level_module
 from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import Checkpoint, LevelDone, Progress
 from ltsweep.method import IMP
 from ltsweep.optim import cosine
-from ltsweep.prune import count
+from ltsweep.prune import count, layers_of
 
 SPLITS = ("train", "val", "test")
 CONTROLS = IMP(controls=["reinit", "random_mask"], draws=2)
@@ -29,7 +31,7 @@ def double(program, members):
     def up(tensors):
         return {name: value.double() if value.is_floating_point() else value for name, value in tensors.items()}
 
-    lifted = [dataclasses.replace(m, initial=up(m.initial), masks=up(m.masks)) for m in members]
+    lifted = [dataclasses.replace(m, initial=up(m.initial)) for m in members]
     return dataclasses.replace(program, problem=data), lifted
 
 
@@ -106,7 +108,7 @@ def test_next_masks_drop_the_smallest_trained_weights(make_program, make_member,
             assert torch.equal(mask, watched[level + 1].masks[name][0])
             # an initial weight would have chosen otherwise
             assert not torch.equal(mask, ((watched[0].params[name][0].abs() > cut) & (before == 1)).float())
-    assert done["a", 2].next_masks is None
+    assert set(done["a", 2].next_masks) == set(done["a", 1].next_masks)  # from which a longer run goes on
 
 
 def test_global_scope_prunes_all_layers_together(make_program, make_member, run, watched):
@@ -177,8 +179,8 @@ def test_a_control_with_the_tickets_start_has_the_tickets_trajectory(make_progra
     done = run(program, [make_member(program, "a", lr=0.03), make_member(program, "b", seed=1)]).done
     for key in "ab":
         rows = done[key, 2].evaluations
-        assert len(rows) == 9
-        for i in range(0, 9, 3):
+        assert len(rows) == 12
+        for i in range(0, 12, 3):
             for name in ("train_loss", "val_loss", "test_loss"):
                 assert rows[i + 1][name] == rows[i + 2][name] == pytest.approx(rows[i][name], rel=1e-5)
         losses = [row["train_loss"] for row in rows[::3]]
@@ -250,7 +252,7 @@ def test_the_dense_round_has_the_rates_of_the_later_rounds(make_program, make_me
     for key, schedule in zip("ab", schedules, strict=True):
         for level in range(3):
             rates = {row["iteration"]: row["lr"] for row in result.done[key, level].evaluations}
-            assert rates == {iteration: schedule(iteration - 1, 7) for iteration in (3, 6, 7)}
+            assert rates == {0: None} | {iteration: schedule(iteration - 1, 7) for iteration in (3, 6, 7)}
 
 
 def test_each_level_starts_with_fresh_optimizer_state(make_program, make_member, run):
@@ -281,8 +283,8 @@ def test_neighbours_of_equal_rate_and_decay_share_a_group(make_program, make_mem
         ]
         assert sorted(found) == [(0.01, 0.0, 2 * arms), (0.01, 0.1, arms), (0.02, 0.0, arms)]
         assert [g.rows.start for g in level.groups] == [0, *(g.rows.stop for g in level.groups[:-1])]
-    assert {row["lr"] for row in done["b", 1].evaluations} == {0.02}
-    assert {row["lr"] for key in "acd" for row in done[key, 1].evaluations} == {0.01}
+    assert {row["lr"] for row in done["b", 1].evaluations} == {None, 0.02}
+    assert {row["lr"] for key in "acd" for row in done[key, 1].evaluations} == {None, 0.01}
 
 
 # -- evaluations and summaries
@@ -293,11 +295,11 @@ def test_evaluations_come_every_so_many_iterations_and_after_the_last(make_progr
     result = run(program, [make_member(program, "a")])
     for level in range(3):
         rows = result.done["a", level].evaluations
-        assert [row["iteration"] for row in rows] == [3, 6, 8]
-        assert [row["epoch"] for row in rows] == [1.0, 2.0, 8 / 3]
+        assert [row["iteration"] for row in rows] == [0, 3, 6, 8]
+        assert [row["epoch"] for row in rows] == [0.0, 1.0, 2.0, 8 / 3]
         assert {row["level"] for row in rows} == {level}
     progress = [event for event in result.events if isinstance(event, Progress)]
-    assert [(event.level, event.steps_done) for event in progress] == [(n, i) for n in range(3) for i in (3, 6, 8)]
+    assert [(event.level, event.steps_done) for event in progress] == [(n, i) for n in range(3) for i in (0, 3, 6, 8)]
 
 
 def test_rows_are_the_scores_of_the_state_at_that_iteration(make_program, make_member, run, watched, tiny):
@@ -325,7 +327,7 @@ def test_summaries_equal_a_plain_search_of_the_evaluations(make_program, make_me
     for done in result.done.values():
         for summary in done.summaries:
             rows = [r for r in done.evaluations if (r["arm"], r["draw"]) == (summary["arm"], summary["draw"])]
-            assert len(rows) == 15
+            assert len(rows) == 16
             best = early = rows[0]
             for row in rows[1:]:
                 if row["val_accuracy"] > best["val_accuracy"]:
@@ -435,7 +437,7 @@ def test_going_on_from_a_level_equals_never_having_stopped(make_program, make_me
     program = make_program(method=CONTROLS, levels=4)
     members = four(program, make_member)
     whole = run(program, members)
-    resumed = [dataclasses.replace(m, masks=whole.done[m.key, 1].next_masks) for m in members]
+    resumed = [dataclasses.replace(m, recorded={2: whole.done[m.key, 1].next_masks}.get) for m in members]
     rest = run(program, resumed, first=2)
     assert set(rest.done) == {(m.key, level) for m in members for level in (2, 3, 4)}
     for member in members:
@@ -444,6 +446,100 @@ def test_going_on_from_a_level_equals_never_having_stopped(make_program, make_me
             assert {n: v for n, v in row.items() if n != "seconds"} == {
                 n: v for n, v in again.items() if n != "seconds"
             }
+
+
+# -- growing
+
+
+def without_seconds(rows):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_a_longer_run_goes_on_from_the_last_ticket_with_the_same_bits(make_program, make_member, run):
+    program = make_program(method=CONTROLS, levels=3)
+    members = four(program, make_member)
+    whole = run(program, members)
+    short = run(make_program(method=CONTROLS, levels=1), members)
+    arms = {f"{name}/{draw}": 1 for name, draw in ARMS}
+    onward = [dataclasses.replace(m, recorded={2: short.done[m.key, 1].next_masks}.get) for m in members]
+    rest = run(make_program(method=CONTROLS, levels=3, done=arms), onward)
+    assert {level for _, level in rest.done} == {2, 3}  # begun at level 0, of which nothing is lacking
+    for m in members:
+        both = [row for result in (short, rest) for row in result.rows(m.key)]
+        assert without_seconds(both) == without_seconds(whole.rows(m.key))
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+def test_controls_that_are_added_later_equal_those_beside_the_ticket(make_program, make_member, run, watched, draws):
+    """On the ticket's masks and batches; of another stack size, so in float64 and not bit for bit."""
+    asked = IMP(controls=["reinit", "random_mask"], draws=draws)
+    program, members = double(make_program(method=asked, levels=3), four(make_program(), make_member))
+    whole = run(program, members)
+    batches = [level.batches for level in watched]
+    watched.clear()
+    alone = run(dataclasses.replace(program, method=IMP()), members)
+    watched.clear()
+    masks = {m.key: {n + 1: alone.done[m.key, n].next_masks for n in range(4)} for m in members}
+    recorded = [dataclasses.replace(m, recorded=masks[m.key].get) for m in members]
+    added = run(dataclasses.replace(program, done={"ticket/0": 3}), recorded)
+    assert {level for _, level in added.done} == {1, 2, 3}
+    for level, before in zip(watched, batches[1:], strict=True):
+        per_cell = 1 + 2 * draws
+        assert [index[:: 2 * draws].tolist() for index in level.batches] == [i[::per_cell].tolist() for i in before]
+    for m in members:
+        assert all(added.done[m.key, level].next_masks is None for level in (1, 2, 3))
+        expected = [row for row in whole.rows(m.key) if row["arm"] != "ticket"]
+        assert len(expected) == 3 * 4 * 2 * draws
+        for row, again in zip(expected, added.rows(m.key), strict=True):
+            for name in set(row) - {"seconds"}:
+                assert again[name] == (pytest.approx(row[name], rel=1e-9) if "loss" in name else row[name])
+
+
+def test_more_levels_and_more_arms_train_what_is_lacking_level_by_level(make_program, make_member, run, watched):
+    member = make_member(make_program(), "a")
+    tickets = run(make_program(levels=2), [member])
+    masks = {n + 1: tickets.done["a", n].next_masks for n in range(3)}
+    program = make_program(method=CONTROLS, levels=3, done={"ticket/0": 2, "reinit/0": 1})
+    found = run(program, [dataclasses.replace(member, recorded=masks.get)])
+    trained = {level: [(s["arm"], s["draw"]) for s in done.summaries] for (_, level), done in found.done.items()}
+    lacking = [arm for arm in ARMS if arm not in (("ticket", 0), ("reinit", 0))]
+    assert trained == {1: lacking, 2: ARMS[1:], 3: ARMS}
+    for level, done in ((one[1], found.done[one]) for one in found.done):
+        counts = {tuple(s["layer_remaining"]) for s in done.summaries}
+        assert len(counts) == 1
+        assert (done.next_masks is None) == (level < 3)
+
+
+def test_by_default_validation_and_test_are_scored_four_times_an_epoch(make_program, make_member, run):
+    program = make_program(steps=20, steps_per_epoch=10, evaluate_every=None, levels=0)
+    rows = run(program, [make_member(program, "a")]).rows("a")
+    assert [row["iteration"] for row in rows] == [0, 3, 5, 8, 10, 13, 15, 18, 20]
+    assert [row["iteration"] for row in rows if row["train_loss"] is not None] == [0, 10, 20]
+    every = make_program(steps=20, steps_per_epoch=10, evaluate_every=1, levels=0)
+    whole = {row["iteration"]: row for row in run(every, [make_member(every, "a")]).rows("a")}
+    for row in rows:
+        for name in (f"{split}_{score}" for split in SPLITS for score in ("loss", "accuracy")):
+            if row[name] is not None:
+                assert row[name] == pytest.approx(whole[row["iteration"]][name], rel=1e-5)
+    short = make_program(steps=5, steps_per_epoch=3, evaluate_every=None, levels=0)
+    assert [row["iteration"] for row in run(short, [make_member(short, "a")]).rows("a")] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_network_that_is_scored_on_its_own_validation_examples_alone_scores_as_among_all(data, tiny):
+    """Without the training set, each network sees its own examples in place of all."""
+    network = Network(tiny)
+    cells = [Draws(seed, 0, 10, 2) for seed in (0, 1)]
+    weights = [draw(tiny, xavier_normal, seed, "init") for seed in range(4)]
+    masks = [{layer.name: torch.ones(layer.shape) for layer in layers_of(tiny)}] * 4
+    state = network.stack(weights, masks, torch.device("cpu"))
+    forward = Forward(network, state.params, state.buffers, training=False)
+    both = data.evaluate(forward, {}, cells, SPLITS)
+    alone = data.evaluate(forward, {}, cells, ("val",))
+    assert set(alone) == {"val_loss", "val_accuracy"}
+    assert alone["val_accuracy"] == both["val_accuracy"]
+    assert alone["val_loss"] == pytest.approx(both["val_loss"], rel=1e-6)
+    (empty,) = {math.isnan(loss) for loss in data.evaluate(forward, {}, [Draws(0, 0, 0, 4)], ("val",))["val_loss"]}
+    assert empty
 
 
 # -- stopping inside a level
@@ -476,7 +572,7 @@ def test_going_on_from_any_step_of_a_level_equals_never_having_stopped(
     for checkpoint in kept[::4]:
         watched.clear()
         level = checkpoint.level
-        resumed = [dataclasses.replace(m, masks=masks.get((m.key, level), m.masks)) for m in members]
+        resumed = [dataclasses.replace(m, recorded={level: masks.get((m.key, level))}.get) for m in members]
         rest = [e for e in run_levels(program, resumed, level, checkpoint) if isinstance(e, LevelDone)]
         assert len(watched[0].batches) >= program.steps - checkpoint.step
         assert [(d.key, d.level) for d in rest] == [(d.key, d.level) for d in whole if d.level >= level]
@@ -495,10 +591,11 @@ def test_a_cell_that_is_ahead_trains_along_and_goes_on_from_its_own_masks(make_p
     whole = run(program, [make_member(program, key, seed=i) for i, key in enumerate("abc")])
     # In the stack as it was, and from other masks until then; and where it diverges until then.
     start = make_member(program, "b", seed=1)
-    half = {name: (torch.arange(mask.numel()) % 2).reshape(mask.shape).float() for name, mask in start.masks.items()}
-    later = {2: whole.done["b", 1].next_masks}
-    for change in ({}, {"masks": half}):
-        ahead = dataclasses.replace(start, later=later, **change)
+    half = {
+        layer.name: (torch.arange(math.prod(layer.shape)) % 2).view(layer.shape).float() for layer in program.layers
+    }
+    for change in ({}, {0: half}):
+        ahead = dataclasses.replace(start, recorded={2: whole.done["b", 1].next_masks, **change}.get)
         result = run(program, [make_member(program, "a"), ahead, make_member(program, "c", seed=2)])
         for key, level in itertools.product("abc", range(4)):
             if key == "b" and level < 2 and change:
@@ -506,7 +603,7 @@ def test_a_cell_that_is_ahead_trains_along_and_goes_on_from_its_own_masks(make_p
             one, other = whole.done[key, level], result.done[key, level]
             assert one.evaluations[-1]["train_loss"] == other.evaluations[-1]["train_loss"]
             assert one.summaries[0]["layer_remaining"] == other.summaries[0]["layer_remaining"]
-    wild = make_member(program, "b", seed=1, lr=1e30, later={1: start.masks})
+    wild = make_member(program, "b", seed=1, lr=1e30, recorded={1: half}.get)
     result = run(program, [make_member(program, "a"), wild])
     assert [result.done["b", level].diverged for level in (0, 1)] == [True, True]
     assert ("b", 2) not in result.done
@@ -594,7 +691,9 @@ def test_the_neighbours_of_a_cell_that_diverges_end_with_the_same_bits(make_prog
         assert bits([one.evaluations, one.summaries]) == bits([other.evaluations, other.summaries])
         assert all(torch.equal(one.next_masks[name], mask) for name, mask in other.next_masks.items())
     # and after it, as a stack that goes on without it
-    left = [dataclasses.replace(m, masks=spoilt.done[m.key, 0].next_masks) for m in (members[0], members[2])]
+    left = [
+        dataclasses.replace(m, recorded={1: spoilt.done[m.key, 0].next_masks}.get) for m in (members[0], members[2])
+    ]
     alone = run(program, left, 1)
     for key in "ac":
         for level in (1, 2):
@@ -607,12 +706,13 @@ def test_a_level_ends_where_its_last_cell_diverges_and_rows_end_there_in_every_s
     bad = make_member(program, "a", lr=1e30)
     alone = run(program, [bad])
     # the first evaluation that is not finite is the last thing that happens
-    assert [event.steps_done for event in alone.events if isinstance(event, Progress)] == [5]
+    assert [event.steps_done for event in alone.events if isinstance(event, Progress)] == [0, 5]
     beside = run(program, [bad, make_member(program, "b", seed=1)])
-    assert [row["iteration"] for row in beside.rows("b")] == [*range(5, 41, 5)] * 2
+    assert [row["iteration"] for row in beside.rows("b")] == [*range(0, 41, 5)] * 2
     for found in (alone, beside):
-        (row,) = found.rows("a")
-        assert row["iteration"] == 5
+        first, row = found.rows("a")
+        assert (first["iteration"], row["iteration"]) == (0, 5)
+        assert math.isfinite(first["train_loss"])
         assert not math.isfinite(row["train_loss"])
         assert found.done["a", 0].summaries[0]["iterations"] == 5
 
@@ -717,7 +817,7 @@ def test_cells_of_other_rates_are_other_groups_whatever_their_schedule_is(make_p
     result = run(program, members)
     assert used == [sorted(values)] * 7
     for value in values:
-        assert {row["lr"] for row in result.rows(str(value))} == {value}
+        assert {row["lr"] for row in result.rows(str(value))} == {None, value}
 
 
 def test_the_recorded_rate_is_the_optimizers(make_program, make_member, run):
@@ -729,7 +829,7 @@ def test_the_recorded_rate_is_the_optimizers(make_program, make_member, run):
 
     program = make_program(make_optimizer=Halved, levels=0)
     rows = run(program, [make_member(program, "a", lr=0.5)]).rows("a")
-    assert {row["lr"] for row in rows} == {0.25}
+    assert {row["lr"] for row in rows} == {None, 0.25}
 
 
 @pytest.mark.parametrize("rate", [1.2e-3, 0.1, 1e-30, 3e-4, 0.33333334])

@@ -29,7 +29,7 @@ with initialize_config_module("ltsweep.conf", version_base="1.3"):
 shape = cells[0].config["dataset"]["input_shape"]
 x, y = torch.rand(2000, *shape), torch.arange(2000) % 10
 program = program_of(cells[0], Dataset(x, y, x[:10], y[:10]), torch.device("cpu"), 0.0)
-for _ in run_levels(program, [member_of(cell, program, None, None) for cell in cells], 0):
+for _ in run_levels(program, [member_of(cell, program) for cell in cells], 0):
     pass
 # Not ru_maxrss, in which a process starts with what its parent held.
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]))
@@ -100,6 +100,6 @@ def test_the_formula_holds_on_a_gpu(compose):
     device = torch.device("cuda")
     program = program_of(cells[0], Dataset(x, y, x[:10], y[:10]), device, 0.0)
     torch.cuda.reset_peak_memory_stats(device)
-    for _ in run_levels(program, [member_of(cell, program, None, None) for cell in cells], 0):
+    for _ in run_levels(program, [member_of(cell, program) for cell in cells], 0):
         pass
     assert torch.cuda.max_memory_allocated(device) < 64 * network_bytes(cells[0], "cuda") + 12 * ACTIVATIONS["cuda"]

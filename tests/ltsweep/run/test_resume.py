@@ -27,7 +27,7 @@ def case(cells):
     def make(*given, noted=True):
         found = {}
         for cell, (status, level, places) in zip(cells, given, strict=False):
-            found[cell.key] = {"status": status, "level": level}
+            found[cell.key] = {"status": status, "level": level, "arms": arms_to(level)}
             if places:
                 members = [cells[i] for i in places]
                 found[cell.key]["stack"] = stack_id(members)
@@ -50,6 +50,11 @@ def split(cells, found, among=None):
         }  # fmt: skip
     places = [([place[c.key] for c in s.cells], sorted(place[k] for k in s.ballast), s.name in names) for s in begun]
     return places, [place[cell.key] for cell in rest]
+
+
+def arms_to(level):
+    """Return what a status says of a cell whose ticket has a level."""
+    return {"ticket/0": level} if level >= 0 else {}
 
 
 ALL = (0, 1, 2, 3)
@@ -129,7 +134,7 @@ def test_a_cell_is_ballast_of_one_stack(cells, case):
 def test_a_record_that_names_the_stack_of_others_leaves_it_whole(cells, case):
     found = case(("running", 1, (0,)), ("running", 1, (1, 2)), ("running", 1, (1, 2)))
     for level in (-1, 0, 1):
-        found[cells[0].key] |= {"stack": found[cells[1].key]["stack"], "level": level}
+        found[cells[0].key] |= {"stack": found[cells[1].key]["stack"], "level": level, "arms": arms_to(level)}
         assert split(cells, found) == ([([1, 2], [], True)], [0])
 
 
@@ -166,7 +171,7 @@ def run(stack, found, draw):
             if status["status"] not in FINISHED and status["level"] == now - 1 and ends_here:
                 diverges = draw(st.integers(0, 9)) == 0
                 how = "diverged" if diverges else "done" if now == LEVELS else "running"
-                found[cell.key] = status | {"status": how, "level": now}
+                found[cell.key] = status | {"status": how, "level": now, "arms": arms_to(now)}
 
 
 @settings(max_examples=300)

@@ -84,7 +84,7 @@ def test_force_computes_again_from_nothing(cells, settings):
 def test_twice_the_same_cell_is_one(cells, settings):
     statuses = run([cells[0], cells[0]], settings())
     assert list(statuses) == [cells[0].key]
-    assert len(rows(settings().study, cells[0])) == 3
+    assert [row["iteration"] for row in rows(settings().study, cells[0])] == [0, 4] * 3
 
 
 def begun_again(study, key):
@@ -103,12 +103,13 @@ def saves(monkeypatch):
 
     noted, save = Saves(), CellRecords.save_level
 
-    def watched(self, level, *how, **rows):
+    def watched(self, arms, *how, **rows):
+        level = max(arms.values())
         if (self.folder.name, level) == noted.stop_at:
             noted.stop_at = None
             raise KeyboardInterrupt
         noted.append((self.folder.name, level))
-        save(self, level, *how, **rows)
+        save(self, arms, *how, **rows)
 
     monkeypatch.setattr(CellRecords, "save_level", watched)
     return noted
@@ -247,7 +248,7 @@ def test_the_checkpoint_of_a_stack_stays_until_its_last_cell_has_left(cells, set
 def test_the_cells_that_leave_a_stack_go_on_together_under_a_name_of_their_own(cells, settings, saves, left_early):
     study, finished = left_early
     keys = [cell.key for cell in cells]
-    before = CellRecords(study, keys[1]).ticket(2)[1]
+    before = CellRecords(study, keys[1]).masks(2)
     statuses = run(cells[1:], settings())
     assert saves == [(keys[2], 1), (keys[1], 2), (keys[2], 2)]
     assert [status["stack"] for status in statuses.values()] == [stack_id(cells[1:])] * 2
@@ -255,7 +256,7 @@ def test_the_cells_that_leave_a_stack_go_on_together_under_a_name_of_their_own(c
     assert_records_are_true(statuses)
     assert files_of(study, cells[0]) == finished
     # Level 2 of the cell that was ahead began with the masks that were on the disk.
-    assert all(torch.equal(mask, before[name]) for name, mask in CellRecords(study, keys[1]).ticket(2)[1].items())
+    assert all(torch.equal(mask, before[name]) for name, mask in CellRecords(study, keys[1]).masks(2).items())
     pruned = pq.read_table(study / keys[1] / "levels.parquet").to_pylist()[-1]["weights_remaining"]
     assert pruned == sum(int(mask.sum()) for mask in before.values())
 
@@ -314,11 +315,18 @@ def test_a_cell_with_a_torn_file_starts_over_alone_and_ends_as_if_never_stopped(
 def test_a_checkpoint_that_does_not_fit_does_not_fail_the_cell_for_good(cells, settings):
     cell, study = cells[0], settings().study
     study.mkdir()
-    facts = {"level": 0, "step": 2, "seconds": 0.0, "rows": {cell.key: []}}
+    facts = {
+        "level": 0,
+        "step": 2,
+        "seconds": 0.0,
+        "arms": ["ticket/0"],
+        "rows": {cell.key: []},
+        "readings": {cell.key: []},
+    }
     save_checkpoint(study, stack_id([cell]), facts, {"params/other": torch.zeros(1)})
     run([cell], settings())
     assert run([cell], settings())[cell.key]["status"] == "done"
-    assert len(rows(study, cell)) == 3
+    assert len(rows(study, cell)) == 6
 
 
 @pytest.mark.parametrize("checkpoint_every", [0.0, 1000.0])
@@ -359,7 +367,7 @@ def test_one_bad_cell_fails_alone_with_its_traceback(cells, settings, monkeypatc
     again = run(cells, settings())
     assert [again[cell.key]["status"] for cell in cells] == ["done"] * 3
     assert again[cells[1].key]["error"] is None
-    assert [len(rows(settings().study, cell)) for cell in cells] == [3] * 3
+    assert [len(rows(settings().study, cell)) for cell in cells] == [6] * 3
 
 
 def test_a_cell_that_diverges_is_marked_and_not_tried_again(compose, cells, settings, monkeypatch):

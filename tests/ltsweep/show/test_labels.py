@@ -1,7 +1,9 @@
+import math
+
 import pytest
 
 from ltsweep.grid.cell import Cell
-from ltsweep.show.labels import duration, labels, last_line
+from ltsweep.show.labels import duration, labels, last_line, varying
 
 
 def made(**groups):
@@ -30,6 +32,17 @@ def test_a_cell_is_known_by_what_varies():
 )
 def test_a_numbered_group_shows_its_value_or_its_name_or_both(first, second, expected):
     assert texts(*(made(lr={"name": name, "value": value}) for name, value in (first, second))) == expected
+
+
+def test_cells_are_sorted_by_their_values_numbers_as_numbers():
+    lrs = (10, 9, 1.2e-3, 0.1, True, math.nan, "a", None, [2])
+    cells = [Cell(made(seed=10 * (i % 2), lr={"name": "x", "value": lr}), str(i)) for i, lr in enumerate(lrs)]
+    found = varying(cells)
+    ordered = sorted(cells, key=lambda cell: found.place(cell.key))
+    assert [cell.config["seed"] for cell in ordered] == [0] * 5 + [10] * 4
+    values = [str(cell.config["lr"]["value"]) for cell in ordered]
+    assert values == ["0.0012", "10", "True", "[2]", "a", "0.1", "9", "nan", "None"]
+    assert found.place("of another study") > found.place("8")
 
 
 def test_fields_of_a_choice_go_without_saying():

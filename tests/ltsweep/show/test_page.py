@@ -15,7 +15,7 @@ from ltsweep.cluster.follow import ClusterDisplay
 from ltsweep.cluster.watch import Standing
 from ltsweep.grid.cell import Cell
 from ltsweep.show.events import News
-from ltsweep.show.labels import labels
+from ltsweep.show.labels import varying
 from ltsweep.show.page import page
 from ltsweep.show.table import LiveTable, closing_table
 from ltsweep.words import printable, shown
@@ -77,7 +77,7 @@ def test_a_status_is_shown_whatever_its_records_say(text):
 def test_the_live_table_is_plain_on_any_console(text):
     """Whoever renders it: the parts of the table are text by themselves."""
     display, grid = ClusterDisplay(), cells(text, "other")
-    display._labels, display._levels, display.done = labels(grid), dict.fromkeys(KEYS, 2), dict.fromkeys(KEYS, 0)
+    display._names, display._levels, display.done = varying(grid), dict.fromkeys(KEYS, 2), dict.fromkeys(KEYS, 0)
     display.latest = {KEYS[0]: News(KEYS[0], "running", 1)}
     display.line = f"tasks: {text}"
     out = io.StringIO()

@@ -1,5 +1,6 @@
 """What a study looks like where there is no terminal, line by line, and what the live table shows."""
 
+import io
 import itertools
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from ltsweep.grid.cell import Cell
 from ltsweep.show import table
 from ltsweep.show.events import News
+from ltsweep.show.live import live
 from ltsweep.show.table import LiveTable, closing_table
 from ltsweep.show.watcher import Watcher
 
@@ -89,13 +91,54 @@ def test_a_terminal_gets_a_live_table_that_goes_away(monkeypatch, capsys):
     assert "\x1b[?25h" in out  # the cursor is shown again
 
 
+def test_a_change_of_the_terminals_size_clears_it_and_prints_again_what_stood_above():
+    """Once for a change, and never without: the lines above the table are the user's."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, height=24, color_system=None)
+    display = live(lambda: "the frame", lambda: "the plan", console)
+    display.start()
+
+    def drawn():
+        console.file.seek(0)
+        console.file.truncate()
+        display.refresh()
+        return console.file.getvalue()
+
+    drawn()
+    assert "\x1b[2J" not in drawn()
+    for size in ((40, 24), (40, 12), (90, 30)):
+        console.size = size
+        out = drawn()
+        assert out.startswith("\x1b[H\x1b[2J")
+        assert out.split("\x1b[2J")[1].splitlines() == ["the plan", "the frame"]
+        assert "the plan" not in drawn()
+    display.stop()
+
+
+def test_the_live_table_fits_the_terminal(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    cells = [Cell({"seed": seed, "levels": 2}, f"{seed:016x}") for seed in range(40)]
+    for lines_, rows in ((24, 16), (16, 10), (5, 1)):
+        monkeypatch.setenv("LINES", str(lines_))
+        monkeypatch.setenv("COLUMNS", "60")
+        shown = LiveTable()
+        shown.announce(STUDY, cells, dict.fromkeys((cell.key for cell in cells), (30, 0)))
+        for cell in cells:
+            shown.show(News(cell.key, "running", 1))
+        out = io.StringIO()
+        Console(file=out, width=60).print(shown.render())
+        assert out.getvalue().count("seed=") == rows
+        assert f"and {40 - rows} more" in out.getvalue()
+        shown.close()
+
+
 def test_the_closing_table_says_how_each_cell_ended(capsys):
-    failed = {"status": "failed", "level": 0, "error": "x\nRuntimeError: [y] :x:\n"}
+    failed = {"status": "failed", "level": -1, "error": "x\nRuntimeError: [y] :x:\n"}
     closing_table(CELLS, {KEYS[0]: {"status": "done", "level": 2}, KEYS[1]: failed}, STUDY)
     assert lines(capsys) == [
-        "cell           status  level  key",
-        "seed=0 lr=0.1  done    2      0000000000000000",
-        "seed=0 lr=0.2  failed  0      0000000000000001  RuntimeError: [y] :x:",
+        "cell           status  level  remaining  test accuracy  key",
+        "seed=0 lr=0.1  done    2                                0000000000000000",
+        "seed=0 lr=0.2  failed  0                                0000000000000001  RuntimeError: [y] :x:",
         "1 done, 1 failed",
         "logs     multirun/x/<key>/cell.log",
         "figures  python -m multirun_analysis multirun/x",
@@ -103,9 +146,9 @@ def test_the_closing_table_says_how_each_cell_ended(capsys):
 
 
 def test_many_cells_are_counted_and_only_those_that_are_not_done_are_named(capsys):
-    cells = [Cell({"seed": seed, "levels": 2}, f"{seed:016x}") for seed in range(40)]
-    statuses = {cell.key: {"status": "done" if i < 20 else "failed", "level": 2} for i, cell in enumerate(cells)}
+    cells = [Cell({"seed": seed, "levels": 2}, f"{seed:016x}") for seed in range(240)]
+    statuses = {cell.key: {"status": "done" if i < 120 else "failed", "level": 2} for i, cell in enumerate(cells)}
     closing_table(cells, statuses, STUDY)
     out = lines(capsys)
-    assert [line.split()[0] for line in out[1:17]] == [f"seed={seed}" for seed in range(20, 36)]
-    assert out[17:19] == ["and 4 more that are not done", "20 done, 20 failed"]
+    assert [line.split()[0] for line in out[1:101]] == [f"seed={seed}" for seed in range(120, 220)]
+    assert out[101:103] == ["and 20 more that are not done", "120 done, 120 failed"]

@@ -1,4 +1,3 @@
-import base64
 import math
 
 import pytest
@@ -9,18 +8,13 @@ from ltsweep.store.checkpoints import load_checkpoint, save_checkpoint
 
 KEY = "0123456789abcdef"
 # The file of a checkpoint as it was written before the code was divided into folders: level 1, step 3, two weights.
-BEFORE = base64.b64decode(
-    "WAEAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJjaGVja3BvaW50Ijoie1wic2NoZW1hXCI6IDEsIFwiZmFjdHNcIjogXCJ7XFxcImxl"
-    "dmVsXFxcIjogMSwgXFxcInN0ZXBcXFwiOiAzLCBcXFwic2Vjb25kc1xcXCI6IDAuNSwgXFxcInJvd3NcXFwiOiB7XFxcIjAxMjM0"
-    "NTY3ODlhYmNkZWZcXFwiOiBbe1xcXCJhcm1cXFwiOiBcXFwidGlja2V0XFxcIn1dfX1cIiwgXCJzaGEyNTZcIjogXCJiNzY0ODIz"
-    "Nzk4NTFkZGM5ODUyNTgyNWE4YjJhOWI2NTgwZTVlNWVlMGYxZjUwZWJkMDJhYjA5Y2Q2NDg4MzFiXCJ9In0sInBhcmFtcy93Ijp7"
-    "ImR0eXBlIjoiRjMyIiwic2hhcGUiOlsxLDJdLCJkYXRhX29mZnNldHMiOlswLDhdfX0gIAAAgD8AAABA"
-)
 FACTS = {
     "level": 2,
+    "arms": ["ticket/0", "reinit/1"],
     "step": 7,
     "seconds": 0.1,
     "rows": {"a": [{"arm": "ticket", "train_loss": 0.1, "val_loss": math.inf}], KEY: []},
+    "readings": {"a": [], KEY: []},
 }
 TENSORS = {"params/w": torch.rand(3, 4, 5).mT, "optimizer/0/step": torch.tensor(7.0), "buffers/n": torch.arange(3)}
 
@@ -47,14 +41,6 @@ def test_a_checkpoint_with_rows_that_are_nan_comes_back(tmp_path):
     save_checkpoint(tmp_path, "stack", FACTS | {"rows": {KEY: [{"val_loss": math.nan}]}}, {"w": torch.ones(1)})
     facts, _ = load_checkpoint(tmp_path, "stack")
     assert math.isnan(facts["rows"][KEY][0]["val_loss"])
-
-
-def test_a_checkpoint_of_the_version_before_is_gone_on_from(tmp_path):
-    (tmp_path / ".stacks").mkdir()
-    (tmp_path / ".stacks/stack.safetensors").write_bytes(BEFORE)
-    facts, tensors = load_checkpoint(tmp_path, "stack")
-    assert facts == {"level": 1, "step": 3, "seconds": 0.5, "rows": {KEY: [{"arm": "ticket"}]}}
-    assert tensors["params/w"].tolist() == [[1.0, 2.0]]
 
 
 @pytest.mark.parametrize("left", [0, 0.1, 0.5, 0.99, "other"])

@@ -14,12 +14,16 @@ LOWER = {
     "cluster": {"cluster", "run", "show", "store", "grid", "schema", "errors", "words"},
 }
 LIGHT = (
-    *(f"ltsweep.store.{name}" for name in ("disk", "folder", "hold", "provenance", "reader", "repair")),
-    *(f"ltsweep.store.{name}" for name in ("tables", "tickets")),
-    *(f"ltsweep.show.{name}" for name in ("events", "labels", "page", "streams", "table", "watcher")),
-    *(f"ltsweep.cluster.{name}" for name in ("follow", "ledger", "options", "slurm", "standings", "watch")),
+    *(f"ltsweep.store.{name}" for name in ("comparison", "contents", "disk", "folder", "hold", "leftovers")),
+    *(f"ltsweep.store.{name}" for name in ("provenance", "reader", "repair", "tables", "tickets")),
+    *(f"ltsweep.show.{name}" for name in ("events", "labels", "page", "reckoning", "streams", "table", "watcher")),
+    *(
+        f"ltsweep.cluster.{name}"
+        for name in ("follow", "keeping", "ledger", "looking", "options", "slurm", "standings", "watch")
+    ),
     "ltsweep.start",
     "ltsweep.status",
+    "ltsweep.study",
 )
 
 

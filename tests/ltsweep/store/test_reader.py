@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.key import key
-from ltsweep.schema import FINISHED, STATUSES
+from ltsweep.schema import FINISHED, READABLE, STATUSES, VERSION
 from ltsweep.store import disk, reader
 from ltsweep.store.folder import NOT_BEGUN, CellFolder
 from ltsweep.store.records import forget
@@ -27,7 +27,7 @@ CELL = Cell(CONFIG, KEY)
 FILE = [3, 1, "0" * 64]
 # A status as a stack writes it, without a checksum of its own: older records have none.
 STATUS = {
-    "schema": 1,
+    "schema": VERSION,
     "level": 2,
     "error": None,
     "seconds": 1.5,
@@ -35,6 +35,7 @@ STATUS = {
     "status": "done",
     "updated": "2026-01-01T00:00:00+00:00",
     "levels": 2,
+    "arms": {"ticket/0": 2},
     "key": KEY,
     "files": {"config.yaml": FILE, "tickets/init.safetensors": FILE, "tickets/level_02.safetensors": FILE},
     "stack": "0123456789abcdef",
@@ -91,7 +92,7 @@ def test_a_file_that_is_none_of_a_cells_is_never_touched(folder, name, status):
     name = str(folder.parent.parent / "thesis.tex") if name == "/etc/hostname" else name
     before = outside(folder)
     written(folder, status=status, files={name: [1, 2, "0" * 64]})
-    (line,) = repair(folder.parent, CELL)
+    (line,) = repair(folder.parent, CELL, True)
     assert line.startswith(f"{folder}/status.json is not a status: ")
     assert outside(folder) == before
     assert CellFolder(folder.parent, KEY).status() == NOT_BEGUN
@@ -130,7 +131,7 @@ def test_a_status_of_another_shape_is_broken(folder, changes):
         reader.status(folder)
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 300
-    repair(folder.parent, CELL)
+    repair(folder.parent, CELL, False)
     assert CellFolder(folder.parent, KEY).status() == NOT_BEGUN
 
 
@@ -193,7 +194,7 @@ def test_nothing_but_a_regular_file_is_opened(folder, name, kind):
 
 
 def test_a_newer_record_is_refused_whatever_else_it_says(folder):
-    written(folder, schema=2, files={"new/file": []})
+    written(folder, schema=VERSION + 1, files={"new/file": []})
     with pytest.raises(UserError, match="newer ltsweep"):
         reader.status(folder)
     written(folder, schema=10**300)
@@ -236,11 +237,11 @@ def test_a_mutated_status_is_read_as_what_it_must_be_or_set_aside(tmp_path_facto
     (folder / "status.json").write_text(text)
     try:
         found = CellFolder(folder.parent, KEY).status()
-        lines = repair(folder.parent, CELL)
+        lines = repair(folder.parent, CELL, False)
     except UserError:
-        assert fields.get("schema") != 1
+        assert fields.get("schema") not in READABLE
         return
-    msgspec.convert(CellFolder(folder.parent, KEY).status() | {"schema": 1}, reader.Status)
+    msgspec.convert(CellFolder(folder.parent, KEY).status() | {"schema": VERSION}, reader.Status)
     assert found["status"] in STATUSES
     # A finished status names files that are not there: set aside, or it names none.
     assert lines or not (found["status"] in FINISHED and found.get("files"))

@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,13 +15,12 @@ from ltsweep.errors import BrokenFileError, CannotWriteError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.lottery.loop import LevelDone
 from ltsweep.method.imp import IMP
-from ltsweep.schema import VERSION, ticket_file
+from ltsweep.schema import FINISHED, READABLE, VERSION, ticket_file
 from ltsweep.store import disk
 from ltsweep.store.checkpoints import checkpoint_path, stack_name
-from ltsweep.store.folder import CellFolder, statuses_of, unfinished
 from ltsweep.store.records import CellRecords, drop_unnamed
 from ltsweep.store.repair import repair
-from ltsweep.store.tables import rows_before
+from ltsweep.store.tables import rows_kept
 from ltsweep.store.tickets import unpack
 
 KEY = "0123456789abcdef"
@@ -48,7 +49,8 @@ def finished(tmp_path, make_program, make_member, run):
 def save(cell_records, done, status, **more):
     """Save a level as a stack does."""
     rows = {"evaluations": done.evaluations, "summaries": done.summaries, "next_masks": done.next_masks}
-    cell_records.save_level(done.level, status, None, **rows, **more)
+    arms = {f"{row['arm']}/{row['draw']}": done.level for row in done.summaries}
+    cell_records.save_level(arms, status, None, **rows, **more)
 
 
 def files(folder):
@@ -67,7 +69,7 @@ def test_a_planned_cell_is_a_config_and_a_pending_status(tmp_path, folder):
     assert yaml.safe_load((folder / "config.yaml").read_text()) == CELL.config
     status = cell_records.status()
     assert (status["status"], status["level"], status["levels"], status["key"]) == ("pending", -1, 2, KEY)
-    assert cell_records.resume(1) is None
+    assert cell_records.resume() is None
 
 
 def test_planning_again_keeps_what_is_done(finished):
@@ -120,13 +122,15 @@ def test_a_write_that_fails_leaves_what_was_there_whole_and_nothing_beside_it(fi
     folder, _, done = finished
     before = {name: (folder / name).read_bytes() for name in files(folder)}
     cell_records = CellRecords(folder.parent, KEY)
-    cell_records.resume(2)
+    cell_records.resume()
     with (
         no_room(1000),
         pytest.raises(CannotWriteError, match=rf"^{folder}/evaluations.parquet cannot be written: File too large$"),
     ):
         save(cell_records, done[KEY, 2], "running")
-    assert {name: (folder / name).read_bytes() for name in files(folder)} == before
+    left = {name: (folder / name).read_bytes() for name in files(folder)}
+    del left["tickets/level_03.safetensors"]  # written first, and counts with the status
+    assert left == before
     save(cell_records, done[KEY, 2], "done")
     assert cell_records.status()["level"] == 2
 
@@ -136,9 +140,9 @@ def test_the_status_that_makes_a_level_count_is_written_last(finished, monkeypat
     written, replace = [], Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, target: (written.append(target.name), replace(self, target))[1])
     cell_records = CellRecords(folder.parent, KEY)
-    cell_records.resume(1)
-    save(cell_records, done[KEY, 1], "running")
-    assert sorted(written) == ["evaluations.parquet", "level_02.safetensors", "levels.parquet", "status.json"]
+    cell_records.resume()
+    save(cell_records, done[KEY, 2], "running")
+    assert sorted(written) == ["evaluations.parquet", "level_03.safetensors", "levels.parquet", "status.json"]
     assert written[-1] == "status.json"
 
 
@@ -149,7 +153,7 @@ def test_forgetting_leaves_the_config_alone(finished):
     cell_records.forget()
     assert files(folder) == {"config.yaml"}
     assert cell_records.status() == {"status": "pending", "level": -1}
-    assert cell_records.resume(1) is None
+    assert cell_records.resume() is None
 
 
 def test_the_log_grows(tmp_path, folder):
@@ -193,7 +197,7 @@ def test_a_checkpoint_is_dropped_by_the_record_of_its_own_stack_alone(tmp_path):
 def test_a_cell_goes_on_from_the_ticket_of_a_level(finished):
     folder, initial, done = finished
     cell_records = CellRecords(folder.parent, KEY)
-    weights, masks = cell_records.resume(2)
+    weights, masks = cell_records.resume(), cell_records.masks(2)
     assert set(weights) == set(initial)
     assert all(torch.equal(weights[name], value) for name, value in initial.items())
     assert all(torch.equal(masks[name], mask) for name, mask in done[KEY, 1].next_masks.items())
@@ -201,19 +205,52 @@ def test_a_cell_goes_on_from_the_ticket_of_a_level(finished):
     rows = pq.read_table(folder / "evaluations.parquet").to_pylist()
     assert rows == [row for n in range(3) for row in done[KEY, n].evaluations]
     assert len(pq.read_table(folder / "levels.parquet")) == 1 + 2 + 2
-    assert "tickets/level_03.safetensors" not in files(folder)
+    assert "tickets/level_03.safetensors" in files(folder)  # from which a longer run goes on
 
 
-def test_rows_from_the_level_on_are_dropped(finished):
+def test_rows_that_do_not_count_are_dropped(finished):
     """Killed after the rows were written and before the status was: the level is trained and written again."""
     folder, _, done = finished
+    arms = {"ticket/0": 0}
+    CellRecords(folder.parent, KEY).set_status("running", level=0, arms=arms)
     cell_records = CellRecords(folder.parent, KEY)
-    _, masks = cell_records.resume(1)
-    assert all(torch.equal(masks[name], mask) for name, mask in done[KEY, 0].next_masks.items())
+    cell_records.resume()
+    assert cell_records.masks(2) is None
+    assert all(torch.equal(cell_records.masks(1)[name], mask) for name, mask in done[KEY, 0].next_masks.items())
     save(cell_records, done[KEY, 1], "running")
     for name, kind in (("evaluations", "evaluations"), ("levels", "summaries")):
         rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
         assert rows == [row for n in (0, 1) for row in getattr(done[KEY, n], kind)]
+
+
+def test_a_control_that_is_added_later_leaves_the_tables_of_one_beside_the_ticket(finished, tmp_path):
+    _, initial, done = finished
+    later = CellRecords(tmp_path, "f" * 16)
+    later.plan(Cell(CELL.config, "f" * 16))
+    later.save_initial(initial)
+
+    def part(level, ticket):
+        one = done[KEY, level]
+        rows = {
+            kind: [row for row in getattr(one, kind) if (row["arm"] == "ticket") == ticket]
+            for kind in ("evaluations", "summaries")
+        }
+        return dataclasses.replace(one, next_masks=one.next_masks if ticket else None, **rows)
+
+    for level in (0, 1):
+        save(later, part(level, True), "done")
+    before = later.status()
+    assert before["arms"] == {"ticket/0": 1}
+    again = CellRecords(tmp_path, "f" * 16)
+    assert again.resume() is not None
+    save(again, part(1, False), "done")
+    assert again.status()["arms"] == {"ticket/0": 1, "reinit/0": 1}
+    assert again.status()["level"] == 1
+    for name in ("evaluations", "levels"):
+        one, other = (pq.read_table(tmp_path / key / f"{name}.parquet") for key in (KEY, "f" * 16))
+        assert one.equals(other)
+    for name in ("tickets/init.safetensors", "tickets/level_01.safetensors", "tickets/level_02.safetensors"):
+        assert again.status()["files"][name] == before["files"][name]
 
 
 NEEDED = ("evaluations.parquet", "levels.parquet", "tickets/init.safetensors", "tickets/level_02.safetensors")
@@ -233,16 +270,18 @@ def test_a_torn_file_cannot_be_gone_on_from_and_the_log_says_so(finished, name, 
     folder, _, done = finished
     spoil(folder / name, left)
     cell_records = CellRecords(folder.parent, KEY)
-    assert cell_records.resume(2) is None
-    assert "level 2 cannot be gone on from" in (folder / "cell.log").read_text()
+    assert cell_records.resume() is None
+    assert "its records cannot be gone on from" in (folder / "cell.log").read_text()
     save(cell_records, done[KEY, 0], "running")  # from the start: no row of before is kept
     assert pq.read_table(folder / "evaluations.parquet").to_pylist() == done[KEY, 0].evaluations
 
 
-def test_rows_that_lack_a_finished_level_cannot_be_gone_on_from(finished):
+@pytest.mark.parametrize("arms", [{"ticket/0": 2}, {"ticket/0": 1, "reinit/0": 2}, {"ticket/0": 1, "reinit/1": 1}])
+def test_rows_that_lack_a_level_that_counts_cannot_be_gone_on_from(finished, arms):
     folder, _, _ = finished
-    (folder / "tickets/level_02.safetensors").rename(folder / "tickets/level_03.safetensors")
-    assert CellRecords(folder.parent, KEY).resume(3) is None
+    shutil.copy(folder / "tickets/level_02.safetensors", folder / "tickets/level_03.safetensors")
+    CellRecords(folder.parent, KEY).set_status("running", arms=arms)
+    assert CellRecords(folder.parent, KEY).resume() is None
 
 
 def test_a_torn_status_reads_as_nothing_done_wherever_it_is_cut(finished):
@@ -307,7 +346,8 @@ def flips(content, count=300):
 
 
 def repaired(folder):
-    return repair(folder.parent, CELL)
+    goes_on = CellRecords(folder.parent, KEY).status()["status"] not in FINISHED
+    return repair(folder.parent, CELL, goes_on)
 
 
 def test_nothing_is_found_where_nothing_is_wrong(finished):
@@ -315,7 +355,7 @@ def test_nothing_is_found_where_nothing_is_wrong(finished):
     before = {name: (folder / name).read_bytes() for name in files(folder)}
     assert repaired(folder) == []
     cell_records = CellRecords(folder.parent, KEY)
-    cell_records.resume(2)
+    cell_records.resume()
     save(cell_records, done[KEY, 2], "done")
     assert repaired(folder) == []
     assert set(cell_records.status()["files"]) == {*files(folder)} - {"status.json"}
@@ -380,12 +420,13 @@ def test_no_bit_of_a_ticket_changes_unnoticed(finished, name, status):
 def test_no_bit_of_a_table_that_is_gone_on_from_changes_a_number(finished, name):
     """A table may be newer than the status that counts its level, so it must be checked by itself."""
     folder, _, _ = finished
-    content, rows = (folder / name).read_bytes(), rows_before(folder / name, 2)
+    arms = CellRecords(folder.parent, KEY).status()["arms"]
+    content, rows = (folder / name).read_bytes(), rows_kept(folder / name, arms)
     noticed = 0
     for flipped in flips(content, 600):
         (folder / name).write_bytes(flipped)
         try:
-            assert rows_before(folder / name, 2) == rows
+            assert rows_kept(folder / name, arms) == rows
         except BrokenFileError:
             noticed += 1
     assert noticed > 200
@@ -407,14 +448,14 @@ def test_records_without_checksums_are_read_as_older_ones(finished):
     (folder / "status.json").write_text(json.dumps(older))
     assert repaired(folder) == []
     cell_records = CellRecords(folder.parent, KEY)
-    assert cell_records.resume(2) is not None
+    assert cell_records.resume() is not None
     save(cell_records, done[KEY, 2], "done")
     assert repaired(folder) == []
     assert pq.read_table(folder / "levels.parquet").num_rows == 5
 
 
 @pytest.mark.parametrize(
-    ("schema", "text"), [(VERSION + 1, "newer ltsweep .*update"), (VERSION - 1, "older .*force=true")]
+    ("schema", "text"), [(VERSION + 1, "newer ltsweep .*update"), (READABLE[0] - 1, "older .*force=true")]
 )
 def test_records_of_another_version_are_refused_with_what_to_do(finished, schema, text):
     folder, _, _ = finished
@@ -488,8 +529,9 @@ def reading(level, value=0.5):
 def measured(finished):
     """Add readings to level 1 alone of the cell of three levels."""
     folder, _, done = finished
+    CellRecords(folder.parent, KEY).set_status("running", level=0, arms={"ticket/0": 0})
     cell_records = CellRecords(folder.parent, KEY)
-    cell_records.resume(1)
+    cell_records.resume()
     save(cell_records, done[KEY, 1], "running", readings=[reading(1)], measured=["norms"])
     return folder, done
 
@@ -520,7 +562,7 @@ def test_a_measurement_counts_when_every_level_has_it(tmp_path, finished):
 def test_readings_of_earlier_levels_are_kept(measured):
     folder, done = measured
     cell_records = CellRecords(folder.parent, KEY)
-    assert cell_records.resume(2) is not None
+    assert cell_records.resume() is not None
     save(cell_records, done[KEY, 2], "done", readings=[reading(2, math.nan)], measured=["norms"])
     first, last = pq.read_table(folder / "readings.parquet").to_pylist()
     assert first == reading(1)
@@ -531,7 +573,8 @@ def test_readings_of_earlier_levels_are_kept(measured):
 def test_readings_from_the_level_on_are_dropped(measured):
     folder, done = measured
     cell_records = CellRecords(folder.parent, KEY)
-    cell_records.resume(1)
+    cell_records.set_status("running", level=0, arms={"ticket/0": 0})
+    cell_records.resume()
     assert cell_records.readings == []
     cell_records.save_initial({"w": torch.ones(1)})
     assert not (folder / "readings.parquet").exists()
@@ -546,7 +589,7 @@ def test_broken_readings_are_treated_as_the_other_tables(measured, left, status)
     CellRecords(folder.parent, KEY).set_status(status)
     spoil(folder / "readings.parquet", left)
     if status == "running":
-        assert CellRecords(folder.parent, KEY).resume(2) is None
+        assert CellRecords(folder.parent, KEY).resume() is None
     (line,) = repaired(folder)
     assert line.startswith(f"{folder / 'readings.parquet'} ")
     assert line.endswith("its cell is computed again")
@@ -568,13 +611,3 @@ def test_a_cell_fails_once_and_never_after_it_has_ended(tmp_path, folder):
     for ended in ("done", "diverged"):
         cell_records.set_status(ended)
         assert not cell_records.fail("another")
-
-
-def test_unfinished_cells_are_those_with_something_left_to_compute(tmp_path):
-    cells = [Cell(CELL.config, f"{i:016x}") for i in range(6)]
-    for cell, status in zip(cells, ("done", "diverged", "failed", "running", "pending"), strict=False):
-        (tmp_path / cell.key).mkdir()
-        CellFolder(tmp_path, cell.key).set_status(status)
-    statuses = statuses_of(cells, tmp_path)
-    assert unfinished(cells, statuses) == cells[2:]
-    assert statuses[cells[5].key] == {"status": "pending", "level": -1}

@@ -1,0 +1,85 @@
+"""What a grid would take, reckoned before it is computed from the records of like cells. Pure functions.
+
+Cells are alike if they may share a stack, however far they go: equal in all but seed, initialization, pruning rate,
+learning rate, weight decay, levels and controls. Work is counted in trainings, one network at one level each. A cell's
+record has the seconds of its own share of its stack, so a stack takes the sum over its cells, and stacks side by side
+share the workers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ltsweep.grid.cell import WITHIN_STACK, Cell
+from ltsweep.grid.key import digest, without
+from ltsweep.run.extent import Statuses, done_by_all, lacks, trainings
+from ltsweep.run.resume import Stack
+from ltsweep.schema import DIVERGED, EXTENT, FAILED, INITIAL, RUNNING
+from ltsweep.show.reckoning import Like, Reckoning
+
+# A cell on record, and the fields of its status.json.
+Record = tuple[Cell, Mapping[str, Any]]
+
+
+def reckon(cells: Sequence[Cell], statuses: Statuses, stacks: Sequence[Stack], records: Iterable[Record]) -> Reckoning:
+    """Return what `cells` would take, in the planned stacks of the unfinished ones.
+
+    statuses: key -> fields of status.json, as the plan has them. records: all cells of the study.
+    """
+    todo = [cell for stack in stacks for cell in stack.writers]
+    likes = _likes({_kind(cell): trainings(cell, statuses[cell.key])[0] for cell in todo}, records)
+    known = [cell for cell in todo if _kind(cell) in likes]
+    return Reckoning(
+        cells=len(cells),
+        finished=sum(lacks(cell, statuses[cell.key]) is None for cell in cells),
+        begun=sum(_is_begun(statuses[cell.key]) for cell in todo),
+        failed=sum(statuses[cell.key]["status"] == FAILED for cell in todo),
+        todo=len(todo),
+        stacks=tuple(len(stack.cells) for stack in stacks),
+        likes=likes,
+        unlike=len(todo) - len(known),
+        seconds=tuple(_seconds(stack, statuses, likes) for stack in stacks),
+        size=sum(max(0.0, likes[_kind(cell)].size - sum(_sizes(statuses[cell.key]))) for cell in known),
+    )
+
+
+def _kind(cell: Cell) -> str:
+    """Return a hash that like cells have in common."""
+    return digest(without(cell.config, *WITHIN_STACK, *EXTENT))
+
+
+def _likes(work: Mapping[str, int], records: Iterable[Record]) -> dict[str, Like]:
+    """Return kind -> what the records of such cells say; diverged cells, which ended early, say nothing.
+
+    work: kind -> trainings of a cell that is to be computed, all its levels together.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for cell, status in records:
+        asked = work.get(_kind(cell))
+        if asked is None or status["status"] == DIVERGED or not status.get("seconds") or not status.get("arms"):
+            continue
+        _, done = trainings(cell, status)
+        initial, others = _sizes(status)
+        found.setdefault(_kind(cell), []).append((status["seconds"] / done, initial + others * asked / done))
+    means = {key: [sum(column) / len(said) for column in zip(*said, strict=True)] for key, said in found.items()}
+    return {key: Like(len(found[key]), seconds, size) for key, (seconds, size) in means.items()}
+
+
+def _seconds(stack: Stack, statuses: Statuses, likes: Mapping[str, Like]) -> float:
+    """Return the seconds of a stack: all its cells train what one of them lacks."""
+    cell = stack.cells[0]
+    if _kind(cell) not in likes:
+        return 0.0
+    done = done_by_all(statuses[one.key] for one in stack.writers)
+    asked, there = trainings(cell, {"arms": done})
+    return len(stack.cells) * likes[_kind(cell)].seconds * (asked - there)
+
+
+def _sizes(status: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the bytes of a cell's initial weights and of its other files, as its status notes them."""
+    sizes = {name: int(noted[0]) for name, noted in status.get("files", {}).items()}
+    initial = sizes.pop(INITIAL, 0)
+    return initial, sum(sizes.values())
+
+
+def _is_begun(status: Mapping[str, Any]) -> bool:
+    return status["status"] != FAILED and (bool(status.get("arms")) or status["status"] == RUNNING)
