@@ -36,7 +36,8 @@ class Cell(NamedTuple):
     """One cell: its row of the cells table, its config values by column, and its tables by file name.
 
     apart: a hash of its whole config but for the seed and how far it goes, which tells it from a cell of the same
-    columns. identity: its key as of today's version, which cells of older records may share.
+    columns. identity: its key as of today's version, which cells of older records may share. sources: module of the
+    user's own -> SHA-256 of its code.
     """
 
     row: dict[str, object]
@@ -44,6 +45,7 @@ class Cell(NamedTuple):
     tables: Mapping[str, pa.Table] = {}
     apart: str = ""
     identity: str = ""
+    sources: Mapping[str, str] = {}
 
     def of(self, study: str) -> "Cell":
         """Return the cell with the name of its study, where several are read as one, in its key and config."""
@@ -75,7 +77,8 @@ def read(folder: Path) -> Cell:
     except BrokenFileError as error:
         return Cell(row | {"reason": shown(str(error), _MOST_REASON)}, values, apart=apart)
     row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
-    return Cell(row | {"status": said["status"], "reason": _reason(said)}, values, found, apart, identity)
+    row |= {"status": said["status"], "reason": _reason(said)}
+    return Cell(row, values, found, apart, identity, said.get("sources", {}))
 
 
 def config(cell: Path) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ import pandas as pd
 
 from ltsweep.schema import RUNNING
 from ltsweep.words import shown
-from multirun_analysis.schema import COUNTED, STATUSES
+from multirun_analysis.schema import COUNTED, OTHER_CODE, STATUSES
 from multirun_analysis.view import described, varying
 
 # Cells that the closing table lists.
@@ -62,9 +62,12 @@ def bare(levels: pd.DataFrame) -> str:
 
 
 def note(cells: pd.DataFrame) -> str:
-    """Return a sentence on the cells that the means of a figure lack, wholly or from a level on; empty for none."""
+    """Return what the means of a figure lack, wholly or from a level on, and mix; empty for nothing."""
     by_status = counts(cells)
     lacking = [f"{n} {status}" for status, n in by_status.items() if status not in COUNTED]
     if RUNNING in by_status:
         lacking.append(f"{by_status[RUNNING]} {RUNNING} (but for finished levels)")
-    return f"Of {len(cells)} cells the means lack {', '.join(lacking)}." if lacking else ""
+    said = f"Of {len(cells)} cells the means lack {', '.join(lacking)}." if lacking else ""
+    other = int(cells["reason"].str.startswith(OTHER_CODE).sum())
+    mixed = f"{other} cell{'s were' if other > 1 else ' was'} {OTHER_CODE} than the others." if other else ""
+    return " ".join(part for part in (said, mixed) if part)

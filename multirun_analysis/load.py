@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ import pyarrow as pa
 from ltsweep.schema import DONE, EVALUATIONS_FILE, EXTENT, KEY, LEVELS_FILE, READINGS_FILE
 from ltsweep.schema import STATUS as STATUS_FILE
 from ltsweep.store.tables import SCHEMAS
-from ltsweep.words import printable
+from ltsweep.words import printable, shown
 from multirun_analysis import cell, configs
 from multirun_analysis.errors import AnalysisError, NothingToShow
-from multirun_analysis.schema import CELL_COLUMNS, CONFIG_COLUMN, COUNTED, NULLABLE, RENAMED, STATUSES
+from multirun_analysis.schema import CELL_COLUMNS, CONFIG_COLUMN, COUNTED, NULLABLE, OTHER_CODE, RENAMED, STATUSES
 
 # Names of studies that an error lists.
 _MOST_NAMED = 8
@@ -64,7 +65,7 @@ def load(*studies: Path) -> Study:
     path, names = _named(studies)
     folders = [(name, folder) for study, name in zip(studies, names, strict=True) for folder in cell_folders(study)]
     cells = [one.of(name) for name, one in _one_of_each([(name, cell.read(folder)) for name, folder in folders])]
-    frame = _cells(cells)
+    frame = _cells(_of_other_code(cells))
     levels = _with_remaining(_tidy(frame, cells, LEVELS_FILE))
     evaluations = _with_remaining(_tidy(frame, cells, EVALUATIONS_FILE))
     return Study(path, _with_reasons(frame, levels), levels, evaluations, _tidy(frame, cells, READINGS_FILE))
@@ -89,6 +90,22 @@ def _one_of_each(found: Sequence[tuple[str, cell.Cell]]) -> list[tuple[str, cell
             one = one._replace(row=one.row | {"reason": reason}, tables={})
         kept.append((study, one))
     return kept
+
+
+def _of_other_code(cells: Sequence[cell.Cell]) -> list[cell.Cell]:
+    """Return the cells, those with a reason that other code of the user's own made than most cells that name it."""
+    made: dict[str, Counter[str]] = {}
+    for one in cells:
+        for module, digest in one.sources.items():
+            made.setdefault(module, Counter())[digest] += 1
+    usual = {module: digests.most_common(1)[0][0] for module, digests in made.items()}
+    noted = []
+    for one in cells:
+        other = ", ".join(shown(module) for module, digest in one.sources.items() if digest != usual[module])
+        if other and not one.row["reason"]:
+            one = one._replace(row=one.row | {"reason": f"{OTHER_CODE} of {other} than most cells here"})
+        noted.append(one)
+    return noted
 
 
 def _rank(one: cell.Cell) -> tuple[bool, bool, int]:

@@ -29,6 +29,9 @@ NULLABLE = ("best_iteration", "early_stop_iteration")
 # Columns of the cells table that are not config values.
 CELL_COLUMNS = ("key", "status", "reason", "level", "seconds")
 
+# The words of a reason: functions of the user's own were not the same for all cells.
+OTHER_CODE = "made with other code"
+
 # A column that tells apart configs which no other column does: a hash of the whole, but for the seed.
 CONFIG_COLUMN = "config"
 

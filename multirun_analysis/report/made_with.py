@@ -17,6 +17,7 @@ class MadeWith(NamedTuple):
 
     code: list[tuple[str, int]]
     packages: list[tuple[str, int]]
+    own: list[tuple[str, int]]
     hardware: list[tuple[str, int]]
     first: str
     last: str
@@ -31,6 +32,7 @@ def read(study: Study) -> MadeWith:
     return MadeWith(
         code=_counted([_code(status["versions"]) for status in begun]),
         packages=_counted([_packages(status["versions"]) for status in begun]),
+        own=_counted([_own(status.get("sources", {})) for status in found]),
         hardware=_counted([_hardware(hardware) for hardware in machines]),
         first=times[0] if times else "",
         last=times[-1] if times else "",
@@ -49,6 +51,10 @@ def _code(versions: Mapping[str, str]) -> str:
 
 def _packages(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items() if name not in _CODE)
+
+
+def _own(sources: Mapping[str, str]) -> str:
+    return ", ".join(f"{module} {digest[:12]}" for module, digest in sources.items())
 
 
 def _hardware(hardware: Mapping[str, object]) -> str:

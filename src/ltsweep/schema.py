@@ -35,9 +35,10 @@ TICKETS = "tickets"
 INITIAL = f"{TICKETS}/init.safetensors"
 BROKEN = ".broken"
 
-# Names of the files and folders of a study beside its cells: stacks in the middle of a level, what was handed to Slurm,
-# and what a closed terminal did not take.
+# Names of the files and folders of a study beside its cells: stacks in the middle of a level, functions of the user's
+# own, what was handed to Slurm, and what a closed terminal did not take.
 STACKS = ".stacks"
+SOURCES = ".sources"
 SUBMITTED = ".submitit"
 STUDY_LOG = "study.log"
 

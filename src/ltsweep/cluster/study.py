@@ -21,6 +21,7 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import check_configs, check_outputs, load_data
 from ltsweep.run.extent import Statuses, as_asked, check_definitions, unfinished
+from ltsweep.run.prepare import check_sources
 from ltsweep.run.reckon import reckon
 from ltsweep.run.settings import Settings
 from ltsweep.schema import FINISHED
@@ -56,6 +57,7 @@ def launch(cells: Sequence[Cell], settings: Settings, options: Options, force: b
     for cell in cells:
         check_definitions(cell, statuses[cell.key], CellFolder(study, cell.key).config)
     todo = unfinished(cells, statuses)
+    check_sources(todo, statuses)
     check_outputs(todo)
     load_data(todo, Path(for_tasks["data_dir"]))
     with hold(study):

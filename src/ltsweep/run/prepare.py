@@ -16,6 +16,7 @@ from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
 from ltsweep.run.settings import Settings
 from ltsweep.store.folder import NOT_BEGUN, CellFolder
+from ltsweep.store.sources import changed, sources
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,39 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
     plan = Plan(cells, settings, statuses, seen, devices, workers, stack_size, {})
     if devices[0].type == "cpu" and any(cell.config["precision"] == "tf32" for cell in plan.todo):
         raise UserError("precision=tf32 is a GPU's; a CPU computes precision=float32 or bf16")
+    check_sources(plan.todo, statuses)
     check_outputs(plan.todo)
     for cell in {cell.stack_key: cell for cell in plan.todo}.values():
         network_bytes(cell, devices[0].type)  # what cannot be reckoned fails here, before anything is forgotten
     return replace(plan, data=load_data(plan.todo, settings.data_dir, download))
+
+
+def check_sources(todo: Sequence[Cell], statuses: Statuses) -> None:
+    """Raise UserError where a cell would go on from levels that other code of the user's own made.
+
+    todo: cells with something left to compute, after `check_configs`, which imports that code.
+    """
+    for cell in todo:
+        status = statuses[cell.key]
+        if status.get("arms") and (names := changed(status.get("sources", {}), sources(cell.config))):
+            raise UserError(
+                f"cell {cell.key} has levels that other code made: {names} is not what it was; "
+                "force=true computes them again, another study=NAME keeps them"
+            )
+
+
+def other_code(plan: Plan) -> list[str]:
+    """Return a line on the finished cells that other code of the user's own made; they are left as they are."""
+    found: dict[str, int] = {}
+    for cell in plan.cells:
+        status = plan.statuses[cell.key]
+        if status.get("arms") and (names := changed(status.get("sources", {}), sources(cell.config))):
+            found[names] = found.get(names, 0) + 1
+    return [
+        f"{count} finished cell{'s' * (count != 1)} {'were' if count != 1 else 'was'} made with other code of {names}, "
+        f"and {'are' if count != 1 else 'is'} left so; force=true computes again"
+        for names, count in found.items()
+    ]
 
 
 def brought_up_to_date(plan: Plan) -> Plan:

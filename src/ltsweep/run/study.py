@@ -11,7 +11,7 @@ from ltsweep.run.build import data_key, lengths
 from ltsweep.run.extent import as_asked, described, trainings
 from ltsweep.run.memory import free_for_stacks
 from ltsweep.run.packing import largest_stack
-from ltsweep.run.prepare import Plan, brought_up_to_date
+from ltsweep.run.prepare import Plan, brought_up_to_date, other_code
 from ltsweep.run.resume import Stack, stacks_of
 from ltsweep.run.stack_run import Job, run_stack
 from ltsweep.run.workers import run_jobs
@@ -23,6 +23,7 @@ from ltsweep.store.folder import CellFolder, mates_of
 from ltsweep.store.provenance import versions
 from ltsweep.store.records import drop_unnamed
 from ltsweep.store.repair import repair
+from ltsweep.store.sources import keep, sources
 
 
 def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
@@ -46,13 +47,16 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     for stack in stacks:
         for cell in stack.writers:
             folder = folders[cell.key]
-            folder.plan(described(cell, folder.config(), plan.statuses[cell.key]), **stack.facts)
+            own = sources(cell.config)
+            facts = stack.facts | ({"sources": own} if own else {})
+            folder.plan(described(cell, folder.config(), plan.statuses[cell.key]), **facts)
+            keep(study, cell.config)
     drop_unnamed(study, [plan.statuses[cell.key] for cell in todo])
     jobs = [Job(stack, study, plan.settings.checkpoint_every, plan.settings.measure, versions()) for stack in stacks]
     places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
     watcher.announce(study, plan.cells, {cell.key: _network_steps(cell, plan) for cell in todo})
     try:
-        for line in notes + _not_measured(plan):
+        for line in notes + other_code(plan) + _not_measured(plan):
             watcher.note(line)
         for job, event in run_jobs(jobs, run_stack, plan.data, places):
             match event:

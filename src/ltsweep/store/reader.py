@@ -60,6 +60,7 @@ class Status(msgspec.Struct):
     versions: dict[Name, Name] = {}
     hardware: dict[Name, Name | int | float | bool | None] = {}
     measured: list[Name] = []
+    sources: dict[Name, Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]] = {}
 
 
 def status(folder: Path) -> dict[str, Any]:
