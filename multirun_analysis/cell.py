@@ -14,7 +14,7 @@ from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.key import digest, key, without
 from ltsweep.schema import CONFIG, DONE, EVALUATIONS_FILE, EXTENT, FINISHED, LEVELS_FILE, PENDING, RUNNING, TABLES
 from ltsweep.schema import STATUS as STATUS_FILE
-from ltsweep.store import reader, tables
+from ltsweep.store import disk, reader, tables
 from ltsweep.store.disk import Noted
 from ltsweep.words import shown
 from multirun_analysis import configs
@@ -73,7 +73,7 @@ def read(folder: Path) -> Cell:
             apart, identity = digest(without(whole, "seed", *EXTENT)), key(whole)
         said = _status(folder)
         row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
-        said, found = _settled(folder, said, lambda now: _tables(folder, now))
+        said, found = _settled(folder, said, lambda now: _tables(folder, _with_config(folder, now)))
     except BrokenFileError as error:
         return Cell(row | {"reason": shown(str(error), _MOST_REASON)}, values, apart=apart)
     row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
@@ -84,7 +84,7 @@ def read(folder: Path) -> Cell:
 def config(cell: Path) -> Mapping[str, Any]:
     """Return the resolved config of a cell, whole, `_target_` and all; nothing where it cannot be read."""
     try:
-        return reader.config(cell)
+        return reader.config(cell, _note(status(cell), CONFIG))
     except (FileNotFoundError, BrokenFileError):
         return {}
 
@@ -160,6 +160,14 @@ def _status(folder: Path) -> dict[str, Any]:
 def _note(said: Mapping[str, Any], name: str) -> Noted | None:
     files: Mapping[str, Noted] = said.get("files", {})  # older records have none
     return files.get(name)
+
+
+def _with_config(folder: Path, said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a status whose config is as it notes: how far a cell goes is not in the key."""
+    with _named(CONFIG):
+        if (noted := _note(said, CONFIG)) is not None:
+            disk.check(folder / CONFIG, noted, thorough=True)
+    return said
 
 
 def _tables(folder: Path, said: Mapping[str, Any]) -> dict[str, pa.Table]:

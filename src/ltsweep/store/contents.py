@@ -57,7 +57,7 @@ def cells_in(folder: Path) -> Study:
         try:
             if entry.is_symlink():
                 raise BrokenFileError("is not read: its folder is a symbolic link, and a study never leaves its folder")
-            config = reader.config(folder / entry.name)
+            config = reader.config(folder / entry.name, status_of(folder / entry.name).get("files", {}).get(CONFIG))
             if not _LEVELS.holds(config.get("levels")):
                 raise BrokenFileError(f"is not a cell's config: levels is {shown(config.get('levels'))}")
         except FileNotFoundError:

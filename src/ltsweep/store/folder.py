@@ -49,7 +49,7 @@ class CellFolder:
     def config(self) -> dict[str, Any] | None:
         """Return the config on record; None if it is missing, or is not what was written."""
         try:
-            return reader.config(self.folder)
+            return reader.config(self.folder, self.status().get("files", {}).get(CONFIG))
         except (FileNotFoundError, BrokenFileError):
             return None
 

@@ -79,12 +79,15 @@ def status(folder: Path) -> dict[str, Any]:
     return fields
 
 
-def config(folder: Path) -> dict[str, Any]:
+def config(folder: Path, noted: disk.Noted | None = None) -> dict[str, Any]:
     """Return the resolved config of a cell's folder, whose key is the folder's name.
 
-    Raises FileNotFoundError, or BrokenFileError for a file that is no config, or that of another cell.
+    noted: what status.json notes of the file, which alone says how far the cell goes: that is not in the key. Raises
+    FileNotFoundError, or BrokenFileError for a file that is no config, that of another cell, or not what was noted.
     """
     found = mapping(folder / CONFIG)
+    if noted is not None:
+        disk.check(folder / CONFIG, noted, thorough=True)
     if folder.name not in [key(found, version) for version in READABLE]:
         raise BrokenFileError(f"is not the config of this cell: the key of what it holds is {key(found)}")
     return found
