@@ -18,3 +18,9 @@ def mnist_dir():
     if not (folder / "MNIST/raw/train-images-idx3-ubyte").is_file():
         pytest.skip(f"no MNIST files in {folder / 'MNIST/raw'}; set LTSWEEP_DATA")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take minutes, so that no process is left with one at the end."""
+    first = ("slurm", "attack", "test_interrupted", "test_reliability_kills", "test_streams", "test_memory")
+    items.sort(key=lambda item: not any(part.removesuffix(".py") in first for part in item.path.parts))

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import attack
-from benchmarks.attack import mutants, report, sabotage
+from benchmarks.attack import children, mutants, report, sabotage
 from benchmarks.attack.children import Reading, truth_of
 from benchmarks.attack.children import attack as attacked
 from benchmarks.attack.study import Copies, make
@@ -58,6 +58,7 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         if options.prove:
+            children.HANG = dict.fromkeys(children.HANG, 10.0) | {"status": 10.0}
             well = _prove(lambda numbers, broken: list(attacked(world, copies, truth, numbers, 0, 1, broken)))
         else:
             began = time.monotonic()

@@ -2,7 +2,9 @@
 
 import contextlib
 import difflib
+import signal
 from collections.abc import Iterable, Iterator
+from types import FrameType
 
 
 class UserError(ValueError):
@@ -36,16 +38,26 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
 
 @contextlib.contextmanager
 def interrupt_kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt in place of an error that was raised while one was on its way.
+    """Raise KeyboardInterrupt in place of an error that came after one.
 
-    Hydra closes, in a `finally`, a file that an interrupt kept from being opened.
+    Hydra can swallow an interrupt on its way to the run mode, and closes, in a `finally`, a file that one kept from being
+    opened.
     """
+    met = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        met.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
     try:
         yield
     except Exception as error:
-        earlier = error.__context__
-        while earlier is not None:
-            if isinstance(earlier, KeyboardInterrupt):
-                raise KeyboardInterrupt from error
-            earlier = earlier.__context__
+        if met:
+            raise KeyboardInterrupt from error
         raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, before)

@@ -1,5 +1,8 @@
 """What becomes of an interrupt on its way through code that is not ours."""
 
+import contextlib
+import signal
+
 import pytest
 
 from ltsweep.errors import UserError, interrupt_kept
@@ -8,7 +11,7 @@ from ltsweep.errors import UserError, interrupt_kept
 def opened_by_hydra():
     """Do as Hydra's reader of a config does, where the interrupt meets it in `open`."""
     try:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
         file = None
     finally:
         file.close()
@@ -21,6 +24,13 @@ def another():
         raise UserError("not so") from error
 
 
+def swallowed():
+    """Lose the interrupt on the way, and raise something else."""
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGINT)
+    raise UserError("hydra.mode=RUN is refused")
+
+
 def wrapped():
     try:
         opened_by_hydra()
@@ -28,10 +38,11 @@ def wrapped():
         raise UserError("not so") from error
 
 
-@pytest.mark.parametrize("work", [opened_by_hydra, wrapped])
+@pytest.mark.parametrize("work", [opened_by_hydra, wrapped, swallowed])
 def test_an_error_after_an_interrupt_is_the_interrupt(work):
     with pytest.raises(KeyboardInterrupt), interrupt_kept():
         work()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_any_other_error_stays_itself():

@@ -27,7 +27,7 @@ with initialize_config_module("ltsweep.conf", version_base="1.3"):
     names = ["levels=1", "iterations=2", "validation=0", *sys.argv[2:]]
     cells = [cell.from_config(compose("config", [f"seed={seed}", *names])) for seed in range(int(sys.argv[1]))]
 shape = cells[0].config["dataset"]["input_shape"]
-x, y = torch.rand(2000, *shape), torch.arange(2000) % 10
+x, y = torch.rand(300, *shape), torch.arange(300) % 10
 program = program_of(cells[0], Dataset(x, y, x[:10], y[:10]), torch.device("cpu"), 0.0)
 for _ in run_levels(program, [member_of(cell, program) for cell in cells], 0):
     pass
