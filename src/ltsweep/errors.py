@@ -40,8 +40,8 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
 def interrupt_kept() -> Iterator[None]:
     """Raise KeyboardInterrupt in place of an error that came after one.
 
-    Hydra can swallow an interrupt on its way to the run mode, and closes, in a `finally`, a file that one kept from being
-    opened.
+    Hydra can swallow an interrupt on its way to the run mode, and closes, in a `finally`, a file that one kept from
+    being opened.
     """
     met = []
 
