@@ -135,7 +135,8 @@ def test_a_closed_terminal_ends_nothing(command, descendants):
     assert "standard output cannot be written: Input/output error" in text
     assert "2 done\n" in text
     assert text.replace("\n", "").isprintable()
-    assert text.count("remaining  test accuracy") <= 1  # at most the frame that met the end
+    # The table at the end, and at most the frame of the live one that met the end of the terminal.
+    assert text.count("remaining  test accuracy") in (1, 2)
 
 
 @pytest.mark.slow
