@@ -66,6 +66,10 @@ class Examples:
             last, epoch = epoch[-1], shuffled()  # while a GPU still has steps of this epoch to do
             yield (last,)
 
+    def ones(self) -> Tensor:
+        """Return one example whose every input is 1, (1, *input_shape)."""
+        return torch.ones_like(self.train_x[:1])
+
     def loss(self, forward: Forward, memory: Tensors, batch: Batch) -> Tensor:
         """Return each network's mean cross-entropy over its own examples, (C,)."""
         (index,) = batch  # (C, B)

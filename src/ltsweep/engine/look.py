@@ -1,25 +1,45 @@
-"""A stack at one moment of a level, as scores and measurements see it."""
+"""A stack at one moment of a level, as scores and measurements see it.
+
+Letters: C networks, B examples.
+"""
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from ltsweep.engine.stack import State, Tensors
+from ltsweep.engine.problem import Draws, Problem
+from ltsweep.engine.stack import Forward, Network, State, Tensors
+
+# The level of the stream from which scores draw their examples; no level that is trained has this number.
+_SCORED = -1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stack is trained on: its networks, their problem, and the source of each network's random numbers."""
+
+    network: Network
+    problem: Problem
+    draws: Sequence[Draws]  # one for each cell; every network of a cell shares it
 
 
 @dataclass(frozen=True)
 class Look:
     """The state of C networks after `iteration` optimizer steps of a level.
 
-    starts: for each network the weights and buffers that the level started from, before they were masked.
+    starts: for each network the weights and buffers that the level started from, before they were masked. kept: a
+    function (level, step) -> for each network the ticket's weights and buffers there, as its method keeps them.
     """
 
     level: int
     iteration: int
     state: State
     starts: Sequence[Tensors]
+    stage: Stage | None = None
+    kept: Callable[[int, int], Sequence[Tensors]] | None = None
 
     @functools.cached_property
     def start(self) -> Tensors:
@@ -31,4 +51,34 @@ class Look:
 
     def every(self, step: int) -> "Look":
         """Return the look at networks 0, step, 2 * step, ... alone, as views."""
-        return Look(self.level, self.iteration, self.state.every(step), self.starts[::step])
+        stage = self.stage and replace(self.stage, draws=[replace(draws, networks=1) for draws in self.stage.draws])
+        return replace(self, state=self.state.every(step), starts=self.starts[::step], stage=stage)
+
+    def at(self, networks: Sequence[Tensors], masks: Tensors) -> "Look":
+        """Return the look at the same networks with other weights and buffers, (*shape) each, and other masks."""
+        assert self.stage is not None
+        device = next(iter(masks.values())).device
+        each = [{name: mask[c] for name, mask in masks.items()} for c in range(len(networks))]
+        moved = [{name: value.to(device) for name, value in one.items()} for one in networks]
+        return replace(self, state=self.stage.network.stack(moved, each, device))
+
+    def losses(self, leaves: Tensors, examples: int, temperature: float = 1.0) -> Tensor:
+        """Return the loss of each network on so many training examples of its cell's own, (C,), differentiable.
+
+        leaves: prunable weights to use in place of the state's, name -> (C, *shape). The logits are divided by
+        `temperature`. The examples are the same at each call; normalization sees them as in training.
+        """
+        assert self.stage is not None
+        problem, buffers = self.stage.problem, {name: value.clone() for name, value in self.state.buffers.items()}
+        forward = Forward(self.stage.network, {**self.state.params, **leaves}, buffers, training=True)
+        draws = [replace(one, level=_SCORED) for one in self.stage.draws]
+        batch = next(problem.batches(draws, examples))
+        memory = {name: value.clone() for name, value in problem.memory(draws, examples).items()}
+        return problem.loss(replace(forward, temperature=temperature), memory, batch)
+
+    def flow(self, leaves: Tensors, buffers: Tensors) -> Tensor:
+        """Return the sum of each network's outputs for one example of ones, (C,), differentiable in `leaves`."""
+        assert self.stage is not None
+        forward = Forward(self.stage.network, leaves, buffers, training=False)
+        ones = self.stage.problem.ones().to(next(iter(leaves.values())))
+        return forward(ones, shared=True).flatten(1).sum(1)

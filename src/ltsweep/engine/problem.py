@@ -59,6 +59,10 @@ class Problem(Protocol):
         """Yield batches without end, drawn from the cells' streams; the same cells give the same batches."""
         ...
 
+    def ones(self) -> Tensor:
+        """Return one example whose every input is 1, (1, *shape)."""
+        ...
+
     def loss(self, forward: Forward, memory: Tensors, batch: Batch) -> Tensor:
         """Return the loss of each network, (C,). The call is recorded, so it reads no number back (no `.item()`)."""
         ...

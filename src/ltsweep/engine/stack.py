@@ -23,14 +23,15 @@ ACTIVATIONS = {"cpu": 2 * 2**20, "cuda": 128 * 2**20}
 class State:
     """Everything that differs between the networks of a stack, name -> (C, *shape) in torch's layout.
 
-    `masks` holds zeros and ones for the prunable weights alone; a masked weight is exactly zero. `memory` holds the
-    tensors of `problem.Problem.memory`.
+    `masks` holds zeros and ones for the prunable weights alone; a masked weight is exactly zero or, where `held` has
+    the layer, the number there, which is zero for the others. `memory` holds the tensors of `problem.Problem.memory`.
     """
 
     params: Tensors
     buffers: Tensors
     masks: Tensors
     memory: Tensors = field(default_factory=dict)
+    held: Tensors = field(default_factory=dict)
 
     def every(self, step: int) -> "State":
         """Return networks 0, step, 2 * step, ... as views, without the problem's memory."""
@@ -38,7 +39,7 @@ class State:
         def take(tensors: Tensors) -> Tensors:
             return {name: value[::step] for name, value in tensors.items()}
 
-        return State(take(self.params), take(self.buffers), take(self.masks))
+        return State(take(self.params), take(self.buffers), take(self.masks), held=take(self.held))
 
 
 class Network:
@@ -63,9 +64,16 @@ class Network:
         return {name: value.mT if name in self._linear else value for name, value in tensors.items()}
 
     def stack(
-        self, networks: Sequence[Mapping[str, Tensor]], masks: Sequence[Mapping[str, Tensor]], device: torch.device
+        self,
+        networks: Sequence[Mapping[str, Tensor]],
+        masks: Sequence[Mapping[str, Tensor]],
+        device: torch.device,
+        held: Sequence[Mapping[str, Tensor] | None] = (),
     ) -> State:
-        """Return a new state of C = len(networks) networks, which shares no memory with the arguments."""
+        """Return a new state of C = len(networks) networks, which shares no memory with the arguments.
+
+        held: for each network the values of its masked weights, zero elsewhere, or None where all of them are zero.
+        """
 
         def together(tensors: Sequence[Mapping[str, Tensor]]) -> Tensors:
             each = [self.transposed(one) for one in tensors]
@@ -75,7 +83,13 @@ class Network:
         params = {name: values.pop(name) for name in self.parameters}
         for name, keep in mask.items():
             params[name].mul_(keep)
-        return State(params, values, mask)
+        if all(one is None for one in held):
+            return State(params, values, mask)
+        nothing = {name: torch.zeros_like(value) for name, value in masks[0].items()}
+        kept = together([one or nothing for one in held])
+        for name, value in kept.items():
+            params[name].add_(value)
+        return State(params, values, mask, held=kept)
 
     def __call__(
         self,
@@ -115,16 +129,21 @@ class Network:
 
 @dataclass(frozen=True)
 class Forward:
-    """The C networks of a stack, with their present weights, as a function of their inputs."""
+    """The C networks of a stack, with their present weights, as a function of their inputs.
+
+    temperature: what the outputs are divided by.
+    """
 
     network: Network
     weights: Tensors
     buffers: Tensors
     training: bool
+    temperature: float = 1.0
 
     def __call__(self, x: Tensor, shared: bool = False) -> Tensor:
         """Return the outputs (C, B, *outputs) for x: (C, B, *shape), or with `shared` (B, *shape) for all networks."""
-        return self.network(self.weights, self.buffers, x, training=self.training, shared=shared)
+        outputs = self.network(self.weights, self.buffers, x, training=self.training, shared=shared)
+        return outputs if self.temperature == 1 else outputs / self.temperature
 
     @property
     def networks(self) -> int:

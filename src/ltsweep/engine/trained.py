@@ -24,9 +24,9 @@ class Trained(Protocol):
 
 
 class MaskedWeights:
-    """The weights themselves are trained. After each step, masked weights are set to zero again.
+    """The weights themselves are trained. After each step, masked weights are set again to zero, or to what is held.
 
-    So neither momentum nor weight decay can bring a masked weight back.
+    So neither momentum nor weight decay can move a masked weight.
     """
 
     def __init__(self, network: Network) -> None:
@@ -42,6 +42,8 @@ class MaskedWeights:
         return self._network.transposed(leaves)
 
     def after_step(self, leaves: Tensors, state: State) -> None:
-        """Multiply the weights by their masks."""
-        masks = self._network.transposed(state.masks)
+        """Multiply the weights by their masks, and add what is held in place of zeros."""
+        masks, held = self._network.transposed(state.masks), self._network.transposed(state.held)
         torch._foreach_mul_([leaves[name] for name in masks], list(masks.values()))
+        if held:
+            torch._foreach_add_([leaves[name] for name in held], list(held.values()))

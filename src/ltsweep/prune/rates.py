@@ -19,3 +19,13 @@ def by_type(layers: Sequence[Layer], value: float, conv: float, fc: float, outpu
     """Return the rate of each layer's kind; `value` is not used, and only stands for the rates in tables."""
     rates = {"conv": conv, "fc": fc, "output": output}
     return {layer.name: rates[layer.kind] for layer in layers}
+
+
+def but_first(layers: Sequence[Layer], value: float) -> dict[str, float]:
+    """Return `value` for every layer but the first, which stays whole."""
+    return {layer.name: value if number else 0.0 for number, layer in enumerate(layers)}
+
+
+def but_last(layers: Sequence[Layer], value: float) -> dict[str, float]:
+    """Return `value` for every layer but the output layer, which stays whole."""
+    return {layer.name: 0.0 if layer.kind == "output" else value for layer in layers}
