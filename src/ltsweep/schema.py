@@ -7,6 +7,8 @@ multirun/<study>/<key>/config.yaml                    the resolved config
                        readings.parquet               one row for each reading of a measurement, if any was asked for
                        tickets/init.safetensors       the initial weights
                        tickets/level_03.safetensors   the mask of level 3, one bit a weight
+                       tickets/weights_00_500.safetensors
+                                                      the ticket's weights after step 500 of level 0, if a method asks
                        cell.log
                        .broken/                       files that were not what had been written
 """
@@ -131,7 +133,15 @@ SETTINGS = (
 )
 
 # What status.json may note: the files of a cell, and no others.
-FILES = "|".join((CONFIG, *TABLES, INITIAL, f"{TICKETS}/level_[0-9]{{2,4}}.safetensors")).replace(".", r"\.")
+FILES = "|".join(
+    (
+        CONFIG,
+        *TABLES,
+        INITIAL,
+        f"{TICKETS}/level_[0-9]{{2,4}}.safetensors",
+        f"{TICKETS}/weights_[0-9]{{2,4}}_[0-9]{{1,10}}.safetensors",
+    )
+).replace(".", r"\.")
 
 # Groups that are known by a number: `lr=0.1` means `lr.value=0.1`.
 NUMBERED = ("lr", "prune_rate")
@@ -140,3 +150,13 @@ NUMBERED = ("lr", "prune_rate")
 def ticket_file(level: int) -> str:
     """Return the name of the file of a level's mask."""
     return f"{TICKETS}/level_{level:02d}.safetensors"
+
+
+def weights_file(level: int, step: int) -> str:
+    """Return the name of the file of the ticket's weights after a step of a level."""
+    return f"{TICKETS}/weights_{level:02d}_{step}.safetensors"
+
+
+def is_weights_file(name: str) -> bool:
+    """Return whether a file of a cell holds weights that a method keeps."""
+    return name.startswith(f"{TICKETS}/weights_")

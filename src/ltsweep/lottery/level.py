@@ -10,11 +10,12 @@ import torch
 
 from ltsweep.engine.look import Look
 from ltsweep.engine.stack import Network
-from ltsweep.engine.train import Group, scored, snapshot, train
+from ltsweep.engine.train import Group, Schedule, scored, snapshot, train
 from ltsweep.lottery.program import Checkpoint, Member, Program, Progress, Tables
 from ltsweep.lottery.rows import evaluation_rows, newest, until_diverged
 from ltsweep.measure.reading import Moment, reading_rows, readings
-from ltsweep.method.axes import Arm
+from ltsweep.method.axes import TICKET, Arm, Method
+from ltsweep.schema import SPLITS
 
 
 def train_level(
@@ -30,13 +31,17 @@ def train_level(
 
     Adds to `tables` a row for each network at each evaluation, and a row for each reading of a measurement.
     """
-    state, steps, problem = look.state, program.steps, program.problem
-    trained, groups = program.method.trained(network), optimizer_groups(members, len(arms))
+    state, steps, problem, method = look.state, program.steps, program.problem, program.method
+    trained, groups = method.trained(network), optimizer_groups(members, len(arms), look.level, method)
     draws = [member.draws(program, look.level, arms) for member in members]
+    first = method.first(look.level, program.length)
+    kept = method.keep(look.level, program.length) if arms[0] == TICKET else ()
     networks = len(members) * len(arms)
     total = sum(math.prod(layer.shape) for layer in program.layers)
     remaining = [sum(int(torch.count_nonzero(mask[c])) for mask in state.masks.values()) for c in range(networks)]
-    start, tensors, before = (checkpoint.step, checkpoint.tensors, checkpoint.seconds) if checkpoint else (0, None, 0.0)
+    start, tensors, before = (
+        (checkpoint.step, checkpoint.tensors, checkpoint.seconds) if checkpoint else (first, None, 0.0)
+    )
 
     def measure(moment: Moment, step: int) -> None:
         now = dataclasses.replace(look, iteration=step)
@@ -44,8 +49,16 @@ def train_level(
         for c, member in enumerate(members):
             tables[member.key].readings.extend(reading_rows(found, now, arms, c))
 
+    def keep(step: int) -> None:
+        if step in kept:
+            for c, member in enumerate(members):
+                tensors = (*state.params.items(), *state.buffers.items())
+                ticket = {name: value[c * len(arms)].detach().cpu().clone() for name, value in tensors}
+                tables[member.key].kept[step] = ticket
+
     def evaluate(step: int, rates: Sequence[float | None], seconds: float) -> Progress:
-        scores = problem.evaluate(scored(network, trained, state), state.memory, draws, program.splits_due(step))
+        splits = program.splits_due(step) if step > first else SPLITS
+        scores = problem.evaluate(scored(network, trained, state), state.memory, draws, splits)
         for c, member in enumerate(members):
             tables[member.key].evaluations.extend(
                 evaluation_rows(
@@ -61,21 +74,23 @@ def train_level(
                     seconds=seconds / networks,
                 )
             )
-        measure("evaluation" if step else "start", step)
+        measure("evaluation" if step > first else "start", step)
         return Progress(look.level, step, {key: newest(table.evaluations, arms[0]) for key, table in tables.items()})
 
     def have_diverged() -> bool:
         return all(until_diverged(table.evaluations)[1] for table in tables.values())
 
-    if start == 0:
-        yield evaluate(0, [None] * len(members), 0.0)
-    if steps and not have_diverged():
+    if checkpoint is None:
+        yield evaluate(first, [None] * len(members), 0.0)
+        keep(first)
+    if first < steps and not have_diverged():
         batches = itertools.islice(problem.batches(draws, program.batch_size), start, None)
         saved_at = time.perf_counter()
         began = saved_at - before
         for step, optimizer in train(
             network, trained, state, problem, batches, program.make_optimizer, groups, steps, start, tensors
         ):
+            keep(step)
             due = program.splits_due(step)
             if due and program.device.type == "cuda":
                 torch.cuda.synchronize(program.device)  # the GPU may still be steps behind
@@ -92,13 +107,21 @@ def train_level(
     measure("end", max(row["iteration"] for table in tables.values() for row in table.evaluations))
 
 
-def optimizer_groups(members: Sequence[Member], arms: int) -> list[Group]:
-    """Return one optimizer group for each run of neighbours with the same schedule and optimizer."""
+def optimizer_groups(members: Sequence[Member], arms: int, level: int, method: Method) -> list[Group]:
+    """Return one optimizer group for each run of neighbours with the same schedule and optimizer.
+
+    A level reads its schedules at the steps that the method says.
+    """
+
+    def by_clock(schedule: Schedule) -> Schedule:
+        return lambda step, steps: schedule(method.clock(level, step, steps), steps)
+
     groups = []
     rows = itertools.groupby(range(len(members)), key=lambda c: members[c].group)
     for places in (list(run) for _, run in rows):
         first = members[places[0]]
-        groups.append(Group(slice(places[0] * arms, (places[-1] + 1) * arms), first.schedule, first.settings))
+        rows_of = slice(places[0] * arms, (places[-1] + 1) * arms)
+        groups.append(Group(rows_of, by_clock(first.schedule), first.settings))
     return groups
 
 

@@ -1,11 +1,12 @@
 """The lottery-ticket loop (Frankle & Carbin 2019, section 2): train, evaluate, prune, rewind, level after level."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from ltsweep.engine.look import Look
+from ltsweep.engine.look import Look, Stage
 from ltsweep.engine.stack import Network, Tensors
 from ltsweep.lottery.level import train_level
 from ltsweep.lottery.program import Checkpoint, LevelDone, Member, Program, Progress, Tables
@@ -30,22 +31,40 @@ def run_levels(
     alive = sorted(members, key=lambda member: member.group)  # neighbours share an optimizer group
     dense = {m.key: {layer.name: torch.ones_like(m.initial[layer.name]) for layer in program.layers} for m in alive}
     pruned: dict[str, Tensors] = {}  # key -> the masks that the level before left
+    kept: dict[tuple[str, int, int], Tensors] = {}  # key, level, step -> the ticket's weights and buffers of this run
+
+    def kept_of(member: Member, level: int, step: int) -> Tensors:
+        here = kept.get((member.key, level, step))
+        return member.kept(level, step) if here is None else here
+
     for level in range(first, program.levels + 1):
         arms = program.arms(level)
         if not arms:
             continue
         masks = {m.key: m.recorded(level) or pruned.get(m.key, dense[m.key]) for m in alive}
-        starts = [method.start(arm, m.past(program, level, masks[m.key])) for m in alive for arm in arms]
-        state = network.stack([weights for weights, _ in starts], [mask for _, mask in starts], program.device)
+        pasts = [m.past(program, level, masks[m.key], functools.partial(kept_of, m)) for m in alive]
+        starts = [method.start(arm, past) for past in pasts for arm in arms]
+        held = [start[2] if len(start) > 2 else None for start in starts]
+        state = network.stack([start[0] for start in starts], [start[1] for start in starts], program.device, held)
         draws = [member.draws(program, level, arms) for member in alive]
         state.memory.update(program.problem.memory(draws, program.batch_size))
-        look = Look(level, 0, state, [weights for weights, _ in starts])
+        look = Look(
+            level,
+            method.first(level, program.length),
+            state,
+            [start[0] for start in starts],
+            Stage(network, program.problem, draws),
+            functools.partial(_each, alive, kept_of),
+        )
         if checkpoint and not _fits(checkpoint, level, arms, alive):
             checkpoint = None
         tables = checkpoint.tables if checkpoint else {member.key: Tables() for member in alive}
         yield from train_level(program, network, look, alive, arms, tables, checkpoint)
 
         firsts = dataclasses.replace(look, iteration=program.steps).every(len(arms))
+        # Of other levels the records have them: in memory stay those that the next level may start from.
+        kept = {at: weights for at, weights in kept.items() if at[1] == 0}
+        kept |= {(key, level, step): weights for key, one in tables.items() for step, weights in one.kept.items()}
         rates = [member.rates for member in alive]
         following = method.prune(firsts, rates) if arms[0] == TICKET else None  # the ticket is each cell's first arm
         survivors = []
@@ -56,12 +75,18 @@ def run_levels(
                 pruned[member.key] = {name: mask[c].cpu() for name, mask in following.items()}
             next_masks = pruned[member.key] if following is not None and not diverged else None
             summary = summaries(table, layer_counts(firsts.state, c, program.layers))
-            yield LevelDone(member.key, level, table, read, summary, next_masks, diverged)
+            yield LevelDone(member.key, level, table, read, summary, next_masks, diverged, tables[member.key].kept)
             if not diverged or (level < program.levels and member.recorded(level + 1) is not None):
                 survivors.append(member)
         alive = survivors
         if not alive:
             return
+
+
+def _each(
+    members: Sequence[Member], kept_of: Callable[[Member, int, int], Tensors], level: int, step: int
+) -> list[Tensors]:
+    return [kept_of(member, level, step) for member in members]
 
 
 def _fits(checkpoint: Checkpoint, level: int, arms: Sequence[Arm], members: Sequence[Member]) -> bool:

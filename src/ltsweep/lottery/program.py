@@ -12,7 +12,7 @@ from ltsweep.engine.train import MakeOptimizer, Schedule
 from ltsweep.init import Init
 from ltsweep.lottery.rows import Row
 from ltsweep.measure.reading import Measurement
-from ltsweep.method.axes import Arm, Method, Past, Rates
+from ltsweep.method.axes import Arm, Length, Method, Past, Rates, nothing_kept
 from ltsweep.prune import Layer
 from ltsweep.schema import SPLITS
 
@@ -41,6 +41,11 @@ class Program:
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     done: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def length(self) -> Length:
+        """Return the optimizer steps of a level and of an epoch."""
+        return Length(self.steps, self.steps_per_epoch)
+
     def arms(self, level: int) -> list[Arm]:
         """Return the arms that a level trains, the ticket first if it is among them; none where all cells have all."""
         return [arm for arm in self.method.arms(level) if self.done.get(str(arm), -1) < level]
@@ -64,7 +69,7 @@ class Member:
     """One cell's own part of a stack.
 
     recorded: level -> the masks that earlier runs left for it, or None: from these the cell begins the level, whatever
-    the level before leaves in this run.
+    the level before leaves in this run. kept: level and step -> the weights and buffers that earlier runs kept.
     group: equal for cells whose configs have the same learning-rate schedule and optimizer; sortable.
     """
 
@@ -77,14 +82,17 @@ class Member:
     rates: Rates
     initial: Tensors
     recorded: Callable[[int], Tensors | None] = lambda level: None
+    kept: Callable[[int, int], Tensors] = nothing_kept
 
     def draws(self, program: Program, level: int, arms: Sequence[Arm]) -> Draws:
         """Return the source of the cell's random numbers at a level."""
         return Draws(self.seed, level, program.validation, len(arms))
 
-    def past(self, program: Program, level: int, masks: Tensors) -> Past:
+    def past(
+        self, program: Program, level: int, masks: Tensors, kept: Callable[[int, int], Tensors] = nothing_kept
+    ) -> Past:
         """Return all that the cell's level may start from."""
-        return Past(program.model, self.init, self.seed, level, self.initial, masks)
+        return Past(program.model, self.init, self.seed, level, self.initial, masks, program.length, kept)
 
 
 @dataclass(frozen=True)
@@ -101,10 +109,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Tables:
-    """The rows of one cell's level so far."""
+    """The rows of one cell's level so far, and step -> the ticket's weights and buffers that its method keeps."""
 
     evaluations: list[Row] = field(default_factory=list)
     readings: list[Row] = field(default_factory=list)
+    kept: dict[int, Tensors] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class LevelDone:
-    """One cell's finished level: its rows, and the next level's masks (None after a divergence or without a ticket)."""
+    """One cell's finished level: its rows, and the next level's masks (None after a divergence or without a ticket).
+
+    kept: step -> the ticket's weights and buffers there.
+    """
 
     key: str
     level: int
@@ -133,3 +145,4 @@ class LevelDone:
     summaries: list[Row]
     next_masks: Tensors | None
     diverged: bool
+    kept: Mapping[int, Tensors] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Methods: which networks a level trains, from which weights, under which masks."""
 
+from ltsweep.method.at_init import AtInit
 from ltsweep.method.axes import TICKET, Arm, Past
 from ltsweep.method.imp import IMP
 
-__all__ = ["IMP", "TICKET", "Arm", "Past"]
+__all__ = ["IMP", "TICKET", "Arm", "AtInit", "Past"]

@@ -21,6 +21,7 @@ from ltsweep.grid.cell import Cell
 from ltsweep.init import draw
 from ltsweep.lottery.program import Member, Program
 from ltsweep.measure.reading import Measurement
+from ltsweep.method.axes import Length, nothing_kept
 from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
 from ltsweep.words import shown
@@ -52,7 +53,7 @@ def check_configs(cells: Sequence[Cell]) -> None:
             model = make(config, "model")
         layers = prunable_layers(config, model)
         with _blamed_on("method", config):
-            make(config, "method").check_rates(rates_of(config, layers))
+            make(config, "method").check(layers, rates_of(config, layers), config["levels"])
         if once("init", config["init"]):
             call(config, "init", (4, 3), generator(0))
         if once("lr", config["lr"]):
@@ -129,7 +130,8 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
     if isinstance(problem, Examples):
         check_batches(problem, config["dataset"]["name"], config["batch_size"], config["validation"])
-    steps, _ = lengths(config, problem)
+    steps, epoch = lengths(config, problem)
+    make(config, "method").check_length(Length(steps, epoch))
     if (config["evaluate_every"] or 0) > steps:
         raise UserError(f"evaluate_every={config['evaluate_every']} is more than the {steps} iterations of a level")
     if config["lr"].get("warmup", 0) > steps > 0:
@@ -226,8 +228,9 @@ def member_of(
     program: Program,
     initial: Tensors | None = None,
     recorded: Callable[[int], Tensors | None] = lambda level: None,
+    kept: Callable[[int, int], Tensors] = nothing_kept,
 ) -> Member:
-    """Return `cell`'s own part of a stack, with its recorded initial weights and masks, or drawn and dense."""
+    """Return `cell`'s own part of a stack, with its recorded weights and masks, or drawn and dense."""
     config, init = cell.config, make(cell.config, "init")
     optimizer = config["optimizer"]
     return Member(
@@ -240,6 +243,7 @@ def member_of(
         rates=rates_of(config, program.layers),
         initial=draw(program.model, init, config["seed"], "init") if initial is None else initial,
         recorded=recorded,
+        kept=kept,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.method.axes import Method
+from ltsweep.method.axes import Length, Method
 from ltsweep.run.build import make
 from ltsweep.schema import DIVERGED, DONE, TICKET_ARM
 from ltsweep.words import shown
@@ -66,6 +66,17 @@ def trainings(cell: Cell, status: Status) -> tuple[int, int]:
     arms, method = status.get("arms", {}), method_of(cell)
     asked = [(str(arm), level) for level in range(cell.config["levels"] + 1) for arm in method.arms(level)]
     return len(asked), sum(arms.get(arm, -1) >= level for arm, level in asked)
+
+
+def steps(cell: Cell, status: Status, length: Length) -> tuple[int, int]:
+    """Return the optimizer steps of a cell, summed over its networks: asked for, and of those on record."""
+    arms, method = status.get("arms", {}), method_of(cell)
+    asked = there = 0
+    for level in range(cell.config["levels"] + 1):
+        each, named = length.steps - method.first(level, length), method.arms(level)
+        asked += each * len(named)
+        there += each * sum(arms.get(str(arm), -1) >= level for arm in named)
+    return asked, there
 
 
 def together(cells: Iterable[Cell]) -> tuple[Cell, ...]:

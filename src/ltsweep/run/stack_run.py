@@ -135,7 +135,7 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
     for cell in cells:
         record, key = records[cell.key], cell.key
         weights = initial[key] if key in begins else record.initial()
-        members.append(member_of(cell, program, weights, _recorded(record) if weights else _nothing))
+        members.append(member_of(cell, program, weights, _recorded(record) if weights else _nothing, record.weights))
         if key not in begins:
             continue
         if not weights:
@@ -180,7 +180,13 @@ def _run_levels(
                 arms = [str(arm) for arm in event.arms]
                 facts = {"level": event.level, "arms": arms, "step": event.step, "seconds": event.seconds, "rows": rows}
                 facts["readings"] = {key: table.readings for key, table in event.tables.items()}
-                save_checkpoint(job.study, job.stack.name, facts, event.tensors)
+                kept = {
+                    f"kept/{key}/{step}/{name}": value
+                    for key, table in event.tables.items()
+                    for step, weights in table.kept.items()
+                    for name, value in weights.items()
+                }
+                save_checkpoint(job.study, job.stack.name, facts, event.tensors | kept)
             case Progress():
                 done = steps_done(program, event.level, event.steps_done)
                 for key, row in event.rows.items():
@@ -216,6 +222,7 @@ def _save(event: LevelDone, program: Program, record: CellRecords, cell: Cell) -
         summaries=own(event.summaries),
         readings=own(event.readings),
         next_masks=event.next_masks if TICKET_ARM in new else None,
+        kept=event.kept if TICKET_ARM in new else None,
         measured=list(program.measurements),
     )
     first = event.summaries[0]
@@ -237,7 +244,11 @@ def _checkpoint(job: Job) -> Checkpoint | None:
         return None
     facts, tensors = found
     try:
-        tables = {key: Tables(rows, facts["readings"][key]) for key, rows in facts["rows"].items()}
+        kept: dict[str, dict[int, Tensors]] = {key: {} for key in facts["rows"]}
+        for name in [name for name in tensors if name.startswith("kept/")]:
+            _, key, step, tensor = name.split("/")
+            kept[key].setdefault(int(step), {})[tensor] = tensors.pop(name)
+        tables = {key: Tables(rows, facts["readings"][key], kept[key]) for key, rows in facts["rows"].items()}
         arms = tuple(Arm(name.rpartition("/")[0], int(name.rpartition("/")[2])) for name in facts["arms"])
         return Checkpoint(facts["level"], arms, facts["step"], facts["seconds"], tables, tensors)
     except (KeyError, AttributeError) as error:
@@ -251,7 +262,8 @@ def steps_done(program: Program, level: int, steps_done: int) -> int:
     """
     total = 0
     for n in range(program.levels + 1):
-        now = len(program.arms(n))
+        now, first = len(program.arms(n)), program.method.first(n, program.length)
         earlier = len(program.method.arms(n)) - now
-        total += earlier * program.steps + now * (program.steps if n < level else steps_done if n == level else 0)
+        done = program.steps if n < level else steps_done if n == level else first
+        total += earlier * (program.steps - first) + now * (done - first)
     return total

@@ -7,8 +7,9 @@ from typing import Any
 from ltsweep.engine.problem import Problem
 from ltsweep.errors import CannotWriteError
 from ltsweep.grid.cell import Cell
+from ltsweep.method.axes import Length
 from ltsweep.run.build import data_key, lengths
-from ltsweep.run.extent import as_asked, described, trainings
+from ltsweep.run.extent import as_asked, described, steps
 from ltsweep.run.memory import free_for_stacks
 from ltsweep.run.packing import largest_stack
 from ltsweep.run.prepare import Plan, brought_up_to_date, other_code
@@ -90,9 +91,7 @@ def planned_stacks(plan: Plan) -> list[Stack]:
 def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:
     """Return the optimizer steps of a cell, summed over its networks: all of them, and those of earlier commands."""
     problem: Problem = plan.data[data_key(cell)]
-    steps, _ = lengths(cell.config, problem)
-    asked, there = trainings(cell, plan.statuses[cell.key])
-    return asked * steps, there * steps
+    return steps(cell, plan.statuses[cell.key], Length(*lengths(cell.config, problem)))
 
 
 def _failed(job: Job) -> Iterator[News]:

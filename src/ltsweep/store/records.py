@@ -23,7 +23,9 @@ from ltsweep.schema import (
     READINGS_FILE,
     TICKET_ARM,
     TICKETS,
+    is_weights_file,
     ticket_file,
+    weights_file,
 )
 from ltsweep.store import disk, tables, tickets
 from ltsweep.store.checkpoints import drop_checkpoint, stack_name
@@ -58,6 +60,8 @@ class CellRecords(CellFolder):
             initial = self._initial(files)
             for level in range(1, last_mask(status) + 1):
                 self._masks(level, files, initial)
+            for name in filter(is_weights_file, files):
+                self._weights(name, files, initial)
             evaluations = tables.rows_kept(self.folder / EVALUATIONS_FILE, arms)
             summaries = tables.rows_kept(self.folder / LEVELS_FILE, arms)
             readings = tables.rows_kept(self.folder / READINGS_FILE, arms) if READINGS_FILE in files else []
@@ -83,6 +87,23 @@ class CellRecords(CellFolder):
             return self._masks(level, status.get("files", {}), self._initial(status.get("files", {})))
         except Exception:
             return None
+
+    def weights(self, level: int, step: int) -> Tensors:
+        """Return the ticket's weights and buffers after a step of a level, name -> (*shape).
+
+        Raises BrokenFileError where they are not there, or are not what was written.
+        """
+        files = self.status().get("files", {})
+        return self._weights(weights_file(level, step), files, self._initial(files))
+
+    def _weights(self, name: str, files: Mapping[str, Noted], initial: Tensors) -> Tensors:
+        if name not in files:
+            raise BrokenFileError(f"{name} was not kept")
+        disk.check(self.folder / name, files[name], thorough=True)
+        weights = load_file(self.folder / name)
+        if {one: value.shape for one, value in weights.items()} != {one: v.shape for one, v in initial.items()}:
+            raise BrokenFileError(f"{name} is not of the shape of the initial weights")
+        return weights
 
     def _initial(self, files: Mapping[str, Noted]) -> Tensors:
         disk.check(self.folder / INITIAL, files.get(INITIAL), thorough=True)
@@ -115,12 +136,13 @@ class CellRecords(CellFolder):
         readings: Sequence[Row] = (),
         next_masks: Mapping[str, torch.Tensor] | None = None,
         measured: Sequence[str] = (),
+        kept: Mapping[int, Tensors] | None = None,
     ) -> None:
         """Write a finished level: the next level's masks, the rows, and last the status that makes it count.
 
         arms: arm -> the level, for those that now have it. Rows have the columns of `ltsweep.schema`. next_masks:
         name -> (*shape), zeros and ones, or None where the ticket was not trained, or diverged. measured: names of the
-        measurements whose readings these are.
+        measurements whose readings these are. kept: step -> the ticket's weights and buffers there, name -> (*shape).
         """
         before = self.status()
         arms = {**before.get("arms", {}), **arms}
@@ -130,6 +152,10 @@ class CellRecords(CellFolder):
             name = ticket_file(level + 1)
             packed = tickets.pack({layer: mask.numpy() for layer, mask in next_masks.items()})
             self.files[name] = disk.write(self.folder / name, packed)
+        for step, weights in (kept or {}).items():
+            self._make_tickets()
+            name, contiguous = weights_file(level, step), {one: value.contiguous() for one, value in weights.items()}
+            self.files[name] = disk.write(self.folder / name, save(contiguous))
         whole = {
             EVALUATIONS_FILE: tables.in_order([*self.evaluations, *evaluations]),
             LEVELS_FILE: tables.in_order([*self.summaries, *summaries]),
@@ -141,8 +167,8 @@ class CellRecords(CellFolder):
         self.evaluations, self.summaries, self.readings = whole.values()  # once all of them are on the disk
         # A measurement counts when every level has it.
         first = not before.get("arms")
-        kept = [name for name in measured if first or name in before.get("measured", [])]
-        fields: dict[str, Any] = {"measured": kept} if kept or "measured" in before else {}
+        named = [name for name in measured if first or name in before.get("measured", [])]
+        fields: dict[str, Any] = {"measured": named} if named or "measured" in before else {}
         seconds = float(before.get("seconds", 0.0)) + sum(row["seconds"] for row in summaries)
         self.set_status(status, level=level, arms=arms, error=error, seconds=seconds, files=self.files, **fields)
 

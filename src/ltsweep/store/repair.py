@@ -20,6 +20,7 @@ from ltsweep.schema import (
     STATUS,
     TABLES,
     TICKETS,
+    is_weights_file,
     ticket_file,
 )
 from ltsweep.store import disk, reader, tables
@@ -86,7 +87,7 @@ def _broken(folder: Path, status: Mapping[str, Any], goes_on: bool) -> dict[str,
     names = [CONFIG] * (CONFIG in files) if unfinished else [*files]
     if unfinished and arms:
         names += [INITIAL, *map(ticket_file, range(1, last_mask(status) + 1)), EVALUATIONS_FILE, LEVELS_FILE]
-        names += [READINGS_FILE] * (READINGS_FILE in files)
+        names += [name for name in files if name == READINGS_FILE or is_weights_file(name)]
     broken = {}
     for name in names:
         try:

@@ -278,9 +278,7 @@ def test_neighbours_of_equal_rate_and_decay_share_a_group(make_program, make_mem
     ]
     done = run(program, members).done
     for level, arms in zip(watched, (1, 5), strict=True):
-        found = [
-            (g.schedule.keywords["value"], g.settings["weight_decay"], g.rows.stop - g.rows.start) for g in level.groups
-        ]
+        found = [(g.schedule(0, 1), g.settings["weight_decay"], g.rows.stop - g.rows.start) for g in level.groups]
         assert sorted(found) == [(0.01, 0.0, 2 * arms), (0.01, 0.1, arms), (0.02, 0.0, arms)]
         assert [g.rows.start for g in level.groups] == [0, *(g.rows.stop for g in level.groups[:-1])]
     assert {row["lr"] for row in done["b", 1].evaluations} == {None, 0.02}

@@ -6,7 +6,7 @@ from ltsweep.engine.stack import State
 from ltsweep.errors import UserError
 from ltsweep.init import draw, xavier_uniform
 from ltsweep.method import IMP, TICKET, Arm, Past
-from ltsweep.prune import layers_of
+from ltsweep.prune import Layer, layers_of
 
 REINIT, RANDOM_MASK = Arm("reinit"), Arm("random_mask")
 CONTROLLED = IMP(controls=["reinit", "random_mask"], draws=2)
@@ -36,12 +36,20 @@ def test_arms_are_the_ticket_and_each_draw_of_each_control_but_for_the_dense_lev
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"scope": "local"}, r"^method\.scope=local .*layerwise, global, or .* _target_$"),
-        ({"rewind": "late"}, r"^method\.rewind=late .*init, or .* _target_$"),
-        ({"controls": ["reinit", "dense"]}, r"^method\.controls=dense .*reinit, random_mask, or .* _target_$"),
+        ({"scope": "local"}, r"^method\.scope=local .*layerwise, global, nodes, or .* _target_$"),
+        ({"rewind": "late"}, r"^method\.rewind=late .*init, .*500it.*1ep.*weights.*lr.* _target_$"),
+        (
+            {"controls": ["reinit", "dense"]},
+            r"^method\.controls=dense .*reinit, random_mask, .*frozen, or .* _target_$",
+        ),
         ({"controls": ["reinit", "reinit"]}, r"^method\.controls=.*twice"),
-        ({"controls": ["ticket"]}, r"^method\.controls=ticket .*reinit, random_mask, or .* _target_$"),
-        ({"score": "size"}, r"^method\.score=size .*magnitude, or .* _target_$"),
+        ({"controls": ["ticket"]}, r"^method\.controls=ticket .*reinit, random_mask, .*frozen, or .* _target_$"),
+        ({"score_level": -1}, r"^method\.score_level=-1 is out of range"),
+        ({"remaining": [0.1, 0.5]}, r"^method\.remaining=.* is out of range: .* falling"),
+        ({"remaining": []}, r"^method\.remaining=\[\] is out of range"),
+        ({"remaining": [1.0]}, r"^method\.remaining=.* is out of range"),
+        ({"remaining": [0.5], "scope": "nodes"}, r"^method\.remaining goes with method\.scope=layerwise or global"),
+        ({"score": "size"}, r"^method\.score=size .*magnitude, .*snip, grasp, synflow, random, or .* _target_$"),
     ],
 )
 def test_a_name_that_is_no_choice_is_refused(fields, text):
@@ -49,12 +57,28 @@ def test_a_name_that_is_no_choice_is_refused(fields, text):
         IMP(**fields)
 
 
+def layers(**shapes):
+    return [Layer(name, shape, "output" if name == list(shapes)[-1] else "fc") for name, shape in shapes.items()]
+
+
 def test_global_pruning_takes_one_rate_and_spares_layers_at_zero():
+    both = layers(a=(4, 4), b=(4, 4))
     for rates in ({"a": 0.2, "b": 0.2}, {"a": 0.0, "b": 0.2}, {"a": 0.0, "b": 0.0}):
-        IMP(scope="global").check_rates(rates)
-    IMP(scope="layerwise").check_rates({"a": 0.1, "b": 0.2})
+        IMP(scope="global").check(both, rates, 3)
+    IMP(scope="layerwise").check(both, {"a": 0.1, "b": 0.2}, 3)
+    IMP(scope="global", remaining=[0.5]).check(both, {"a": 0.1, "b": 0.2}, 1)
     with pytest.raises(UserError, match=r"^method\.scope=global .*prune_rate=uniform"):
-        IMP(scope="global").check_rates({"a": 0.1, "b": 0.2})
+        IMP(scope="global").check(both, {"a": 0.1, "b": 0.2}, 3)
+
+
+def test_nodes_are_no_classes_and_a_ladder_has_a_share_for_each_level():
+    both = layers(a=(4, 4), b=(4, 4))
+    IMP(scope="nodes").check(both, {"a": 0.1, "b": 0.0}, 3)
+    with pytest.raises(UserError, match=r"^method\.scope=nodes .* b .*prune_rate=but_last"):
+        IMP(scope="nodes").check(both, {"a": 0.1, "b": 0.1}, 3)
+    IMP(remaining=[0.5, 0.1]).check(both, {"a": 0.1, "b": 0.1}, 2)
+    with pytest.raises(UserError, match=r"^method\.remaining=.* has 2 shares, and levels=3"):
+        IMP(remaining=[0.5, 0.1]).check(both, {"a": 0.1, "b": 0.1}, 3)
 
 
 def test_the_ticket_starts_from_its_initial_weights(ticket, tiny_bn):
