@@ -63,6 +63,11 @@ RANDOM_MASK = "random_mask"
 ARM = r"[^/]{1,100}/[0-9]{1,6}"
 TICKET_ARM = f"{TICKET}/0"
 
+# Fields of status.json on level 0, where it is the dense network: what cells with the same one have in common, and the
+# key of the cell that trained it, where this one took it over.
+DENSE_KEY = "dense_key"
+DENSE_OF = "dense_of"
+
 SPLITS = ("train", "val", "test")
 SCORES = tuple(f"{split}_{score}" for split in SPLITS for score in ("loss", "accuracy"))
 

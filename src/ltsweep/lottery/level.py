@@ -35,7 +35,7 @@ def train_level(
     trained, groups = method.trained(network), optimizer_groups(members, len(arms), look.level, method)
     draws = [member.draws(program, look.level, arms) for member in members]
     first = method.first(look.level, program.length)
-    kept = method.keep(look.level, program.length) if arms[0] == TICKET else ()
+    kept = program.kept(look.level) if arms[0] == TICKET else ()
     networks = len(members) * len(arms)
     total = sum(math.prod(layer.shape) for layer in program.layers)
     remaining = [sum(int(torch.count_nonzero(mask[c])) for mask in state.masks.values()) for c in range(networks)]

@@ -25,6 +25,8 @@ def run_levels(
     A level trains the arms that some cell lacks; one that lacks none is passed over. A cell with recorded masks of the
     next level stays in the stack whatever becomes of it in this one.
 
+    Level 0 is not trained where all cells have it of another cell.
+
     The level resumes from `checkpoint` if that is of level `first`, its arms and the same members, else from nothing.
     """
     network, method = Network(program.model, program.precision), program.method
@@ -58,8 +60,13 @@ def run_levels(
         )
         if checkpoint and not _fits(checkpoint, level, arms, alive):
             checkpoint = None
-        tables = checkpoint.tables if checkpoint else {member.key: Tables() for member in alive}
-        yield from train_level(program, network, look, alive, arms, tables, checkpoint)
+        shared = {m.key: m.dense for m in alive if level == 0 and m.dense}
+        if len(shared) == len(alive):
+            tables = shared
+            look = look.at([tables[m.key].kept[program.steps] for m in alive], state.masks)
+        else:
+            tables = checkpoint.tables if checkpoint else {member.key: Tables() for member in alive}
+            yield from train_level(program, network, look, alive, arms, tables, checkpoint)
 
         firsts = dataclasses.replace(look, iteration=program.steps).every(len(arms))
         # Of other levels the records have them: in memory stay those that the next level may start from.
@@ -75,7 +82,8 @@ def run_levels(
                 pruned[member.key] = {name: mask[c].cpu() for name, mask in following.items()}
             next_masks = pruned[member.key] if following is not None and not diverged else None
             summary = summaries(table, layer_counts(firsts.state, c, program.layers))
-            yield LevelDone(member.key, level, table, read, summary, next_masks, diverged, tables[member.key].kept)
+            own = {step: tables[member.key].kept[step] for step in program.kept(level) & tables[member.key].kept.keys()}
+            yield LevelDone(member.key, level, table, read, summary, next_masks, diverged, own)
             if not diverged or (level < program.levels and member.recorded(level + 1) is not None):
                 survivors.append(member)
         alive = survivors

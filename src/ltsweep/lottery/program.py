@@ -1,6 +1,6 @@
 """The arguments of the loop over levels, Program and Member, and the events that it yields."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +22,7 @@ class Program:
     """The part of a stack that all its cells share.
 
     done: arm, as status.json names it -> the last level that every cell has of it already, and which is not trained.
+    keep: steps of level 0 whose weights are kept for other cells, beside those that the method keeps.
     """
 
     model: nn.Module
@@ -40,11 +41,16 @@ class Program:
     precision: str = "float32"
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     done: Mapping[str, int] = field(default_factory=dict)
+    keep: Collection[int] = ()
 
     @property
     def length(self) -> Length:
         """Return the optimizer steps of a level and of an epoch."""
         return Length(self.steps, self.steps_per_epoch)
+
+    def kept(self, level: int) -> set[int]:
+        """Return the steps of a level after which the ticket's weights are kept."""
+        return {*self.method.keep(level, self.length), *(self.keep if level == 0 else ())}
 
     def arms(self, level: int) -> list[Arm]:
         """Return the arms that a level trains, the ticket first if it is among them; none where all cells have all."""
@@ -70,6 +76,7 @@ class Member:
 
     recorded: level -> the masks that earlier runs left for it, or None: from these the cell begins the level, whatever
     the level before leaves in this run. kept: level and step -> the weights and buffers that earlier runs kept.
+    dense: level 0 of another cell, which is this cell's too and is not trained again; its last step is kept.
     group: equal for cells whose configs have the same learning-rate schedule and optimizer; sortable.
     """
 
@@ -82,6 +89,7 @@ class Member:
     rates: Rates
     initial: Tensors
     recorded: Callable[[int], Tensors | None] = lambda level: None
+    dense: "Tables | None" = None
     kept: Callable[[int, int], Tensors] = nothing_kept
 
     def draws(self, program: Program, level: int, arms: Sequence[Arm]) -> Draws:

@@ -5,7 +5,7 @@ import functools
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ltsweep import prune, schema
 from ltsweep.engine.look import Look
@@ -48,6 +48,8 @@ class Pruning:
     has no mask to share. remaining: the share of the weights that each level from 1 on has left, in place of what the
     pruning rates give.
     """
+
+    begins_dense: ClassVar[bool] = True  # level 0 is the dense network, whatever the fields
 
     controls: Sequence[str | Control] = ()
     draws: int = 1

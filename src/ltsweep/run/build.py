@@ -4,7 +4,7 @@ import contextlib
 import copy
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ltsweep.engine.stack import Tensors
 from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.init import draw
-from ltsweep.lottery.program import Member, Program
+from ltsweep.lottery.program import Member, Program, Tables
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Length, nothing_kept
 from ltsweep.prune import Layer, layers_of
@@ -198,6 +198,7 @@ def program_of(
     checkpoint_every: float,
     measurements: Mapping[str, Measurement] | None = None,
     done: Mapping[str, int] | None = None,
+    keep: Collection[int] = (),
 ) -> Program:
     """Return the part of a stack that `cell` shares with its other cells, with the problem on `device`."""
     config = cell.config
@@ -220,6 +221,7 @@ def program_of(
         precision=config["precision"],
         measurements=measurements or {},
         done=done or {},
+        keep=keep,
     )
 
 
@@ -229,6 +231,7 @@ def member_of(
     initial: Tensors | None = None,
     recorded: Callable[[int], Tensors | None] = lambda level: None,
     kept: Callable[[int, int], Tensors] = nothing_kept,
+    dense: Tables | None = None,
 ) -> Member:
     """Return `cell`'s own part of a stack, with its recorded weights and masks, or drawn and dense."""
     config, init = cell.config, make(cell.config, "init")
@@ -244,6 +247,7 @@ def member_of(
         initial=draw(program.model, init, config["seed"], "init") if initial is None else initial,
         recorded=recorded,
         kept=kept,
+        dense=dense,
     )
 
 

@@ -1,7 +1,7 @@
 """The checks before any work, and the plan that the work needs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,11 +10,13 @@ from ltsweep.engine.problem import Problem
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import check_configs, check_outputs, load_data, make_measurements
+from ltsweep.run.dense import has_dense
 from ltsweep.run.extent import Statuses, check_definitions, together, unfinished
 from ltsweep.run.hardware import cores, find_devices
 from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
 from ltsweep.run.settings import Settings
+from ltsweep.store.contents import with_kept_weights
 from ltsweep.store.folder import NOT_BEGUN, CellFolder
 from ltsweep.store.sources import changed, sources
 
@@ -25,6 +27,7 @@ class Plan:
 
     cells: one for each key, with all that is asked of it. statuses: key -> the fields of status.json. seen: key -> size
     and time of that file when it was read. stack_size: in networks, 0 for auto. data: `build.data_key` -> problem.
+    others: statuses of the study's other cells that hold weights of their dense network, if a cell lacks its own.
     """
 
     cells: tuple[Cell, ...]
@@ -35,6 +38,7 @@ class Plan:
     workers: int
     stack_size: int
     data: Mapping[str, Problem]
+    others: Statuses = field(default_factory=dict)
 
     @property
     def todo(self) -> list[Cell]:
@@ -68,7 +72,9 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
     check_outputs(plan.todo)
     for cell in {cell.stack_key: cell for cell in plan.todo}.values():
         network_bytes(cell, devices[0].type)  # what cannot be reckoned fails here, before anything is forgotten
-    return replace(plan, data=load_data(plan.todo, settings.data_dir, download))
+    lacking = any(not has_dense(statuses[cell.key]) for cell in plan.todo)
+    others = with_kept_weights(settings.study, statuses) if lacking else {}
+    return replace(plan, data=load_data(plan.todo, settings.data_dir, download), others=others)
 
 
 def check_sources(todo: Sequence[Cell], statuses: Statuses) -> None:

@@ -1,7 +1,7 @@
 """The stack with which each unfinished cell resumes, from the statuses alone. Pure functions."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,14 +45,22 @@ def new_stack(cells: Sequence[Cell], packed: Mapping[str, Any]) -> Stack:
 
 
 def stacks_of(
-    cells: Sequence[Cell], statuses: Statuses, stack_size: int, auto: Callable[[Cell], int], workers: int
+    cells: Sequence[Cell],
+    statuses: Statuses,
+    stack_size: int,
+    auto: Callable[[Cell], int],
+    workers: int,
+    dense: Collection[str] = (),
 ) -> list[Stack]:
     """Return the stacks to run: those that earlier commands began, and new stacks of the other cells.
 
     stack_size: networks. 0 is auto: `auto(cell)` networks, shared out among `workers`, which a given size ignores.
+    dense: keys of cells that take level 0 of another cell; they are in stacks of their own.
     """
     begun, rest = begun_stacks(cells, statuses)
-    arms = {cell.key: json.dumps(statuses[cell.key].get("arms", {}), sort_keys=True) for cell in rest}
+    arms = {
+        cell.key: (cell.key in dense, json.dumps(statuses[cell.key].get("arms", {}), sort_keys=True)) for cell in rest
+    }
     alike = [[cell for cell in rest if arms[cell.key] == one] for one in dict.fromkeys(arms.values())]
     if stack_size:
         packs = [packed for cells in alike for packed in pack(cells, lambda _: stack_size, 1)]

@@ -4,7 +4,7 @@ import dataclasses
 import gc
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from ltsweep.lottery.program import Checkpoint, LevelDone, Member, Program, Prog
 from ltsweep.lottery.rows import Row
 from ltsweep.method.axes import Arm
 from ltsweep.run.build import data_key, make_measurements, member_of, program_of
+from ltsweep.run.dense import dense_key
 from ltsweep.run.extent import done_by_all, lacks, unfinished
 from ltsweep.run.hardware import hardware
 from ltsweep.run.packing import divided
 from ltsweep.run.resume import Stack, new_stack
-from ltsweep.schema import DIVERGED, DONE, FAILED, FINISHED, RUNNING, TICKET_ARM
+from ltsweep.schema import DENSE_KEY, DENSE_OF, DIVERGED, DONE, FAILED, FINISHED, RUNNING, TICKET_ARM
 from ltsweep.show.events import DiskFull, News, Note
 from ltsweep.show.streams import rest_in
 from ltsweep.store.checkpoints import checkpoint_path, drop_checkpoint, load_checkpoint, save_checkpoint
@@ -35,13 +36,18 @@ from ltsweep.store.tables import arm_of
 
 @dataclass(frozen=True)
 class Job:
-    """One stack, with all that a worker needs to run it."""
+    """One stack, with all that a worker needs to run it.
+
+    keep: key -> the steps of level 0 that a cell keeps for others. dense: key -> the cell of which it takes level 0.
+    """
 
     stack: Stack
     study: Path
     checkpoint_every: float  # seconds
     measure: Mapping[str, Any]  # name -> the config of a measurement
     versions: Mapping[str, str]
+    keep: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    dense: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_stack(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[News | Note | DiskFull]:
@@ -118,7 +124,8 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
     begins = {cell.key: lacks(cell, found[cell.key]) or 0 for cell in stack.writers}
     first, done = min(begins.values()), done_by_all(found.values())
     problem = data[data_key(cells[0])]
-    program = program_of(cells[0], problem, torch.device(device), job.checkpoint_every, measurements, done)
+    keep = sorted({step for cell in cells for step in job.keep.get(cell.key, ())})
+    program = program_of(cells[0], problem, torch.device(device), job.checkpoint_every, measurements, done, keep)
     checkpoint = None
     try:
         checkpoint = _checkpoint(job)
@@ -135,7 +142,9 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
     for cell in cells:
         record, key = records[cell.key], cell.key
         weights = initial[key] if key in begins else record.initial()
-        members.append(member_of(cell, program, weights, _recorded(record) if weights else _nothing, record.weights))
+        dense = None if weights else _dense(job, key, program)
+        recorded = _recorded(record) if weights else _nothing
+        members.append(member_of(cell, program, weights, recorded, record.weights, dense))
         if key not in begins:
             continue
         if not weights:
@@ -143,10 +152,36 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
         where = f"{'in' if inside and begins[key] == first else 'at'} level {begins[key]}"
         record.log(f"starts {where}, in a stack of {len(cells)} on {device}")
         level, arms = found[key]["level"], found[key].get("arms", {})
-        record.set_status(RUNNING, level=level, arms=arms, error=None, **made)
+        of_level_0 = dense_key(cell)
+        shared = {DENSE_KEY: of_level_0} if of_level_0 and not arms else {}
+        shared |= {DENSE_OF: job.dense[key]} if dense else {}
+        record.set_status(RUNNING, level=level, arms=arms, error=None, **made, **shared)
     asked = {cell.key: cell for cell in stack.writers}
     yield from _run_levels(job, program, members, records, begins, asked, checkpoint)
     drop_checkpoint(job.study, stack.name)
+
+
+def _dense(job: Job, key: str, program: Program) -> Tables | None:
+    """Return level 0 of the cell that has it on record for this one too; None without one, or if it cannot be read.
+
+    No time is counted for it.
+    """
+    if key not in job.dense:
+        return None
+    leader = CellRecords(job.study, job.dense[key])
+    if leader.resume() is None or not set(job.measure) <= set(leader.status().get("measured", [])):
+        return None
+
+    def level_0(rows: Sequence[Row]) -> list[Row]:
+        own = [row for row in rows if row["level"] == 0 and arm_of(row) == TICKET_ARM]
+        return [{**row, "seconds": 0.0} if "seconds" in row else row for row in own]
+
+    steps = {*program.kept(0), program.steps}
+    try:
+        kept = {step: leader.weights(0, step) for step in steps}
+    except BrokenFileError:
+        return None
+    return Tables(level_0(leader.evaluations), level_0(leader.readings), kept)
 
 
 def _recorded(record: CellRecords) -> Callable[[int], Tensors | None]:

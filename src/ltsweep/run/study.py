@@ -1,7 +1,8 @@
 """The run of a plan: send stacks to workers and events to a watcher, and return how every cell ended."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ltsweep.engine.problem import Problem
@@ -9,6 +10,7 @@ from ltsweep.errors import CannotWriteError
 from ltsweep.grid.cell import Cell
 from ltsweep.method.axes import Length
 from ltsweep.run.build import data_key, lengths
+from ltsweep.run.dense import followers, leaders
 from ltsweep.run.extent import as_asked, described, steps
 from ltsweep.run.memory import free_for_stacks
 from ltsweep.run.packing import largest_stack
@@ -16,7 +18,7 @@ from ltsweep.run.prepare import Plan, brought_up_to_date, other_code
 from ltsweep.run.resume import Stack, stacks_of
 from ltsweep.run.stack_run import Job, run_stack
 from ltsweep.run.workers import run_jobs
-from ltsweep.schema import FAILED
+from ltsweep.schema import DONE, FAILED, RUNNING
 from ltsweep.show.events import Died, DiskFull, News, Note
 from ltsweep.show.watcher import Watcher
 from ltsweep.store.checkpoints import drop_checkpoint
@@ -24,7 +26,8 @@ from ltsweep.store.folder import CellFolder, mates_of
 from ltsweep.store.provenance import versions
 from ltsweep.store.records import drop_unnamed
 from ltsweep.store.repair import repair
-from ltsweep.store.sources import keep, sources
+from ltsweep.store.sources import keep as keep_sources
+from ltsweep.store.sources import sources
 
 
 def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
@@ -40,40 +43,64 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     goes_on = {cell.key for cell in plan.todo}
     notes = [line for cell in plan.cells for line in repair(study, cell, cell.key in goes_on)]
     plan = brought_up_to_date(plan)
-    stacks = planned_stacks(plan)
-    for stack in stacks:
-        if all(plan.statuses[cell.key].get("stack") != stack.name for cell in stack.writers):
-            drop_checkpoint(study, stack.name)  # of a stack of these cells that no record tells of any more
-    todo = [cell for stack in stacks for cell in stack.writers]
-    for stack in stacks:
-        for cell in stack.writers:
-            folder = folders[cell.key]
-            own = sources(cell.config)
-            facts = stack.facts | ({"sources": own} if own else {})
-            folder.plan(described(cell, folder.config(), plan.statuses[cell.key]), **facts)
-            keep(study, cell.config)
-    drop_unnamed(study, [plan.statuses[cell.key] for cell in todo])
-    jobs = [Job(stack, study, plan.settings.checkpoint_every, plan.settings.measure, versions()) for stack in stacks]
-    places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
-    watcher.announce(study, plan.cells, {cell.key: _network_steps(cell, plan) for cell in todo})
+    watcher.announce(study, plan.cells, {cell.key: _network_steps(cell, plan) for cell in plan.todo})
     try:
         for line in notes + other_code(plan) + _not_measured(plan):
             watcher.note(line)
-        for job, event in run_jobs(jobs, run_stack, plan.data, places):
-            match event:
-                case Note(text):
-                    watcher.note(text)
-                case News():
-                    watcher.show(event)
-                case DiskFull(text):
-                    raise CannotWriteError(text)
-                case Died():
-                    for news in _failed(job):
-                        watcher.show(news)
+        first, keep = leaders(plan.todo, {**plan.others, **plan.statuses}, _length_in(plan))
+        if first:
+            for cell in plan.todo:  # seen as missing, should the command end before they begin
+                folders[cell.key].plan(described(cell, folders[cell.key].config(), plan.statuses[cell.key]))
+            _run_stacks(replace(plan, cells=tuple(first)), keep, lambda news: watcher.show(_goes_on(news)), watcher)
+            plan = brought_up_to_date(plan)
+        _run_stacks(plan, {}, watcher.show, watcher)
     finally:
         watcher.close()
-    statuses = dict(plan.statuses) | {cell.key: folders[cell.key].status() for cell in todo}
-    return {cell.key: as_asked(cell, statuses[cell.key]) for cell in plan.cells}
+    statuses = {cell.key: folders[cell.key].status() for cell in plan.todo}
+    return {cell.key: as_asked(cell, statuses.get(cell.key, plan.statuses[cell.key])) for cell in plan.cells}
+
+
+def _run_stacks(plan: Plan, keep: Mapping[str, Sequence[int]], show: Callable[[News], None], watcher: Watcher) -> None:
+    """Run the unfinished cells of a plan in their stacks, with news to `show` and notes to the watcher.
+
+    keep: key -> steps of level 0 whose weights a cell keeps for others. Cells that find their level 0 with another cell
+    take it over.
+    """
+    study = plan.settings.study
+    dense, stacks = taken_over(plan), planned_stacks(plan)
+    for stack in stacks:
+        if all(plan.statuses[cell.key].get("stack") != stack.name for cell in stack.writers):
+            drop_checkpoint(study, stack.name)  # of a stack of these cells that no record tells of any more
+    for cell, facts in ((cell, stack.facts) for stack in stacks for cell in stack.writers):
+        folder, own = CellFolder(study, cell.key), sources(cell.config)
+        folder.plan(
+            described(cell, folder.config(), plan.statuses[cell.key]), **facts, **({"sources": own} if own else {})
+        )
+        keep_sources(study, cell.config)
+    drop_unnamed(study, [plan.statuses[cell.key] for stack in stacks for cell in stack.writers])
+    every, measure = plan.settings.checkpoint_every, plan.settings.measure
+    jobs = [Job(stack, study, every, measure, versions(), keep, dense) for stack in stacks]
+    places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
+    for job, event in run_jobs(jobs, run_stack, plan.data, places):
+        match event:
+            case Note(text):
+                watcher.note(text)
+            case News():
+                show(event)
+            case DiskFull(text):
+                raise CannotWriteError(text)
+            case Died():
+                for news in _failed(job):
+                    show(news)
+
+
+def _goes_on(news: News) -> News:
+    """Return the news of a cell that has done what others wait for, and goes on later."""
+    return replace(news, status=RUNNING) if news.status == DONE else news
+
+
+def _length_in(plan: Plan) -> Callable[[Cell], Length]:
+    return lambda cell: Length(*lengths(cell.config, plan.data[data_key(cell)]))
 
 
 def planned_stacks(plan: Plan) -> list[Stack]:
@@ -85,7 +112,13 @@ def planned_stacks(plan: Plan) -> list[Stack]:
         return largest_stack(cell, kind, free)
 
     statuses = {**mates_of(plan.todo, plan.statuses, plan.settings.study), **plan.statuses}
-    return stacks_of(plan.cells, statuses, plan.stack_size, auto, plan.workers)
+    return stacks_of(plan.cells, statuses, plan.stack_size, auto, plan.workers, taken_over(plan))
+
+
+def taken_over(plan: Plan) -> dict[str, str]:
+    """Return key -> the cell on record of which a cell takes level 0 over."""
+    there = [cell for cell in plan.todo if data_key(cell) in plan.data]  # a plan without downloads may lack some
+    return followers(there, {**plan.others, **plan.statuses}, _length_in(plan))
 
 
 def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from typing import Any
 from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.rules import whole
-from ltsweep.schema import CONFIG, KEY, MOST_LEVELS, STATUS
+from ltsweep.schema import CONFIG, KEY, MOST_LEVELS, STATUS, is_weights_file
 from ltsweep.store import disk, reader
 from ltsweep.store.folder import NOT_BEGUN
 from ltsweep.words import shown
@@ -88,6 +88,16 @@ def records_in(folder: Path) -> list[tuple[Cell, dict[str, Any]]]:
         return []
     found = [(cell, status_of(folder / cell.key)) for cell in cells_in(folder).cells]
     return [(cell, status) for cell, status in found if status["status"] != UNREADABLE]
+
+
+def with_kept_weights(folder: Path, without: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return key -> the fields of status.json for the cells of a study that hold weights which a method kept.
+
+    without: keys of cells that are left out.
+    """
+    keys = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
+    found = {key: status_of(folder / key) for key in keys if re.fullmatch(KEY, key) and key not in without}
+    return {key: status for key, status in found.items() if any(map(is_weights_file, status.get("files", {})))}
 
 
 def statuses_in(folder: Path, study: Study) -> dict[str, dict[str, Any]]:
