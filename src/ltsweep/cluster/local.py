@@ -7,7 +7,7 @@ from ltsweep.cluster.follow import take_over
 from ltsweep.run.build import data_key
 from ltsweep.run.prepare import Plan, brought_up_to_date
 from ltsweep.run.reckon import reckon
-from ltsweep.run.study import planned_stacks, run
+from ltsweep.run.study import planned_stacks, run, spared_in
 from ltsweep.show.page import page, plain
 from ltsweep.show.reckoning import print_head, print_reckoning
 from ltsweep.show.streams import rest_in
@@ -45,7 +45,7 @@ def look(plan: Plan, force: bool = False) -> None:
     for cell in plan.cells:
         CellFolder(study, cell.key).check_folders()
     stacks = planned_stacks(plan)
-    found = reckon(plan.cells, plan.statuses, stacks, records_in(study))
+    found = reckon(plan.cells, plan.statuses, stacks, records_in(study), spared_in(plan))
     workers = min(plan.workers, len(stacks))
     print_head(study, len(plan.cells))
     where = f"on {workers} worker{'s' * (workers != 1)} ({plan.devices[0].type})"

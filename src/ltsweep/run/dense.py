@@ -56,18 +56,29 @@ def leaders(
 
     A cell that has begun leads before one that has not.
     """
+    found, keep = [], {}
+    for group in _groups(cells, statuses, length):
+        first = next((cell for cell in group if "stack" in statuses[cell.key]), group[0])
+        found.append(replace(first, config={**first.config, "levels": 0}))
+        keep[first.key] = sorted(set().union(*(needed(cell, length(cell)) for cell in group)))
+    return found, keep
+
+
+def spared(cells: Sequence[Cell], statuses: Statuses, length: Callable[[Cell], Length]) -> set[str]:
+    """Return the keys of the cells that lack level 0 and will not train it."""
+    first, _ = leaders(cells, statuses, length)
+    grouped = {cell.key for group in _groups(cells, statuses, length) for cell in group}
+    return {*followers(cells, statuses, length), *grouped} - {cell.key for cell in first}
+
+
+def _groups(cells: Sequence[Cell], statuses: Statuses, length: Callable[[Cell], Length]) -> list[list[Cell]]:
+    """Return the cells that lack the same level 0, two or more of each, where no record has it."""
     taken = followers(cells, statuses, length)
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         if not has_dense(statuses[cell.key]) and cell.key not in taken and (shared := dense_key(cell)):
             groups.setdefault(shared, []).append(cell)
-    found, keep = [], {}
-    for group in groups.values():
-        if len(group) > 1:
-            first = next((cell for cell in group if "stack" in statuses[cell.key]), group[0])
-            found.append(replace(first, config={**first.config, "levels": 0}))
-            keep[first.key] = sorted(set().union(*(needed(cell, length(cell)) for cell in group)))
-    return found, keep
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def has_dense(status: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ record has the seconds of its own share of its stack, so a stack takes the sum o
 share the workers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ltsweep.grid.cell import WITHIN_STACK, Cell
@@ -20,10 +20,17 @@ from ltsweep.show.reckoning import Like, Reckoning
 Record = tuple[Cell, Mapping[str, Any]]
 
 
-def reckon(cells: Sequence[Cell], statuses: Statuses, stacks: Sequence[Stack], records: Iterable[Record]) -> Reckoning:
+def reckon(
+    cells: Sequence[Cell],
+    statuses: Statuses,
+    stacks: Sequence[Stack],
+    records: Iterable[Record],
+    spared: Collection[str] = (),
+) -> Reckoning:
     """Return what `cells` would take, in the planned stacks of the unfinished ones.
 
-    statuses: key -> fields of status.json, as the plan has them. records: all cells of the study.
+    statuses: key -> fields of status.json, as the plan has them. records: all cells of the study. spared: keys of cells
+    that take level 0 of another cell.
     """
     todo = [cell for stack in stacks for cell in stack.writers]
     likes = _likes({_kind(cell): trainings(cell, statuses[cell.key])[0] for cell in todo}, records)
@@ -37,7 +44,8 @@ def reckon(cells: Sequence[Cell], statuses: Statuses, stacks: Sequence[Stack], r
         stacks=tuple(len(stack.cells) for stack in stacks),
         likes=likes,
         unlike=len(todo) - len(known),
-        seconds=tuple(_seconds(stack, statuses, likes) for stack in stacks),
+        seconds=tuple(_seconds(stack, statuses, likes, spared) for stack in stacks),
+        spared=len(spared),
         size=sum(max(0.0, likes[_kind(cell)].size - sum(_sizes(statuses[cell.key]))) for cell in known),
     )
 
@@ -64,14 +72,15 @@ def _likes(work: Mapping[str, int], records: Iterable[Record]) -> dict[str, Like
     return {key: Like(len(found[key]), seconds, size) for key, (seconds, size) in means.items()}
 
 
-def _seconds(stack: Stack, statuses: Statuses, likes: Mapping[str, Like]) -> float:
-    """Return the seconds of a stack: all its cells train what one of them lacks."""
+def _seconds(stack: Stack, statuses: Statuses, likes: Mapping[str, Like], spared: Collection[str]) -> float:
+    """Return the seconds of a stack: all its cells train what one of them lacks, but each its own level 0 alone."""
     cell = stack.cells[0]
     if _kind(cell) not in likes:
         return 0.0
     done = done_by_all(statuses[one.key] for one in stack.writers)
     asked, there = trainings(cell, {"arms": done})
-    return len(stack.cells) * likes[_kind(cell)].seconds * (asked - there)
+    level_0 = sum(one.key in spared for one in stack.writers)
+    return likes[_kind(cell)].seconds * (len(stack.cells) * (asked - there) - level_0)
 
 
 def _sizes(status: Mapping[str, Any]) -> tuple[int, int]:

@@ -10,8 +10,8 @@ from ltsweep.errors import CannotWriteError
 from ltsweep.grid.cell import Cell
 from ltsweep.method.axes import Length
 from ltsweep.run.build import data_key, lengths
-from ltsweep.run.dense import followers, leaders
-from ltsweep.run.extent import as_asked, described, steps
+from ltsweep.run.dense import followers, leaders, spared
+from ltsweep.run.extent import Statuses, as_asked, described, steps
 from ltsweep.run.memory import free_for_stacks
 from ltsweep.run.packing import largest_stack
 from ltsweep.run.prepare import Plan, brought_up_to_date, other_code
@@ -47,7 +47,7 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     try:
         for line in notes + other_code(plan) + _not_measured(plan):
             watcher.note(line)
-        first, keep = leaders(plan.todo, {**plan.others, **plan.statuses}, _length_in(plan))
+        first, keep = leaders(*_dense_in(plan))
         if first:
             for cell in plan.todo:  # seen as missing, should the command end before they begin
                 folders[cell.key].plan(described(cell, folders[cell.key].config(), plan.statuses[cell.key]))
@@ -99,10 +99,6 @@ def _goes_on(news: News) -> News:
     return replace(news, status=RUNNING) if news.status == DONE else news
 
 
-def _length_in(plan: Plan) -> Callable[[Cell], Length]:
-    return lambda cell: Length(*lengths(cell.config, plan.data[data_key(cell)]))
-
-
 def planned_stacks(plan: Plan) -> list[Stack]:
     """Return the stacks to run, of `stack_size` networks, or for auto as large as pays and fits."""
     kind = plan.devices[0].type
@@ -117,8 +113,22 @@ def planned_stacks(plan: Plan) -> list[Stack]:
 
 def taken_over(plan: Plan) -> dict[str, str]:
     """Return key -> the cell on record of which a cell takes level 0 over."""
+    return followers(*_dense_in(plan))
+
+
+def spared_in(plan: Plan) -> set[str]:
+    """Return the keys of the cells that lack level 0 and will not train it, since another cell does or did."""
+    return spared(*_dense_in(plan))
+
+
+def _dense_in(plan: Plan) -> tuple[list[Cell], Statuses, Callable[[Cell], Length]]:
+    """Return what decides who trains a level 0: the unfinished cells, all statuses, and the length of their levels."""
     there = [cell for cell in plan.todo if data_key(cell) in plan.data]  # a plan without downloads may lack some
-    return followers(there, {**plan.others, **plan.statuses}, _length_in(plan))
+    return (
+        there,
+        {**plan.others, **plan.statuses},
+        lambda cell: Length(*lengths(cell.config, plan.data[data_key(cell)])),
+    )
 
 
 def _network_steps(cell: Cell, plan: Plan) -> tuple[int, int]:

@@ -29,7 +29,7 @@ class Reckoning:
     cells: all of it. finished, begun, failed: cells that are so; of all others nothing is there. todo: cells to
     compute. stacks: the number of cells in each, in their order. likes: stack key -> the records of like cells.
     seconds, size: of each stack, and bytes that the cells will add to the disk. Both leave out `unlike` cells, of which
-    no like cell is on record.
+    no like cell is on record. spared: cells that do not train level 0, since another cell has the same.
     """
 
     cells: int
@@ -42,6 +42,7 @@ class Reckoning:
     unlike: int
     seconds: tuple[float, ...]
     size: float
+    spared: int = 0
 
     def elapsed(self, workers: int) -> float:
         """Return the seconds until the last stack ends, where each of `workers` takes the next as it ends one."""
@@ -61,6 +62,11 @@ def print_reckoning(found: Reckoning, where: str, workers: int | None = None, ag
     lines = [f"cells   {_cells(found, again)}"]
     if found.todo:
         lines.append(f"stacks  {len(found.stacks)} {where}: {_stacks(found.stacks)}")
+        if found.spared:
+            takes = "takes" if found.spared == 1 else "take"
+            lines.append(
+                f"dense   {count_cells(found.spared)} {takes} the dense network of another, which is trained once"
+            )
         lines += _time_and_disk(found, workers)
     page().print(plain("\n".join(f"  {line}" for line in lines)))
 
