@@ -73,8 +73,9 @@ def train_level(
         batches = itertools.islice(problem.batches(draws, program.batch_size), start, None)
         saved_at = time.perf_counter()
         began = saved_at - before
+        make, clip = program.make_optimizer, program.clip
         for step, optimizer in train(
-            network, trained, state, problem, batches, program.make_optimizer, groups, steps, start, tensors
+            network, trained, state, problem, batches, make, groups, steps, start, tensors, clip
         ):
             due = program.splits_due(step)
             if due and program.device.type == "cuda":

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from ltsweep.engine.look import Look
+from ltsweep.engine.noise import streams
 from ltsweep.engine.stack import Network, Tensors
 from ltsweep.lottery.level import train_level
 from ltsweep.lottery.program import Checkpoint, LevelDone, Member, Program, Progress, Tables
@@ -39,6 +40,7 @@ def run_levels(
         state = network.stack([weights for weights, _ in starts], [mask for _, mask in starts], program.device)
         draws = [member.draws(program, level, arms) for member in alive]
         state.memory.update(program.problem.memory(draws, program.batch_size))
+        state.buffers.update(streams(program.model, draws, program.device))
         look = Look(level, 0, state, [weights for weights, _ in starts])
         if checkpoint and not _fits(checkpoint, level, arms, alive):
             checkpoint = None
