@@ -34,6 +34,8 @@ class Noise(nn.Module):
     """
 
     stream: Tensor
+    # Tensors that a draw makes, in the size of its output: some of them are of 8 bytes a number.
+    tensors = 7
 
     def __init__(self) -> None:
         """Begin with the state 0."""

@@ -267,7 +267,7 @@ def test_a_replayed_resnet_is_the_resnet_bit_for_bit(make_data, monkeypatch):
 def test_a_gradient_is_clipped_by_its_own_networks_norm(make_data, monkeypatch, name):
     """Against a plain loop, in which removed weights have no gradient."""
     build, shape = MODELS[name]
-    model, data = build(), data_of(make_data, shape, train=24)
+    model, data, most = build(), data_of(make_data, shape, train=24), 1.4 if name == "lenet_300_100" else 0.9
     networks = starts(model, 2, arms=[Arm("ticket"), Arm("reinit", 0)])
     make, groups = OPTIMIZERS["sgd_momentum"], groups_of([0.1, 0.05], [1e-3, 0.0], arms=2)
     order = data.batches(cells_of(2, 2), 8)
@@ -287,18 +287,18 @@ def test_a_gradient_is_clipped_by_its_own_networks_norm(make_data, monkeypatch, 
                 own[place].grad.mul_(mask)
             norms.append(math.sqrt(sum(float(value.grad.pow(2).sum()) for value in own.values())))
             for value in own.values():
-                value.grad.mul_(min(1, 0.9 / norms[-1]))
+                value.grad.mul_(min(1, most / norms[-1]))
             optimizer.step()
             for place, mask in masks.items():
                 own[place].data.mul_(mask)
         ended[c] = alone.state_dict()
-    assert min(norms) < 0.9 < max(norms)
+    assert min(norms) < most < max(norms)
     for way in (train_module.replayed, train_module.as_written):
         monkeypatch.setattr(train_module, "replayed", way)
         network = Network(model)
         state = network.stack([w for w, _ in networks], [m for _, m in networks], CPU)
         fused = functools.partial(make, fused=True)
-        for _ in go(network, state, data, order, fused, groups, 6, 0, None, 0.9):
+        for _ in go(network, state, data, order, fused, groups, 6, 0, None, most):
             pass
         for c, expected in ended.items():
             for place, value in expected.items():
