@@ -72,8 +72,9 @@ def test_a_torchvision_classifier_is_counted_trained_and_checkpointed_by_its_yam
     assert all(value.isfinite().all() for value in state.params.values())
 
     held = snapshot(network, state, optimizer)
-    save_checkpoint(tmp_path, "stack", {"step": 1}, held)
-    facts, tensors = load_checkpoint(tmp_path, "stack")
-    assert facts["step"] == 1
+    facts = {"level": 1, "arms": ["ticket/0"], "step": 1, "seconds": 0.0, "rows": {}, "readings": {}}
+    save_checkpoint(tmp_path, "stack", facts, held)
+    found, tensors = load_checkpoint(tmp_path, "stack")
+    assert found == facts
     assert tensors.keys() == held.keys()
     assert all(torch.equal(value, tensors[name]) for name, value in held.items())
