@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ltsweep.engine.noise import stream_names
 from ltsweep.errors import UserError
 from ltsweep.rng import generator
 from ltsweep.words import shown
@@ -118,13 +119,15 @@ pytorch_default.bias = _pytorch_bias  # type: ignore[attr-defined]
 
 
 def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[str, Tensor]:
-    """Draw one network: name -> float32 tensor, every parameter and buffer of `model`, in torch's layout.
+    """Draw one network: name -> tensor, every parameter and buffer of `model` but random streams, in torch's layout.
 
     Weights (two or more dimensions) come from `init`, each from a stream of its own. Their biases are zero, as in the
     papers, unless `init` has an attribute `bias`: a function from the shape of the weight and a generator to the bias.
     Normalization parameters and buffers keep the values of `model`.
     """
     drawn = {n: t.detach().clone() for n, t in (*model.named_parameters(), *model.named_buffers())}
+    for name in stream_names(model):
+        del drawn[name]  # which begin anew at each level
     draw_bias: Init | None = getattr(getattr(init, "func", init), "bias", None)
     for name, weight in model.named_parameters():
         if weight.dim() < 2:

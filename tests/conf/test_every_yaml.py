@@ -193,6 +193,8 @@ def test_no_setting_enters_the_key(compose):
         "validation": 1,
         "evaluate_every": 1,
         "precision": "bf16",
+        "label_smoothing": 0.1,
+        "clip": 1,
     }
     assert set(numbers) | set(cell.SETTINGS) - {"measure"} == set(top)
     keys = {cell.from_config(compose(f"{name}={value}")).key for name, value in numbers.items()}

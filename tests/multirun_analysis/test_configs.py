@@ -63,3 +63,10 @@ def test_every_value_is_in_its_row_and_what_is_lacking_is_null(rows: list[dict[s
         for name in table:
             value, found = row.get(str(name)), table[name].iloc[i]
             assert pd.isna(found) if value is None else str(found) in (str(value), f"{value}.0")
+
+
+def test_older_cells_are_not_told_apart_by_a_value_that_came_later() -> None:
+    """A study of 0.1 grows by seeds of today: its older cells lack `label_smoothing`."""
+    found = configs.table([{"seed": 0}, {"seed": 1, "label_smoothing": 0.0, "clip": None}, {"label_smoothing": 0.1}])
+    assert found["label_smoothing"].tolist() == [0.0, 0.0, 0.1]
+    assert found["clip"].isna().all()

@@ -23,19 +23,24 @@ from ltsweep.schema import SPLITS
 
 @dataclass(frozen=True)
 class Examples:
-    """Training and test examples: x (N, *input_shape), y int64 (N,). The loss is the mean cross-entropy, in nats."""
+    """Training and test examples: x (N, *input_shape), y int64 (N,). The loss is the mean cross-entropy, in nats.
+
+    label_smoothing: the share of each label spread over all classes (Szegedy et al. 2016), in training and in no score.
+    """
 
     train_x: Tensor
     train_y: Tensor
     test_x: Tensor
     test_y: Tensor
+    label_smoothing: float = 0.0
 
     scores: ClassVar[tuple[Score, ...]] = (Score("loss", "lower"), Score("accuracy", "higher"))
     headline: ClassVar[Score] = scores[1]
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> "Examples":
         """Return the examples with `fn` applied to each tensor."""
-        return Examples(fn(self.train_x), fn(self.train_y), fn(self.test_x), fn(self.test_y))
+        train_x, train_y, test_x, test_y = map(fn, (self.train_x, self.train_y, self.test_x, self.test_y))
+        return replace(self, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y)
 
     def to(self, device: torch.device) -> "Examples":
         """Return the examples on a device."""
@@ -76,7 +81,8 @@ class Examples:
         x = self.train_x.index_select(0, index.flatten()).view(*index.shape, *self.train_x.shape[1:])  # (C, B, *shape)
         y = self.train_y.index_select(0, index.flatten())  # (C * B,)
         logits = forward(x)  # (C, B, K)
-        return cross_entropy(logits.flatten(0, 1), y, reduction="none").view_as(index).mean(1)
+        each = cross_entropy(logits.flatten(0, 1), y, reduction="none", label_smoothing=self.label_smoothing)
+        return each.view_as(index).mean(1)
 
     @torch.no_grad()
     def evaluate(

@@ -60,7 +60,9 @@ class Look:
         device = next(iter(masks.values())).device
         each = [{name: mask[c] for name, mask in masks.items()} for c in range(len(networks))]
         moved = [{name: value.to(device) for name, value in one.items()} for one in networks]
-        return replace(self, state=self.stage.network.stack(moved, each, device))
+        state = self.stage.network.stack(moved, each, device)
+        state.buffers.update({name: value for name, value in self.state.buffers.items() if name not in state.buffers})
+        return replace(self, state=state)
 
     def losses(self, leaves: Tensors, examples: int, temperature: float = 1.0) -> Tensor:
         """Return the loss of each network on so many training examples of its cell's own, (C,), differentiable.

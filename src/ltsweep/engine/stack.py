@@ -114,10 +114,13 @@ class Network:
         return outputs.float() if self._bf16 else outputs
 
     def activations(self, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[int]:
-        """Return the numbers that one example has as the input, and as the output of each module without children."""
+        """Return the numbers that one example has as the input, and as the output of each module without children.
+
+        A module with an attribute `tensors` makes so many tensors of its output's size, and its output comes as often.
+        """
         sizes = [math.prod(input_shape)]
         hooks = [
-            module.register_forward_hook(lambda _module, _inputs, output: sizes.append(output.numel()))
+            module.register_forward_hook(lambda m, _inputs, out: sizes.extend([out.numel()] * getattr(m, "tensors", 1)))
             for module in self.template.modules()
             if not list(module.children())
         ]

@@ -41,10 +41,12 @@ def train(
     steps: int,
     start: int = 0,
     saved: Tensors | None = None,
+    clip: float | None = None,
 ) -> Iterator[tuple[int, torch.optim.Optimizer]]:
     """Train `state` in place from step `start` to step `steps`. Yield the steps done and the optimizer after each.
 
     To resume inside a level, pass the snapshot as `saved`, its step as `start`, and `batches` from the next batch on.
+    clip: the largest norm of a network's gradient, to which a larger one is scaled.
 
     After each step `trained` restores its invariant: masked weights are exactly zero at every yield. The loss of one
     network never enters another's gradient.
@@ -67,6 +69,8 @@ def train(
     def take(batch: Batch) -> None:
         forward = Forward(network, trained.weights(leaves, state), state.buffers, training=True)
         problem.loss(forward, state.memory, batch).sum().backward()  # type: ignore[no-untyped-call]
+        if clip is not None:
+            _clip(leaves, network.transposed(state.masks), clip)
         for group, settings in zip(groups, optimizer.param_groups, strict=True):
             for slice_, leaf in zip(settings["params"], leaves.values(), strict=True):
                 slice_.grad = None if leaf.grad is None else leaf.grad[group.rows]
@@ -89,6 +93,19 @@ def train(
                 settings["lr"] = settings["lr"].fill_(rate) if recorded else rate
         do(next(batches))
         yield step + 1, optimizer
+
+
+def _clip(leaves: Tensors, masks: Tensors, most: float) -> None:
+    """Scale the gradients in place so that each network's norm, over all leaves together, is at most `most`.
+
+    Removed weights do not count in the norm: their gradients move nothing.
+    """
+    gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+    counted = [value * masks[name] if name in masks else value for name, value in gradients.items()]
+    norms = torch.stack([torch.linalg.vector_norm(value.flatten(1), dim=1) for value in counted])  # (leaves, C)
+    scale = (most / torch.linalg.vector_norm(norms, dim=0)).clamp(max=1)  # (C,)
+    for value in gradients.values():
+        value.mul_(scale.view(-1, *(1 for _ in value.shape[1:])))
 
 
 def scored(network: Network, trained: Trained, state: State) -> Forward:

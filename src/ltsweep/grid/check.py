@@ -18,8 +18,19 @@ GROUPS = tuple(
     sorted(path.name for path in files("ltsweep.conf").iterdir() if path.is_dir() and path.name not in _NOT_OF_A_CELL)
 )
 
-VALUES = ("seed", "levels", "epochs", "iterations", "batch_size", "validation", "evaluate_every", "precision")
-OPTIONAL = ("iterations", "evaluate_every")
+VALUES = (
+    "seed",
+    "levels",
+    "epochs",
+    "iterations",
+    "batch_size",
+    "validation",
+    "evaluate_every",
+    "precision",
+    "label_smoothing",
+    "clip",
+)
+OPTIONAL = ("iterations", "evaluate_every", "clip")
 
 _SHARE = number(0, 1, below=True)
 _SHAPE = shape(whole(1, 1_000_000))
@@ -36,6 +47,8 @@ RULES: dict[str, Rule] = {
     "validation": whole(0, 1_000_000_000),
     "evaluate_every": whole(1, 1_000_000_000),
     "precision": one_of("float32", "tf32", "bf16"),
+    "label_smoothing": number(0, 1, below=True),
+    "clip": number(0, math.inf, above=True),
     "lr.value": number(0, math.inf, above=True),
     "lr.warmup": whole(0, 1_000_000_000),
     "prune_rate.value": number(0, 1, above=True, below=True),

@@ -11,7 +11,13 @@ from ltsweep.schema import EXTENT, VERSION
 # Fields added after results had been stored, each with the value that does what the code did before the field. A field
 # with this value is left out of the hash, so that older results keep their keys. The value need not be the default in
 # conf/: a changed default gives new keys.
-NEUTRAL: dict[str, Any] = {"method.score": "magnitude", "method.score_level": None, "method.remaining": None}
+NEUTRAL: dict[str, Any] = {
+    "method.score": "magnitude",
+    "method.score_level": None,
+    "method.remaining": None,
+    "label_smoothing": 0.0,
+    "clip": None,
+}
 
 
 def key(plain: Mapping[str, Any], version: int = VERSION) -> str:

@@ -52,8 +52,8 @@ def train_level(
     def keep(step: int) -> None:
         if step in kept:
             for c, member in enumerate(members):
-                tensors = (*state.params.items(), *state.buffers.items())
-                ticket = {name: value[c * len(arms)].detach().cpu().clone() for name, value in tensors}
+                tensors = {**state.params, **state.buffers}
+                ticket = {name: tensors[name][c * len(arms)].detach().cpu().clone() for name in member.initial}
                 tables[member.key].kept[step] = ticket
 
     def evaluate(step: int, rates: Sequence[float | None], seconds: float) -> Progress:
@@ -87,8 +87,9 @@ def train_level(
         batches = itertools.islice(problem.batches(draws, program.batch_size), start, None)
         saved_at = time.perf_counter()
         began = saved_at - before
+        make, clip = program.make_optimizer, program.clip
         for step, optimizer in train(
-            network, trained, state, problem, batches, program.make_optimizer, groups, steps, start, tensors
+            network, trained, state, problem, batches, make, groups, steps, start, tensors, clip
         ):
             keep(step)
             due = program.splits_due(step)

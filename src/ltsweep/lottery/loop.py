@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ltsweep.engine.look import Look, Stage
+from ltsweep.engine.noise import streams
 from ltsweep.engine.stack import Network, Tensors
 from ltsweep.lottery.level import train_level
 from ltsweep.lottery.program import Checkpoint, LevelDone, Member, Program, Progress, Tables
@@ -50,6 +51,7 @@ def run_levels(
         state = network.stack([start[0] for start in starts], [start[1] for start in starts], program.device, held)
         draws = [member.draws(program, level, arms) for member in alive]
         state.memory.update(program.problem.memory(draws, program.batch_size))
+        state.buffers.update(streams(program.model, draws, program.device))
         look = Look(
             level,
             method.first(level, program.length),

@@ -39,6 +39,7 @@ class Program:
     checkpoint_every: float  # seconds
     device: torch.device
     precision: str = "float32"
+    clip: float | None = None  # largest norm of a network's gradient
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     done: Mapping[str, int] = field(default_factory=dict)
     keep: Collection[int] = ()

@@ -5,6 +5,7 @@ import copy
 import inspect
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hydra.utils import instantiate
 from torch.nn.modules.conv import _ConvNd
 
 from ltsweep.data.examples import Examples, check_batches, check_examples, repeat_channel
+from ltsweep.engine.noise import no_other_draws
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import NotHereError, UserError
@@ -22,6 +24,7 @@ from ltsweep.init import draw
 from ltsweep.lottery.program import Member, Program, Tables
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Length, nothing_kept
+from ltsweep.models.dropout import with_own_dropout
 from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
 from ltsweep.words import shown
@@ -81,6 +84,13 @@ def _check_outputs(config: Mapping[str, Any]) -> None:
         if len(found) < 2 or found[-1] < dataset["num_classes"]:
             classes = dataset["num_classes"]
             raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes} classes")
+        with no_other_draws(model):
+            trained = model.train()(torch.empty(2, *dataset["input_shape"], device="meta"))
+        if not isinstance(trained, torch.Tensor) or tuple(trained.shape[1:]) != found[1:]:
+            raise UserError(
+                f"model: in training its outputs are a {type(trained).__name__} of another form than in evaluation; "
+                "it is to return the logits alone"
+            )
 
 
 def _check_channels(model: torch.nn.Module, config: Mapping[str, Any]) -> None:
@@ -130,6 +140,9 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
     if isinstance(problem, Examples):
         check_batches(problem, config["dataset"]["name"], config["batch_size"], config["validation"])
+    elif config["label_smoothing"]:
+        name = config["dataset"]["name"]
+        raise UserError(f"label_smoothing={config['label_smoothing']}: dataset={name} has no labels to smooth")
     steps, epoch = lengths(config, problem)
     make(config, "method").check_length(Length(steps, epoch))
     if (config["evaluate_every"] or 0) > steps:
@@ -143,7 +156,8 @@ def make(config: Mapping[str, Any], group: str) -> Any:
     left_out = ("name", *_NOT_TAKEN.get(group, ()))
     fields = {name: copy.deepcopy(value) for name, value in config[group].items() if name not in left_out}
     with _blamed_on(group, config):
-        return instantiate(fields, _convert_="all")
+        made = instantiate(fields, _convert_="all")
+        return with_own_dropout(made) if isinstance(made, torch.nn.Module) else made
 
 
 def call(config: Mapping[str, Any], group: str, *arguments: Any) -> Any:
@@ -204,6 +218,8 @@ def program_of(
     config = cell.config
     model = make(config, "model")
     steps, epoch = lengths(config, problem)
+    if isinstance(problem, Examples):
+        problem = replace(problem, label_smoothing=config["label_smoothing"])
     return Program(
         model=model,
         layers=prunable_layers(config, model),
@@ -219,6 +235,7 @@ def program_of(
         checkpoint_every=checkpoint_every,
         device=device,
         precision=config["precision"],
+        clip=config["clip"],
         measurements=measurements or {},
         done=done or {},
         keep=keep,

@@ -1,8 +1,8 @@
 """The memory and the caches that a stack needs, reckoned before training.
 
 One network has P parameters, M of them prunable, L in its largest layer. Its modules make A activations of an example
-of I numbers. The optimizer keeps S numbers for each parameter, and a batch has B examples. In numbers of four bytes the
-network needs:
+of I numbers; those of a module that draws random numbers count seven times. The optimizer keeps S numbers for each
+parameter, and a batch has B examples. In numbers of four bytes the network needs:
 
     held        P * (2 + S) + M         weights, gradients, optimizer state, masks
     on a CPU    2 * P + 2 * M           initial weights and masks, kept and copied for a level

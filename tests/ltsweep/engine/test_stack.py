@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from ltsweep.engine.stack import Network
 from ltsweep.init import draw, xavier_normal
-from ltsweep.models import lenet5, lenet_300_100
+from ltsweep.models import lenet5, lenet_300_100, mlp
 from ltsweep.prune import layers_of
 
 CPU = torch.device("cpu")
@@ -147,3 +147,5 @@ def test_activations_are_counted_of_one_example(tiny, tiny_bn):
     assert max(Network(lenet5((1, 28, 28), 10)).activations((1, 28, 28))) == 64 * 28 * 28
     assert max(Network(tiny_bn).activations((1, 4, 4))) == 4 * 4 * 4
     assert max(Network(tiny).activations((1, 4, 4))) == 16  # the input itself
+    sizes = Network(mlp((1, 4, 4), 3, [5], dropout=0.5)).activations((1, 4, 4))
+    assert sizes == [16, 16, 5, 5, *[5] * 7, 3]  # a draw makes seven tensors

@@ -263,6 +263,69 @@ def test_a_replayed_resnet_is_the_resnet_bit_for_bit(make_data, monkeypatch):
         assert all(torch.equal(value, new[name]) for name, value in old.items())
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_gradient_is_clipped_by_its_own_networks_norm(make_data, monkeypatch, name):
+    """Against a plain loop, in which removed weights have no gradient."""
+    build, shape = MODELS[name]
+    model, data, most = build(), data_of(make_data, shape, train=24), 1.4 if name == "lenet_300_100" else 0.9
+    networks = starts(model, 2, arms=[Arm("ticket"), Arm("reinit", 0)])
+    make, groups = OPTIMIZERS["sgd_momentum"], groups_of([0.1, 0.05], [1e-3, 0.0], arms=2)
+    order = data.batches(cells_of(2, 2), 8)
+    order, norms, ended = [next(order) for _ in range(6)], [], {}
+    for c, (weights, masks) in enumerate(networks):
+        alone = copy.deepcopy(model).double().train()
+        alone.load_state_dict(weights)
+        own = dict(alone.named_parameters())
+        for place, mask in masks.items():
+            own[place].data.mul_(mask)
+        optimizer = make(alone.parameters(), lr=0.0, **groups[c // 2].settings)
+        for step, (index,) in enumerate(order):
+            optimizer.param_groups[0]["lr"] = groups[c // 2].schedule(step, 6)
+            optimizer.zero_grad()
+            cross_entropy(alone(data.train_x[index[c]]), data.train_y[index[c]]).backward()
+            for place, mask in masks.items():
+                own[place].grad.mul_(mask)
+            norms.append(math.sqrt(sum(float(value.grad.pow(2).sum()) for value in own.values())))
+            for value in own.values():
+                value.grad.mul_(min(1, most / norms[-1]))
+            optimizer.step()
+            for place, mask in masks.items():
+                own[place].data.mul_(mask)
+        ended[c] = alone.state_dict()
+    assert min(norms) < most < max(norms)
+    for way in (train_module.replayed, train_module.as_written):
+        monkeypatch.setattr(train_module, "replayed", way)
+        network = Network(model)
+        state = network.stack([w for w, _ in networks], [m for _, m in networks], CPU)
+        fused = functools.partial(make, fused=True)
+        for _ in go(network, state, data, order, fused, groups, 6, 0, None, most):
+            pass
+        for c, expected in ended.items():
+            for place, value in expected.items():
+                found = row_of(state, c)[place]
+                torch.testing.assert_close(found, value, rtol=1e-9, atol=1e-9, check_dtype=False)
+
+
+def test_a_gradient_below_the_bound_and_one_that_is_nothing_are_left(make_data):
+    """To the bit. A network of zeros has a gradient in its last bias alone; one that diverged has no norm."""
+    model = MODELS["lenet_300_100"][0]()
+    data, networks = make_data(shape=(1, 6, 6), train=21), starts(model, 3, arms=[Arm("ticket")])
+    networks = [({n: v.float() for n, v in w.items()}, {n: v.float() for n, v in m.items()}) for w, m in networks]
+    networks[1] = ({n: torch.zeros_like(v) for n, v in networks[1][0].items()}, networks[1][1])
+    networks.append(({n: v * math.nan for n, v in networks[2][0].items()}, networks[2][1]))
+    network, states = Network(model), []
+    for clip in (None, 1e6):
+        state = network.stack([w for w, _ in networks], [m for _, m in networks], CPU)
+        order = data.batches(cells_of(4), 8)
+        make = functools.partial(torch.optim.SGD, fused=True)
+        for _ in go(network, state, data, order, make, groups_of([0.1] * 4, [0.0] * 4, arms=1), 5, 0, None, clip):
+            pass
+        states.append(state.params)
+    for place, value in states[0].items():
+        assert torch.equal(value[:3], states[1][place][:3])
+        assert bool(states[1][place][3].isnan()[states[1][place][3] != 0].all())
+
+
 class _CountsByItself(torch.optim.SGD):
     """Has a fused option, and a count that a recording would not see."""
 

@@ -16,6 +16,7 @@ from ltsweep.lottery import level as level_module
 from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import Checkpoint, LevelDone, Progress
 from ltsweep.method import IMP
+from ltsweep.models import mlp
 from ltsweep.optim import cosine
 from ltsweep.prune import count, layers_of
 
@@ -544,14 +545,14 @@ def test_a_network_that_is_scored_on_its_own_validation_examples_alone_scores_as
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("network", ["fc", "batch norm"])
+@pytest.mark.parametrize("network", ["fc", "batch norm", "dropout"])
 def test_going_on_from_any_step_of_a_level_equals_never_having_stopped(
     make_program, make_member, run, watched, tiny, tiny_bn, optimizer, network
 ):
     """Weights, statistics, the optimizer's state, batches and rows: all bit for bit."""
     make = {"adam": torch.optim.Adam, "sgd": functools.partial(torch.optim.SGD, momentum=0.9)}[optimizer]
     program = make_program(
-        tiny if network == "fc" else tiny_bn,
+        {"fc": tiny, "batch norm": tiny_bn, "dropout": mlp((1, 4, 4), 3, [12, 8], dropout=0.5)}[network],
         method=CONTROLS,
         levels=2,
         make_optimizer=functools.partial(make, fused=True),
@@ -582,6 +583,21 @@ def test_going_on_from_any_step_of_a_level_equals_never_having_stopped(
                     }
             for name, mask in (expected.next_masks or {}).items():
                 assert torch.equal(mask, done.next_masks[name])
+
+
+def test_the_gradient_of_a_level_is_clipped_as_its_program_says(make_program, make_member, run, watched):
+    """A step of SGD moves a network by the rate times the norm of its gradient."""
+    for clip in (None, 0.01):
+        program = make_program(
+            make_optimizer=functools.partial(torch.optim.SGD, fused=True), levels=0, steps=1, clip=clip
+        )
+        run(program, [make_member(program, key, seed=seed, lr=1.0) for seed, key in enumerate("ab")])
+    for level, clipped in zip(watched, (False, True), strict=True):
+        moved = torch.cat([(level.trained[n] - value).flatten(1) for n, value in level.params.items()], dim=1).norm(
+            dim=1
+        )
+        assert torch.allclose(moved, torch.tensor(0.01), rtol=1e-3) is clipped
+        assert bool((moved > 0.009).all())
 
 
 def test_a_cell_that_is_ahead_trains_along_and_goes_on_from_its_own_masks(make_program, make_member, run):

@@ -1,5 +1,7 @@
+import dataclasses
 import functools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,8 +12,10 @@ from ltsweep.grid.cell import from_config
 from ltsweep.init import draw, xavier_normal
 from ltsweep.method import IMP
 from ltsweep.run.build import (
+    _check_lengths,
     call,
     check_configs,
+    check_outputs,
     lengths,
     load_data,
     make,
@@ -35,7 +39,7 @@ def digits_data():
 @pytest.mark.parametrize(
     ("group", "choices"),
     [
-        ("model", ["lenet_300_100", "lenet5"]),
+        ("model", ["lenet_300_100", "lenet5", "mlp", "conv2", "conv4", "conv6", "alexnet", "vgg19", "resnet20"]),
         ("optimizer", ["adam", "sgd"]),
         ("lr", ["constant", "warmup", "step", "cosine"]),
         ("prune_rate", ["uniform", "half_output", "by_type"]),
@@ -124,6 +128,45 @@ def test_a_config_that_makes_nothing_is_one_line(make_cell, overrides, text):
     with pytest.raises(UserError, match=text) as caught:
         check_configs([make_cell(), make_cell(*overrides)])
     assert "\n" not in str(caught.value)
+
+
+def own_model(make_cell, *layers):
+    """Return a cell whose model is a sequence of torch's own modules, given as configs."""
+    cell, flat = make_cell(), {"_target_": "torch.nn.Flatten"}
+    linear = {"_target_": "torch.nn.Linear", "in_features": 64, "out_features": 10}
+    model = {"name": "own", "_target_": "torch.nn.Sequential", "_args_": [flat, *layers, linear]}
+    return dataclasses.replace(cell, config={**cell.config, "model": model})
+
+
+def test_torchs_dropout_is_replaced_and_other_draws_are_one_line(make_cell):
+    dropout = own_model(make_cell, {"_target_": "torch.nn.Dropout", "p": 0.3})
+    check_outputs([dropout])
+    assert [str(module) for module in make(dropout.config, "model")][1] == "Dropout(p=0.3)"
+    with pytest.raises(UserError, match=r"^model: 1 \(RReLU\) draws from torch's own generator") as refused:
+        check_outputs([own_model(make_cell, {"_target_": "torch.nn.RReLU"})])
+    assert "\n" not in str(refused.value)
+    with pytest.raises(UserError, match=r"^a dropout of 1.0 is out of range"):
+        check_outputs([own_model(make_cell, {"_target_": "torch.nn.Dropout", "p": 1.0})])
+
+
+def test_a_model_with_other_outputs_in_training_is_one_line(make_cell):
+    cell = make_cell("dataset.input_shape=[3,64,64]")
+    model = {"name": "own", "_target_": "torchvision.models.googlenet", "num_classes": 10, "init_weights": False}
+    with pytest.raises(UserError, match=r"^model: in training .* a GoogLeNetOutputs .* the logits alone$"):
+        check_outputs([dataclasses.replace(cell, config={**cell.config, "model": model})])
+    plain = {**model, "aux_logits": False}
+    check_outputs([dataclasses.replace(cell, config={**cell.config, "model": plain})])
+
+
+def test_labels_are_smoothed_where_there_are_any(make_cell, digits_data, tmp_path):
+    cell = make_cell("label_smoothing=0.1")
+    assert program_of(cell, digits_data, torch.device("cpu"), 0.0).problem.label_smoothing == 0.1
+    assert digits_data.label_smoothing == 0
+    assert program_of(make_cell("clip=2"), digits_data, torch.device("cpu"), 0.0).clip == 2
+    other = SimpleNamespace(epoch=lambda batch_size, validation: 10)
+    _check_lengths(make_cell().config, other)
+    with pytest.raises(UserError, match=r"^label_smoothing=0\.1: dataset=digits has no labels to smooth$"):
+        _check_lengths(cell.config, other)
 
 
 @pytest.mark.parametrize(

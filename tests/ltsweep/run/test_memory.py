@@ -43,7 +43,9 @@ def peak(networks, *overrides):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak from")
-@pytest.mark.parametrize("overrides", [(), ("dataset=digits", "model=lenet5")])
+@pytest.mark.parametrize(
+    "overrides", [(), ("dataset=digits", "model=lenet5"), ("dataset=digits", "model=mlp", "model.dropout=0.5")]
+)
 def test_the_formula_is_what_a_network_takes(compose, overrides):
     reckoned = network_bytes(from_config(compose(*overrides)), "cpu")
     taken = (peak(40, *overrides) - peak(8, *overrides)) / 32
