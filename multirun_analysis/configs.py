@@ -9,7 +9,7 @@ import yaml
 
 from ltsweep.errors import BrokenFileError
 from ltsweep.grid.flat import flatten
-from ltsweep.grid.key import digest
+from ltsweep.grid.key import NEUTRAL, digest
 from ltsweep.schema import SETTINGS
 from ltsweep.words import shown
 from multirun_analysis.schema import RECORD_COLUMNS
@@ -39,10 +39,14 @@ def values(config: Mapping[str, object]) -> dict[str, object]:
 def table(configs: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     """Return a row for each config that `values` gave, in that order; a value that a config lacks is null.
 
+    Where it lacks a field that is younger than its cell, the value is what the code did before the field existed.
+
     Whole numbers are int64, numbers with nulls or fractions float64, true and false bool, all else categorical text.
     """
     names = dict.fromkeys(name for config in configs for name in config)
-    columns = {name: _column([config.get(name) for config in configs]) for name in names}
+    before = {name: value for name, value in flatten(dict(NEUTRAL)).items() if name in names}
+    whole = [before | config if config else config for config in configs]
+    columns = {name: _column([config.get(name) for config in whole]) for name in names}
     return pd.DataFrame(columns, index=range(len(configs)))
 
 

@@ -11,7 +11,7 @@ from ltsweep.schema import EXTENT, VERSION
 # Fields added after results had been stored, each with the value that does what the code did before the field. A field
 # with this value is left out of the hash, so that older results keep their keys. The value need not be the default in
 # conf/: a changed default gives new keys.
-NEUTRAL: dict[str, Any] = {"method.score": "magnitude"}
+NEUTRAL: dict[str, Any] = {"method.score": "magnitude", "dataset.augment": [], "evaluate_train": True}
 
 
 def key(plain: Mapping[str, Any], version: int = VERSION) -> str:
@@ -47,10 +47,9 @@ def _without_neutral(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 def _has(plain: Mapping[str, Any], name: str, value: object) -> bool:
     group, _, field = name.partition(".")
-    if not field:
-        return group in plain and plain[group] == value
-    choice = plain.get(group)
-    return isinstance(choice, Mapping) and field in choice and choice[field] == value
+    choice = plain.get(group) if field else plain
+    found = choice.get(field or group) if isinstance(choice, Mapping) else None
+    return type(found) is type(value) and found == value  # 1 is not true
 
 
 def _canonical(value: object) -> object:

@@ -128,7 +128,8 @@ def _data(config: Mapping[str, Any], data_dir: Path, download: bool) -> Problem:
 def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
     if isinstance(problem, Examples):
-        check_batches(problem, config["dataset"]["name"], config["batch_size"], config["validation"])
+        name, validation, sample = config["dataset"]["name"], config["validation"], config.get("evaluate_train", True)
+        check_batches(problem, name, config["batch_size"], validation, sample)
     steps, _ = lengths(config, problem)
     if (config["evaluate_every"] or 0) > steps:
         raise UserError(f"evaluate_every={config['evaluate_every']} is more than the {steps} iterations of a level")
@@ -216,6 +217,7 @@ def program_of(
         checkpoint_every=checkpoint_every,
         device=device,
         precision=config["precision"],
+        evaluate_train=config.get("evaluate_train", True),  # older cells have no such field
         measurements=measurements or {},
         done=done or {},
     )

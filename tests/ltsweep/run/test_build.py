@@ -137,6 +137,7 @@ def test_a_config_that_makes_nothing_is_one_line(make_cell, overrides, text):
         (("dataset.input_shape=[1,28,28]",), r"^dataset=digits: input_shape is \[1, 28, 28\]"),
         (("dataset.num_classes=9",), r"^dataset=digits: train labels run to 9, num_classes is 9$"),
         (("+dataset.width=3",), r"^dataset: .*width"),
+        (("evaluate_train=1238",), r"^evaluate_train=1238 is more than the 1237 training examples of digits; true "),
     ],
 )
 def test_a_config_that_does_not_fit_its_data_is_one_line(make_cell, overrides, text, tmp_path):
@@ -147,12 +148,13 @@ def test_a_config_that_does_not_fit_its_data_is_one_line(make_cell, overrides, t
 
 def test_the_largest_values_that_fit_are_taken(make_cell, tmp_path):
     load_data([make_cell("validation=1436", "batch_size=1"), make_cell("batch_size=1237")], tmp_path)
+    load_data([make_cell("evaluate_train=1237"), make_cell("evaluate_train=false")], tmp_path)
     load_data([make_cell("evaluate_every=105"), make_cell("lr=warmup", "iterations=10", "lr.warmup=10")], tmp_path)
 
 
 def test_a_data_set_is_loaded_once_for_all_its_cells(make_cell, tmp_path, monkeypatch):
     loads = []
-    monkeypatch.setattr("ltsweep.data.digits", lambda folder: (loads.append(folder), digits(folder))[1])
+    monkeypatch.setattr("ltsweep.data.digits", lambda folder, **fields: (loads.append(folder), digits(folder))[1])
     cells = [make_cell(), make_cell("seed=1"), make_cell("dataset.validation=100")]
     data = load_data(cells, tmp_path)
     assert loads == [tmp_path] * 2
