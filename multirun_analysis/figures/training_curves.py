@@ -165,4 +165,6 @@ def _note(df: pd.DataFrame, view: View, beyond: int) -> str:
     most = df["n"].max()
     several = f"Mean over {{}} at most, band {curves.BANDS[view.band]}."
     scored = "" if df["score"].eq("train_loss").any() else "The training set was not scored."
-    return notes.sentences("Tickets.", notes.over_seeds(pd.Series([most]), several), notes.beyond(beyond), scored, view.note)
+    return notes.sentences(
+        "Tickets.", notes.over_seeds(pd.Series([most]), several), notes.beyond(beyond), scored, view.note
+    )

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
+from ltsweep.grid.key import without
 from ltsweep.init import draw
 from ltsweep.lottery.program import Member, Program
 from ltsweep.measure.reading import Measurement
@@ -101,16 +103,22 @@ def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> d
     Without `download`, a data set that would have to be downloaded is left out.
     """
     loaded: dict[str, Problem] = {}
+    pictures: dict[str, Examples] = {}  # of data sets that differ in their augmentation alone
     for cell in cells:
         config = cell.config["dataset"]
         if data_key(cell) not in loaded:
+            same = json.dumps(without(config, "augment"), sort_keys=True)
             try:
-                problem = _data(cell.config, data_dir, download)
+                problem = pictures[same] if same in pictures else _data(cell.config, data_dir, download)
             except NotHereError:
                 continue
             if isinstance(problem, Examples):
+                if same in pictures:
+                    problem = dataclasses.replace(problem, augment=config["augment"])
                 problem = repeat_channel(problem, config["input_shape"])
                 check_examples(problem, config["name"], config["input_shape"], config["num_classes"])
+                if config.get("augment") == problem.augment:  # the function hands it on
+                    pictures[same] = problem
             loaded[data_key(cell)] = problem
         _check_lengths(cell.config, loaded[data_key(cell)])
     return loaded

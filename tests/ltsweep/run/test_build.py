@@ -12,6 +12,7 @@ from ltsweep.method import IMP
 from ltsweep.run.build import (
     call,
     check_configs,
+    data_key,
     lengths,
     load_data,
     make,
@@ -159,3 +160,19 @@ def test_a_data_set_is_loaded_once_for_all_its_cells(make_cell, tmp_path, monkey
     data = load_data(cells, tmp_path)
     assert loads == [tmp_path] * 2
     assert len(data) == 2
+
+
+def test_data_sets_that_differ_in_augmentation_alone_are_loaded_once(make_cell, tmp_path, monkeypatch):
+    loads = []
+    monkeypatch.setattr(
+        "ltsweep.data.digits", lambda folder, **fields: (loads.append(fields), digits(folder, **fields))[1]
+    )
+    augments = ([], ["flip"], ["crop", "flip"])
+    cells = [make_cell(f"dataset.augment=[{','.join(augment)}]") for augment in augments]
+    data = load_data(cells, tmp_path)
+    assert len(loads) == 1
+    assert [data[data_key(cell)].augment for cell in cells] == list(augments)
+    assert len({data[data_key(cell)].train_x.data_ptr() for cell in cells}) == 1
+    monkeypatch.setattr("ltsweep.data.digits", lambda folder, augment: (loads.append(augment), digits(folder))[1])
+    load_data(cells, tmp_path)  # of a function that takes the field for something else, each of them
+    assert len(loads) == 1 + len(augments)
