@@ -44,8 +44,8 @@ def table(configs: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     Whole numbers are int64, numbers with nulls or fractions float64, true and false bool, all else categorical text.
     """
     names = dict.fromkeys(name for config in configs for name in config)
-    before = {name: value for name, value in flatten(dict(NEUTRAL)).items() if name in names}
-    whole = [before | config if config else config for config in configs]
+    before: dict[str, object] = {name: value for name, value in flatten(dict(NEUTRAL)).items() if name in names}
+    whole = [{**before, **config} if config else config for config in configs]
     columns = {name: _column([config.get(name) for config in whole]) for name in names}
     return pd.DataFrame(columns, index=range(len(configs)))
 

@@ -27,9 +27,9 @@ from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
 from ltsweep.words import shown
 
-# Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation; those
-# of a model name the prunable weights.
-_NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation"), "model": ("prunable", "output")}
+# Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation, the
+# analysis reads its `note`; those of a model name the prunable weights.
+_NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation", "note"), "model": ("prunable", "output")}
 
 # Characters of another library's error that a message quotes.
 _SAYS = 300
