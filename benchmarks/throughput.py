@@ -97,8 +97,9 @@ def user_loop(loader: DataLoader, test: tuple[torch.Tensor, torch.Tensor], steps
 def tensor_dataset(data: Dataset, threads: int, steps: int) -> float:
     """Data as tensors in memory behind a DataLoader without workers."""
     torch.set_num_threads(threads)
-    train_set = TensorDataset(data.train_x[:EXAMPLES], data.train_y[:EXAMPLES])
-    return user_loop(DataLoader(train_set, batch_size=BATCH, shuffle=True), (data.test_x, data.test_y), steps)
+    train_set = TensorDataset(data.inputs(data.train_x[:EXAMPLES]), data.train_y[:EXAMPLES])
+    test = data.inputs(data.test_x), data.test_y
+    return user_loop(DataLoader(train_set, batch_size=BATCH, shuffle=True), test, steps)
 
 
 def in_memory(data: Dataset, steps: int) -> float:
@@ -106,11 +107,12 @@ def in_memory(data: Dataset, steps: int) -> float:
     model = lenet_300_100((1, 28, 28), 10)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     masks = [(p.data, torch.ones_like(p)) for p in model.parameters() if p.dim() > 1]
+    train_x, test_x = data.inputs(data.train_x), data.inputs(data.test_x)
     order = torch.randperm(EXAMPLES).repeat(2 + steps // STEPS_AN_EPOCH).split(BATCH)
     for number, index in zip(range(steps + 10), order, strict=False):
         if number == 10:
             began = time.perf_counter()
-        loss = cross_entropy(model(data.train_x.index_select(0, index)), data.train_y.index_select(0, index))
+        loss = cross_entropy(model(train_x.index_select(0, index)), data.train_y.index_select(0, index))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -118,7 +120,7 @@ def in_memory(data: Dataset, steps: int) -> float:
     trained = (time.perf_counter() - began) / steps * STEPS_AN_EPOCH
     began = time.perf_counter()
     with torch.no_grad():
-        for x, y in zip(data.test_x.split(1000), data.test_y.split(1000), strict=True):
+        for x, y in zip(test_x.split(1000), data.test_y.split(1000), strict=True):
             (model(x).argmax(1) == y).sum().item()
     return trained + time.perf_counter() - began
 
@@ -131,7 +133,7 @@ def transforms(data: Dataset, folder: str, steps: int) -> float:
     pipeline = t.Compose([t.ToTensor(), t.Normalize((0.1307,), (0.3081,))])
     train_set = Subset(datasets.MNIST(folder, transform=pipeline), range(EXAMPLES))
     loader = DataLoader(train_set, batch_size=BATCH, shuffle=True, num_workers=2)
-    return user_loop(loader, (data.test_x, data.test_y), steps)
+    return user_loop(loader, (data.inputs(data.test_x), data.test_y), steps)
 
 
 def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, without: str) -> float:

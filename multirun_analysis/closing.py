@@ -52,6 +52,14 @@ def table(cells: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def caveats(cells: pd.DataFrame) -> str:
+    """Return a sentence for each data set whose YAML has a `note` on its numbers; empty for none."""
+    if "dataset.note" not in cells:
+        return ""
+    noted = cells[["dataset", "dataset.note"]].dropna().astype("str").drop_duplicates()
+    return " ".join(f"{name}: {note}." for name, note in noted.sort_values("dataset").itertuples(index=False))
+
+
 def bare(levels: pd.DataFrame) -> str:
     """Return a sentence on the levels at which no weights remain, which no figure shows; empty where there are none."""
     without = levels[levels["weights_remaining"].eq(0)]

@@ -17,8 +17,6 @@ from multirun_analysis.schema import RECORD_COLUMNS
 # Values of a config, and characters of a name: a config has a hundred values.
 _MOST_VALUES, _MOST_NAME = 1_000, 200
 
-# Name at the top of a config -> the value that older cells, which lack it, have all the same.
-_BEFORE = {name: value for name, value in NEUTRAL.items() if "." not in name}
 
 # Characters of a text that a figure or a table shows.
 _MOST_TEXT = 160
@@ -42,11 +40,14 @@ def values(config: Mapping[str, object]) -> dict[str, object]:
 def table(configs: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     """Return a row for each config that `values` gave, in that order; a value that a config lacks is null.
 
-    A value of all cells that came after some had been computed is for those the one that does what was done before.
+    Where it lacks a field that is younger than its cell, the value is what the code did before the field existed.
+
     Whole numbers are int64, numbers with nulls or fractions float64, true and false bool, all else categorical text.
     """
     names = dict.fromkeys(name for config in configs for name in config)
-    columns = {name: _column([config.get(name, _BEFORE.get(name)) for config in configs]) for name in names}
+    before: dict[str, object] = {name: value for name, value in flatten(dict(NEUTRAL)).items() if name in names}
+    whole = [{**before, **config} if config else config for config in configs]
+    columns = {name: _column([config.get(name) for config in whole]) for name in names}
     return pd.DataFrame(columns, index=range(len(configs)))
 
 

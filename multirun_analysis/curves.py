@@ -42,6 +42,11 @@ def is_by_validation(metric: str) -> bool:
     return metric.startswith(("val", "best", "early_stop"))
 
 
+def is_of_training(metric: str) -> bool:
+    """Return whether a metric needs scores of the training set, and so is null where that was not scored."""
+    return metric.startswith("train") or metric == "generalization_gap"
+
+
 def mean_of_draws(df: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """Return the mean over an arm's draws within each cell: a cell of three re-inits weighs as much as one of one.
 
@@ -156,7 +161,9 @@ def check_metric(levels: pd.DataFrame, metric: str) -> None:
 
 
 def _because(metric: str) -> str:
-    return " (validation=0: no examples were held out)" if is_by_validation(metric) else ""
+    if is_by_validation(metric):
+        return " (validation=0: no examples were held out)"
+    return " (evaluate_train=false: the training set was not scored)" if is_of_training(metric) else ""
 
 
 def _with_metric(levels: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -51,7 +51,7 @@ class Request:
             view.check_column(name, study.cells)
         controls = study.levels["arm"].nunique() > 1
         places = view.choose(study.cells, controls=controls, hue=look.hue, col=look.col, row=look.row)
-        note = sentences(self.only, closing.note(study.cells), closing.bare(study.levels))
+        note = sentences(self.only, closing.caveats(study.cells), closing.note(study.cells), closing.bare(study.levels))
         return dataclasses.replace(look, hue=places.hue, col=places.col, row=places.row, note=note)
 
 

@@ -52,15 +52,16 @@ def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """
     look = _Look(df, view)
     df = df.assign(pruned=levels.level_names(df))
+    there = [score for score, dashes in _SCORES.items() if df["score"].isin(list(dashes)).any()]
     rows = [
         [_Panel(row, col, score, tuple(part)) for col in df[look.col].cat.categories]
         for row in df["row"].cat.categories
         for part in look.parts
-        for score in _SCORES
+        for score in there
     ]
     with style.rc(view.style):
         keys, wide = pages.side_by_side(rows, _MOST)
-        sheets = pages.sheets(keys, wide, look.names, view.style, width=_WIDTH, together=len(_SCORES))
+        sheets = pages.sheets(keys, wide, look.names, view.style, width=_WIDTH, together=len(there))
         return [_page(df, sheet, look, view) for sheet in sheets]
 
 
@@ -85,7 +86,7 @@ class _Look:
         self.row, choice = placed.row, (*placed.hue, *placed.col)
         self.col, self.hue = ("choice", "pruned") if by_level else ("pruned", "choice")
         self.titled = choice if by_level else ()
-        self.validated = bool(df["score"].eq("val_loss").any())
+        self.losses = [score for score in _SCORES["loss"] if df["score"].eq(score).any()]
         names = list((levels.level_names(df) if by_level else df["choice"]).cat.categories)
         self.heading = levels.heading(names) if by_level else ", ".join(choice)
         self.parts = [names] if by_level else pages.parts(names)
@@ -101,12 +102,13 @@ class _Look:
     def legend(self, keys: Iterable[_Panel]) -> list[tuple[str, list[panels.Entry]]]:
         """Return the sections of the legend of some panels."""
         sections = panels.by_part(self.heading, self.parts, [hue for key in keys for hue in key.hues], self._handle)
-        if not self.validated:
+        if self.losses in ([], ["train_loss"]):
             return sections
         colors = [color for color, _ in self.of.values()]
         losses = [
             panels.several([Line2D([], [], color=color, linestyle=dash) for color in colors], _LOSSES[score])
             for score, dash in _SCORES["loss"].items()
+            if score in self.losses
         ]
         return [*sections, ("", losses)]
 
@@ -162,4 +164,7 @@ def _in_rows(view: View) -> View:
 def _note(df: pd.DataFrame, view: View, beyond: int) -> str:
     most = df["n"].max()
     several = f"Mean over {{}} at most, band {curves.BANDS[view.band]}."
-    return notes.sentences("Tickets.", notes.over_seeds(pd.Series([most]), several), notes.beyond(beyond), view.note)
+    scored = "" if df["score"].eq("train_loss").any() else "The training set was not scored."
+    return notes.sentences(
+        "Tickets.", notes.over_seeds(pd.Series([most]), several), notes.beyond(beyond), scored, view.note
+    )

@@ -20,6 +20,7 @@ from ltsweep.words import printable
 from multirun_analysis import closing, style, view
 from multirun_analysis.claims import VERDICTS, Claim, judge
 from multirun_analysis.load import Study
+from multirun_analysis.notes import sentences
 from multirun_analysis.report import answers, choices, command, form, made_with, plots, words
 from multirun_analysis.schema import UNENDED
 
@@ -49,7 +50,7 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     template = _environment().get_template("page.html")
     return template.render(
         name=name,
-        only=printable(only),
+        only=printable(sentences(only, closing.caveats(study.cells))),
         grid=_grid(study.cells),
         counts=list(closing.counts(study.cells).items()),
         left=_left(study.cells),

@@ -73,7 +73,8 @@ def task(config: DictConfig) -> float:
     from ltsweep.store.records import forget
 
     one = cell.from_config(config)
-    check_objective(config.objective, HydraConfig.get().sweeper._target_, [one.config["validation"]])
+    validation, train = one.config["validation"], one.config.get("evaluate_train", True)
+    check_objective(config.objective, HydraConfig.get().sweeper._target_, [validation], [train])
     study = study_folder(config.study, HydraConfig.get())
     plan = prepare([one], settings_from(config, study), again=config.force)
     with hold(study / one.key):  # this cell only: the study's other cells run beside it

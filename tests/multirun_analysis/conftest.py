@@ -76,7 +76,7 @@ def _config(overrides: Mapping[str, object]) -> dict[str, object]:
         group, _, inner = name.partition(".")
         if inner:
             config[group] = {**config[group], inner: value}
-        elif isinstance(config[name], dict):
+        elif isinstance(config.get(name), dict):
             config[name] = {**config[name], "value" if name in NUMBERED else "name": value}
         else:
             config[name] = value
@@ -135,6 +135,7 @@ def _evaluation(
         **{f"{split}_loss": 3.2 * (1 - score) for split, score in scores.items()},
         **{f"{split}_accuracy": score for split, score in scores.items()},
         **({} if config["validation"] else {"val_loss": math.nan, "val_accuracy": math.nan}),
+        **({} if config.get("evaluate_train", True) else {"train_loss": None, "train_accuracy": None}),
         "lr": config["lr"]["value"],
         "seconds": 1.5 * epoch,
     }

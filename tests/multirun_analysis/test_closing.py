@@ -1,7 +1,11 @@
 """The closing table names each cell that is not in the means, and why."""
 
-from multirun_analysis import closing
-from multirun_analysis.load import Study
+from collections.abc import Callable
+from pathlib import Path
+
+from multirun_analysis import closing, report
+from multirun_analysis.load import Study, load
+from multirun_analysis.making import Request
 
 
 def test_the_table_counts_and_lists_what_is_not_done(mixed: Study) -> None:
@@ -29,3 +33,18 @@ def test_the_note_says_what_the_means_lack(mixed: Study) -> None:
     assert closing.note(mixed.cells) == (
         "Of 29 cells the means lack 1 pending, 1 failed, 1 diverged, 1 unreadable, 1 running (but for finished levels)."
     )
+
+
+def test_the_note_of_a_data_set_stands_under_every_figure_and_at_the_head_of_the_report(
+    write_cell: Callable[..., str], tmp_path: Path, mixed: Study
+) -> None:
+    assert closing.caveats(mixed.cells) == ""
+    for seed in (0, 1):
+        write_cell(seed=seed, levels=1, epochs=1, dataset="small", dataset__note="pictures made small <b>$x$</b>")
+    write_cell(levels=1, epochs=1)
+    study = load(tmp_path / "made_up")
+    says = "small: pictures made small <b>$x$</b>."
+    assert closing.caveats(study.cells) == says
+    assert Request(()).view(study).note == says
+    page = report.page(study, (), tmp_path).decode()
+    assert "small: pictures made small &lt;b&gt;$x$&lt;/b&gt;." in page

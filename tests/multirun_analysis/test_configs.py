@@ -52,6 +52,16 @@ def test_columns_have_the_narrowest_type_that_holds_their_values() -> None:
     assert table["e"].tolist() == ["1", "z"]
 
 
+def test_a_cell_from_before_a_field_has_the_value_that_does_what_the_code_did_then() -> None:
+    older = {"seed": 0, "dataset": {"name": "mnist"}}
+    newer = {"seed": 1, "evaluate_train": True, "dataset": {"name": "mnist", "augment": []}}
+    table = configs.table([configs.values(older), configs.values(newer), {}])
+    assert table["evaluate_train"].tolist()[:2] == ["True", "True"]
+    assert table["dataset.augment"].tolist()[:2] == ["[]", "[]"]
+    assert table.iloc[2].isna().all()  # a config that cannot be read
+    assert "evaluate_train" not in configs.table([configs.values(older)])
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | st.integers(-9, 9) | st.sampled_from(["", "x", "1"])))

@@ -1,10 +1,22 @@
 """Data sets, each a short function and a YAML in conf/dataset/."""
 
+from ltsweep.data.cifar import torchvision_cifar, torchvision_svhn
 from ltsweep.data.embedded import digits
 from ltsweep.data.examples import Examples
+from ltsweep.data.folder import image_folder
 from ltsweep.data.mnist import torchvision_mnist
+from ltsweep.data.scale import scale
 
 # The name by which users' own data sets import `Examples`.
 Dataset = Examples
 
-__all__ = ["Dataset", "Examples", "digits", "torchvision_mnist"]
+__all__ = [
+    "Dataset",
+    "Examples",
+    "digits",
+    "image_folder",
+    "scale",
+    "torchvision_cifar",
+    "torchvision_mnist",
+    "torchvision_svhn",
+]

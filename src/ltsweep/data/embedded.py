@@ -1,5 +1,6 @@
 """scikit-learn's handwritten digits, which need no download."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from ltsweep.data.examples import Examples
 
 
-def digits(data_dir: Path) -> Examples:
+def digits(data_dir: Path, augment: Sequence[str] = ()) -> Examples:
     """Return scikit-learn's digits, always in the same split by class: 1,437 to train, 360 to test. Needs no files."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -20,4 +21,4 @@ def digits(data_dir: Path) -> Examples:
     def picture(flat: Tensor) -> Tensor:
         return flat.float().div_(16).view(-1, 1, 8, 8)
 
-    return Examples(picture(train_x), train_y.long(), picture(test_x), test_y.long())
+    return Examples(picture(train_x), train_y.long(), picture(test_x), test_y.long(), augment=augment)

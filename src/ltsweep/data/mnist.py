@@ -1,30 +1,16 @@
 """MNIST, Fashion-MNIST and KMNIST from files in torchvision's layout, checked against published hashes."""
 
-import contextlib
 import gzip
 import hashlib
-import io
 import itertools
-import socket
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from ltsweep.data.examples import Examples
-from ltsweep.errors import NotHereError, UserError
+from ltsweep.data.published import fetch
+from ltsweep.data.scale import PerChannel, scale
+from ltsweep.errors import UserError
 from ltsweep.words import shown
-
-
-@contextlib.contextmanager
-def _quiet_network(seconds: float) -> Iterator[None]:
-    """Let a download hang for `seconds` at most, and keep torchvision's own lines off the terminal."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        socket.setdefaulttimeout(before)
-
 
 # File names in torchvision's layout: training pictures and labels, test pictures and labels.
 _FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -43,11 +29,16 @@ _SHA256 = {
 
 
 def torchvision_mnist(
-    data_dir: Path, kind: str, mean: float = 0.0, std: float = 1.0, download: bool = True
+    data_dir: Path,
+    kind: str,
+    mean: PerChannel = 0.0,
+    std: PerChannel = 1.0,
+    augment: Sequence[str] = (),
+    download: bool = True,
 ) -> Examples:
     """Return MNIST, FashionMNIST or KMNIST from `data_dir`/<kind>/raw; torchvision downloads missing files there.
 
-    Pixels become [0, 1], then (pixel - mean) / std. Raises UserError where files are missing and cannot be downloaded,
+    mean and std are of pixels in [0, 1]. Raises UserError where files are missing and cannot be downloaded,
     or are not this data set's. MNIST's files are checked by their SHA-256. Those of the others are compared with the
     compressed files, checked by MD5, that torchvision leaves beside them; without these they are not checked. Raises
     NotHereError for missing files where `download` is false.
@@ -61,14 +52,7 @@ def torchvision_mnist(
     raw = Path(data_dir) / kind / "raw"
     help_line = f"put the four {kind} files into {raw}, set data_dir or LTSWEEP_DATA, or take dataset=digits"
     if not all((raw / name).is_file() for name in _FILES):
-        if not download:
-            raise NotHereError(f"{kind} is not in {raw}; {help_line}")
-        try:
-            with _quiet_network(20):
-                source(str(data_dir), download=True)
-        except Exception as refused:
-            reason = " ".join(str(refused).split()) or type(refused).__name__
-            raise UserError(f"{kind} is not in {raw} and cannot be downloaded ({reason}); {help_line}") from refused
+        fetch(kind, raw, lambda: source(str(data_dir), download=True), help_line, download)
     for name, (_, md5), sha256 in itertools.zip_longest(_FILES, source.resources, _SHA256[kind]):
         wrong = _wrong(raw / name, md5, sha256)
         if wrong:
@@ -84,8 +68,8 @@ def torchvision_mnist(
         if x.shape != (examples, 28, 28) or y.shape != (examples,):
             found = f"{tuple(x.shape)} pictures and {tuple(y.shape)} labels"
             raise UserError(f"{kind} in {raw} is not whole: {found}, not {examples} of each; {help_line}")
-        parts += [x.unsqueeze(1).float().div_(255).sub_(mean).div_(std), y]
-    return Examples(*parts)
+        parts += [x.unsqueeze(1), y]
+    return Examples(*parts, scale=scale(mean, std), augment=augment)
 
 
 def _wrong(path: Path, md5: str, sha256: str | None) -> str:

@@ -28,13 +28,15 @@ class Score:
 class Draws:
     """The source of a cell's random numbers at a level, and how many networks share them: the ticket and its controls.
 
-    validation: number of examples held out of training.
+    validation: number of examples held out of training. sample: number of the others by which the training set is
+    scored, a fixed choice of the cell's; None for all.
     """
 
     seed: int
     level: int
     validation: int
     networks: int
+    sample: int | None = None
 
 
 class Problem(Protocol):

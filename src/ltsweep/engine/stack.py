@@ -159,6 +159,6 @@ class Forward:
         return next(iter(self.weights.values())).dtype
 
     def at_once(self, x: Tensor) -> int:
-        """Return the batch size of an evaluation of the examples x: (N, *shape), at least 1."""
+        """Return the batch size of an evaluation of examples like x: (B, *shape), at least 1."""
         widest = max(self.network.activations(x.shape[1:], x.dtype))
-        return max(1, min(len(x), ACTIVATIONS[x.device.type] // (self.networks * widest)))
+        return max(1, ACTIVATIONS[x.device.type] // (self.networks * widest))

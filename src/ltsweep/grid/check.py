@@ -6,7 +6,8 @@ from importlib.resources import files
 from typing import Any
 
 from ltsweep.errors import UserError, did_you_mean
-from ltsweep.grid.rules import Rule, flag, name_of, number, one_of, rule_from, shape, whole
+from ltsweep.grid.key import NEUTRAL
+from ltsweep.grid.rules import Rule, any_of, each, flag, name_of, number, once, one_of, rule_from, shape, whole
 from ltsweep.schema import SETTINGS
 from ltsweep.words import shown
 
@@ -26,6 +27,7 @@ VALUES = (
     "batch_size",
     "validation",
     "evaluate_every",
+    "evaluate_train",
     "precision",
     "label_smoothing",
     "clip",
@@ -34,6 +36,7 @@ OPTIONAL = ("iterations", "evaluate_every", "clip")
 
 _SHARE = number(0, 1, below=True)
 _SHAPE = shape(whole(1, 1_000_000))
+_MEAN, _STD = number(-math.inf, math.inf).in_words("a number"), number(0, math.inf, above=True)
 
 # Dotted name -> the rule of its value, for the values, and for fields that several choices of a group have. A field of
 # one choice has its rule in that choice's YAML. A name that a config lacks is not checked.
@@ -46,6 +49,7 @@ RULES: dict[str, Rule] = {
     "batch_size": whole(1, 1_000_000_000),
     "validation": whole(0, 1_000_000_000),
     "evaluate_every": whole(1, 1_000_000_000),
+    "evaluate_train": any_of(flag(), whole(1, 1_000_000_000)),
     "precision": one_of("float32", "tf32", "bf16"),
     "label_smoothing": number(0, 1, below=True),
     "clip": number(0, math.inf, above=True),
@@ -64,7 +68,9 @@ RULES: dict[str, Rule] = {
     "dataset.num_classes": whole(1, 1_000_000),
     "model.input_shape": _SHAPE,  # by default those of the data set, which come first
     "model.num_classes": whole(1, 1_000_000),
-    "dataset.std": number(0, math.inf, above=True),
+    "dataset.mean": any_of(_MEAN, each(_MEAN)),
+    "dataset.std": any_of(_STD, each(_STD)),
+    "dataset.augment": once("crop", "flip", "cutout"),
 }
 
 _ABSENT = object()
@@ -81,7 +87,7 @@ def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> N
             f"{shown(unknown[0])} is not a name of the config; {did_you_mean(unknown[0], names)}"
             f"there are {', '.join(names)}"
         )
-    missing = [name for name in VALUES if name not in plain]
+    missing = [name for name in VALUES if name not in plain and name not in NEUTRAL]  # older cells lack those
     if missing:
         raise UserError(f"{missing[0]} was removed from the config, and is needed")
     for group in GROUPS:

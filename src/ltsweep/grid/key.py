@@ -15,6 +15,8 @@ NEUTRAL: dict[str, Any] = {
     "method.score": "magnitude",
     "method.score_level": None,
     "method.remaining": None,
+    "dataset.augment": [],
+    "evaluate_train": True,
     "label_smoothing": 0.0,
     "clip": None,
 }
@@ -53,10 +55,9 @@ def _without_neutral(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 def _has(plain: Mapping[str, Any], name: str, value: object) -> bool:
     group, _, field = name.partition(".")
-    if not field:
-        return group in plain and plain[group] == value
-    choice = plain.get(group)
-    return isinstance(choice, Mapping) and field in choice and choice[field] == value
+    choice = plain.get(group) if field else plain
+    found = choice.get(field or group) if isinstance(choice, Mapping) else None
+    return type(found) is type(value) and found == value  # 1 is not true
 
 
 def _canonical(value: object) -> object:

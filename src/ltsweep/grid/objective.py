@@ -19,6 +19,9 @@ OBJECTIVES = tuple(
 # Columns that are null without validation data.
 NEED_VALIDATION = tuple(name for name in OBJECTIVES if "val" in name or name.startswith(("best_", "early_stop_")))
 
+# Columns that are null where the training set is not scored.
+NEED_TRAIN = tuple(name for name in OBJECTIVES if "train" in name)
+
 # Sweepers that do not read the objective of a job.
 GRIDS = (
     "hydra_plugins.ltsweep_launcher.grid.GridSweeper",
@@ -26,10 +29,11 @@ GRIDS = (
 )
 
 
-def check_objective(name: object, sweeper: str, validations: Iterable[int]) -> None:
+def check_objective(name: object, sweeper: str, validations: Iterable[int], trains: Iterable[bool | int] = ()) -> None:
     """Raise UserError unless `name` is an objective, and, if the sweeper reads it, is not null in the cells.
 
-    sweeper: the dotted path of its class. validations: the numbers of validation examples in the cells.
+    sweeper: the dotted path of its class. validations: the numbers of validation examples in the cells. trains: their
+    `evaluate_train`.
     """
     allowed = f"objective is one of {', '.join(OBJECTIVES)}"
     if "test" in str(name):
@@ -40,8 +44,12 @@ def check_objective(name: object, sweeper: str, validations: Iterable[int]) -> N
         )
     if sweeper not in GRIDS and name in NEED_VALIDATION and 0 in validations:
         raise UserError(f"objective={name} is null with validation=0; take validation=N, or another objective")
+    if sweeper not in GRIDS and name in NEED_TRAIN and False in trains:
+        raise UserError(f"objective={name} is null with evaluate_train=false; take evaluate_train=true")
 
 
 def check_cells(cells: Sequence[Cell], config: DictConfig) -> None:
     """Raise UserError where a sweep's objective is unknown, or read but null in one of its cells."""
-    check_objective(config.objective, config.hydra.sweeper._target_, [cell.config["validation"] for cell in cells])
+    validations = [cell.config["validation"] for cell in cells]
+    trains = [cell.config.get("evaluate_train", True) for cell in cells]
+    check_objective(config.objective, config.hydra.sweeper._target_, validations, trains)

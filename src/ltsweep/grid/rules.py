@@ -104,6 +104,19 @@ def each(rule: Rule) -> Rule:
     )
 
 
+def any_of(*rules: Rule) -> Rule:
+    """Return the rule that allows all that one of several rules allows."""
+    return Rule(lambda value: any(rule.holds(value) for rule in rules), ", or ".join(rule.allowed for rule in rules))
+
+
+def once(*choices: str) -> Rule:
+    """Return the rule that allows lists of some of these names, each at most once."""
+    return Rule(
+        lambda value: isinstance(value, list) and all(value.count(one) == 1 and one in choices for one in value),
+        f"a list of some of {', '.join(choices)}, each once",
+    )
+
+
 def rule_from(name: str, given: object) -> Rule:
     """Return the rule that a YAML gives for field `name`. Raises UserError for any form but these.
 

@@ -48,7 +48,8 @@ def check_sweep(config: DictConfig, loader: ConfigLoader) -> None:
     # Each dataset has its own validation, so a sweep over datasets is checked later, cell by cell.
     default = [] if swept.keys() & {"dataset", "dataset.validation"} else [config.validation]
     validations = swept.get("validation", default)
-    check_objective(config.objective, sweeper, validations)
+    trains = swept.get("evaluate_train", [config.get("evaluate_train", True)])
+    check_objective(config.objective, sweeper, validations, trains)
     if dry:
         with read_write(config), open_dict(config):
             config.hydra.sweeper._target_ = GRIDS[0]

@@ -40,6 +40,7 @@ class Program:
     device: torch.device
     precision: str = "float32"
     clip: float | None = None  # largest norm of a network's gradient
+    evaluate_train: bool | int = True  # all training examples are scored, none, or so many
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     done: Mapping[str, int] = field(default_factory=dict)
     keep: Collection[int] = ()
@@ -62,11 +63,11 @@ class Program:
 
         Every `evaluate_every` steps all of them. By default validation and test four times an epoch, which places the
         early stop, and the training set, which costs most, at the end of each epoch. All before the first step and
-        after the last.
+        after the last. With `evaluate_train=false` never the training set.
         """
         ends = self.evaluate_every or self.steps_per_epoch
         if step % ends == 0 or step == self.steps:
-            return SPLITS
+            return SPLITS if self.evaluate_train else SPLITS[1:]
         quarters = 4 * step // self.steps_per_epoch - 4 * (step - 1) // self.steps_per_epoch
         return SPLITS[1:] if self.evaluate_every is None and quarters else ()
 
@@ -95,7 +96,8 @@ class Member:
 
     def draws(self, program: Program, level: int, arms: Sequence[Arm]) -> Draws:
         """Return the source of the cell's random numbers at a level."""
-        return Draws(self.seed, level, program.validation, len(arms))
+        sample = None if isinstance(program.evaluate_train, bool) else program.evaluate_train
+        return Draws(self.seed, level, program.validation, len(arms), sample)
 
     def past(
         self, program: Program, level: int, masks: Tensors, kept: Callable[[int, int], Tensors] = nothing_kept

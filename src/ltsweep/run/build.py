@@ -2,10 +2,10 @@
 
 import contextlib
 import copy
+import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
+from ltsweep.grid.key import without
 from ltsweep.init import draw
 from ltsweep.lottery.program import Member, Program, Tables
 from ltsweep.measure.reading import Measurement
@@ -29,9 +30,9 @@ from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
 from ltsweep.words import shown
 
-# Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation; those
-# of a model name the prunable weights.
-_NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation"), "model": ("prunable", "output")}
+# Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation, the
+# analysis reads its `note`; those of a model name the prunable weights.
+_NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation", "note"), "model": ("prunable", "output")}
 
 # Characters of another library's error that a message quotes.
 _SAYS = 300
@@ -112,16 +113,22 @@ def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> d
     Without `download`, a data set that would have to be downloaded is left out.
     """
     loaded: dict[str, Problem] = {}
+    pictures: dict[str, Examples] = {}  # of data sets that differ in their augmentation alone
     for cell in cells:
         config = cell.config["dataset"]
         if data_key(cell) not in loaded:
+            same = json.dumps(without(config, "augment"), sort_keys=True)
             try:
-                problem = _data(cell.config, data_dir, download)
+                problem = pictures[same] if same in pictures else _data(cell.config, data_dir, download)
             except NotHereError:
                 continue
             if isinstance(problem, Examples):
+                if same in pictures:
+                    problem = dataclasses.replace(problem, augment=config["augment"])
                 problem = repeat_channel(problem, config["input_shape"])
                 check_examples(problem, config["name"], config["input_shape"], config["num_classes"])
+                if config.get("augment") == problem.augment:  # the function hands it on
+                    pictures[same] = problem
             loaded[data_key(cell)] = problem
         _check_lengths(cell.config, loaded[data_key(cell)])
     return loaded
@@ -139,8 +146,9 @@ def _data(config: Mapping[str, Any], data_dir: Path, download: bool) -> Problem:
 def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
     if isinstance(problem, Examples):
-        check_batches(problem, config["dataset"]["name"], config["batch_size"], config["validation"])
-    elif config["label_smoothing"]:
+        name, validation, sample = config["dataset"]["name"], config["validation"], config.get("evaluate_train", True)
+        check_batches(problem, name, config["batch_size"], validation, sample)
+    elif config.get("label_smoothing"):
         name = config["dataset"]["name"]
         raise UserError(f"label_smoothing={config['label_smoothing']}: dataset={name} has no labels to smooth")
     steps, epoch = lengths(config, problem)
@@ -219,7 +227,7 @@ def program_of(
     model = make(config, "model")
     steps, epoch = lengths(config, problem)
     if isinstance(problem, Examples):
-        problem = replace(problem, label_smoothing=config["label_smoothing"])
+        problem = dataclasses.replace(problem, label_smoothing=config.get("label_smoothing", 0.0))
     return Program(
         model=model,
         layers=prunable_layers(config, model),
@@ -235,7 +243,8 @@ def program_of(
         checkpoint_every=checkpoint_every,
         device=device,
         precision=config["precision"],
-        clip=config["clip"],
+        clip=config.get("clip"),  # older cells have no such field, nor the next
+        evaluate_train=config.get("evaluate_train", True),
         measurements=measurements or {},
         done=done or {},
         keep=keep,

@@ -12,6 +12,9 @@ parameter, and a batch has B examples. In numbers of four bytes the network need
                 B * (I + 3.5 * A)       on a CPU, where a recorded step keeps all that it made
     pruning     8 * L                   scores, their order and ranks (8 bytes each), sorting
 
+With augmentation a batch has 5 * I numbers in place of I: its pictures between two changes, and where their pixels come
+from.
+
 A stack of any size also needs the activations of one batch of an evaluation, bounded by `engine.stack.ACTIVATIONS`.
 
 Each step reads all of `held`. On a CPU a stack pays as long as `held` stays in the caches.
@@ -53,7 +56,8 @@ def network_bytes(cell: Cell, kind: str) -> int:
     config, model = cell.config, _model(cell)
     parameters, layers = _sizes(cell, model)
     shape = config["dataset"]["input_shape"]
-    step = config["batch_size"] * (math.prod(shape) + _KEPT[kind] * sum(Network(model).activations(shape)))
+    inputs = math.prod(shape) * (5 if config["dataset"].get("augment") else 1)
+    step = config["batch_size"] * (inputs + _KEPT[kind] * sum(Network(model).activations(shape)))
     numbers = max(step, 8 * max(layers))
     numbers += 2 * parameters + 2 * sum(layers) if kind == "cpu" else parameters
     return held_bytes(cell) + int(4 * numbers)

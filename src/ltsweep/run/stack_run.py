@@ -244,7 +244,7 @@ def _save(event: LevelDone, program: Program, record: CellRecords, cell: Cell) -
     diverged = event.diverged and TICKET_ARM in new
     left = lacks(cell, {"status": RUNNING, "arms": there | new})
     status = DIVERGED if diverged else DONE if left is None else RUNNING
-    error = f"the training loss is not finite at level {event.level}" if diverged else None
+    error = f"the loss is not finite at level {event.level}" if diverged else None
 
     def own(rows: list[Row]) -> list[Row]:
         return [row for row in rows if arm_of(row) in new]

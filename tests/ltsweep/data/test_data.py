@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ltsweep.data import Dataset, digits, torchvision_mnist
+from ltsweep.data import Dataset, digits, scale, torchvision_mnist
 from ltsweep.data.examples import check_examples, repeat_channel
 from ltsweep.errors import UserError
 
@@ -40,6 +40,22 @@ def test_map_reaches_every_part(data):
         assert torch.equal(getattr(doubled, part), 2 * getattr(data, part))
 
 
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.1307, 0.3081), (0.0, 0.5), ([0.1, 0.2, 0.3], [0.5, 1, 2])])
+def test_bytes_become_the_floats_that_they_were_before_they_were_held_as_bytes(mean, std):
+    """Bit for bit, in the batch as in advance, of every byte."""
+    x = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(2, 3, 16, 16)
+    expected = x.float().div_(255)
+    for k in range(3):
+        own = (mean, std) if isinstance(mean, float) else (mean[k], std[k])
+        expected[:, k].sub_(own[0]).div_(own[1])
+    assert torch.equal(scale(mean, std)(x), expected)
+
+
+def test_examples_that_are_no_bytes_are_given_as_they_are(data):
+    for x in (data.train_x, data.train_y, data.train_x.double()):
+        assert dataclasses.replace(data, scale=scale(0.5, 2.0)).inputs(x) is x
+
+
 def test_check_accepts_what_the_yaml_says(data):
     check_examples(data, "small", (1, 4, 4), 3)
 
@@ -67,6 +83,20 @@ def test_a_grey_channel_is_repeated_and_nothing_else_is_changed(data):
         ({"test_y": torch.full((23,), 3)}, (1, 4, 4), 3, r"^dataset=small: test labels run to 3, num_classes is 3$"),
         ({"test_y": torch.full((23,), -1)}, (1, 4, 4), 3, r"^dataset=small: test labels"),
         ({"train_y": torch.zeros(49, dtype=torch.int64)}, (1, 4, 4), 3, r"^dataset=small: 50 train .* 49 labels$"),
+        ({"scale": scale([0.1, 0.2])}, (1, 4, 4), 3, r"^dataset=small: mean has 2 numbers, and a picture 1 channels$"),
+        ({"scale": scale(0.0, [1, 2])}, (1, 4, 4), 3, r"^dataset=small: std has 2 numbers, and a picture 1 channels$"),
+        (
+            {"augment": ["flap"]},
+            (1, 4, 4),
+            3,
+            r"^dataset=small: augment=flap is unknown; choose of crop, flip, cutout$",
+        ),
+        (
+            {"augment": ["flip"], "train_x": torch.zeros(50, 2), "test_x": torch.zeros(23, 2)},
+            (2,),
+            3,
+            r"^dataset=small: augment is for pictures; an example has the shape \[2\]$",
+        ),
     ],
 )
 def test_check_refuses_what_does_not_fit(data, change, shape, classes, text):
@@ -109,10 +139,12 @@ def test_files_in_torchvisions_layout_are_used_as_they_are_and_normalized(write_
     data = torchvision_mnist(folder, "KMNIST", mean=0.1, std=0.4)
     assert data.train_x.shape == (60_000, 1, 28, 28)
     assert data.test_x.shape == (10_000, 1, 28, 28)
-    assert data.train_x.dtype == torch.float32
+    assert data.train_x.dtype == torch.uint8
     assert data.train_y.dtype == torch.int64
-    assert list(map(float, data.train_x.aminmax())) == pytest.approx([(51 / 255 - 0.1) / 0.4] * 2, rel=1e-6)
-    assert list(map(float, data.test_x.aminmax())) == pytest.approx([(1 - 0.1) / 0.4] * 2, rel=1e-6)
+    train, test = (data.inputs(x[:100]) for x in (data.train_x, data.test_x))
+    assert train.dtype == torch.float32
+    assert list(map(float, train.aminmax())) == pytest.approx([(51 / 255 - 0.1) / 0.4] * 2, rel=1e-6)
+    assert list(map(float, test.aminmax())) == pytest.approx([(1 - 0.1) / 0.4] * 2, rel=1e-6)
     assert torch.equal(data.test_y, torch.arange(10_000) % 10)
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == sorted(FILES)
 
@@ -198,7 +230,7 @@ def test_mnist_is_mnist(mnist_dir):
     check_examples(data, "mnist", (1, 28, 28), 10)
     assert torch.bincount(data.train_y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert torch.bincount(data.test_y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    pixels = data.train_x.numpy()
+    pixels = data.inputs(data.train_x).numpy()
     assert pixels.min() == 0
     assert pixels.max() == 1
     assert np.mean(pixels, dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)

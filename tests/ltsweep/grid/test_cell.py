@@ -223,6 +223,7 @@ BAD = {
     "batch_size": (["0", "-60", "1.5", "null"], "whole number from 1"),
     "validation": (["-1", "0.1", "true"], "whole number from 0"),
     "evaluate_every": (["0", "2.5"], "whole number from 1"),
+    "evaluate_train": (["0", "-1", "1.5", "null", "some"], "true or false, or a whole number from 1"),
     "precision": (["half", "fp32", "null", "16"], "one of float32, tf32, bf16"),
     "label_smoothing": (["1", "-0.1", "nan", "null", "some"], "number from 0 and below 1"),
     "clip": (["0", "-1", "inf", "nan", "on"], "number above 0"),
@@ -238,7 +239,12 @@ BAD = {
     "optimizer.nesterov": (["1", "yes", "null"], "true or false"),
     "model.negative_slope": (["-0.1", "1.5", "nan"], "number from 0 to 1"),
     "method.draws": (["0", "1.5", "1001"], "whole number from 1 to 1,000"),
-    "dataset.std": (["0", "-1", "nan", "9" * 400], "number above 0"),
+    "dataset.mean": (["nan", "grey", "null", "[0.5,a]", "9" * 400], "a number, or a list, each of it a number"),
+    "dataset.std": (["0", "-1", "nan", "9" * 400, "[1,0]"], "number above 0"),
+    "dataset.augment": (
+        ["null", "flip", "[flap]", "[flip,flip]", "[1]"],
+        "a list of some of crop, flip, cutout, each once",
+    ),
     **{
         f"{name}.input_shape": (["[]", "[0]", "[1,-8,8]", "[1.5]", "3", "null", f"[{'9' * 30}]"], "a list of 1 to 8")
         for name in ("model", "dataset")
@@ -259,7 +265,7 @@ def test_every_rule_is_tested():
 @pytest.mark.parametrize("name", BAD)
 def test_a_value_out_of_range_is_one_line_that_names_it_and_what_is_allowed(compose, name):
     values, allowed = BAD[name]
-    overrides = OVERRIDES if name != "dataset.std" else ("dataset=mnist", *OVERRIDES[1:])
+    overrides = OVERRIDES if name not in ("dataset.mean", "dataset.std") else ("dataset=mnist", *OVERRIDES[1:])
     for value in values:
         config = compose(*overrides, f"{name}={value}")
         with pytest.raises(UserError) as caught:
@@ -278,6 +284,8 @@ def test_a_value_out_of_range_is_one_line_that_names_it_and_what_is_allowed(comp
         ("levels", ["0", "1000"]),
         ("iterations", ["null", "0", "1"]),
         ("evaluate_every", ["null", "1"]),
+        ("evaluate_train", ["true", "false", "1", "1000000000"]),
+        ("dataset.augment", ["[]", "[flip]", "[cutout,flip,crop]"]),
         ("validation", ["0"]),
         ("precision", ["float32", "tf32", "bf16"]),
         ("label_smoothing", ["0", "0.999"]),
@@ -361,6 +369,20 @@ def test_a_changed_default_gives_a_new_key_though_the_field_has_a_neutral_value(
     assert config.method.score == key_module.NEUTRAL["method.score"]
     config.method.score = "another"  # as if the YAML said so
     assert from_config(config).key != base.key
+
+
+def test_a_field_is_neutral_only_with_a_value_of_its_type(base):
+    """1 is true to Python, and to `evaluate_train` one example in place of all."""
+    keys = {value: key({**base.config, "evaluate_train": value}) for value in (False, 2)}
+    assert len({*keys.values(), key({**base.config, "evaluate_train": 1}), base.key}) == 4
+    assert key({**base.config, "evaluate_train": True}) == base.key
+
+
+def test_a_cell_from_before_a_field_is_whole_without_it(base):
+    for name in ("evaluate_train", "dataset.augment", "method.score"):
+        older = key_module.without(base.config, name)
+        check_module.check(older)
+        assert key(older) == base.key
 
 
 def test_the_neutral_fields_are_left_out_of_the_hash_alone(base):

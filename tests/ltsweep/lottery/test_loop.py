@@ -524,6 +524,65 @@ def test_by_default_validation_and_test_are_scored_four_times_an_epoch(make_prog
     assert [row["iteration"] for row in run(short, [make_member(short, "a")]).rows("a")] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("every", [None, 4])
+def test_of_the_training_set_all_none_or_a_sample_is_scored_and_nothing_else_changes(
+    make_program, make_member, run, watched, every
+):
+    def done(evaluate_train):
+        program = make_program(
+            steps=8, steps_per_epoch=4, evaluate_every=every, evaluate_train=evaluate_train, method=CONTROLS, levels=1
+        )
+        found = run(program, [make_member(program, "a"), make_member(program, "b", seed=1)])
+        return [row for key in "ab" for row in found.rows(key)]
+
+    whole, none, sample = done(True), done(False), done(7)
+    assert {row["train_loss"] for row in none} == {row["train_accuracy"] for row in none} == {None}
+    for row, other, sampled in zip(whole, none, sample, strict=True):
+        for name in set(row) - {"train_loss", "train_accuracy", "seconds"}:
+            again = pytest.approx(row[name], rel=1e-6) if name == "val_loss" else row[name]  # scored apart: it rounds
+            assert other[name] == sampled[name] == again
+        assert (sampled["train_loss"] is None) == (row["train_loss"] is None)
+        if row["train_loss"] is not None:
+            assert sampled["train_loss"] != row["train_loss"]
+            assert (sampled["train_accuracy"] * 7) == pytest.approx(round(sampled["train_accuracy"] * 7))
+
+
+def test_a_sample_of_the_training_set_is_fixed_by_the_seed_and_not_held_out(data, tiny):
+    """A sample of all that is not held out scores as the whole; a smaller one as its own examples do."""
+    network = Network(tiny)
+    weights = [draw(tiny, xavier_normal, seed, "init") for seed in range(4)]
+    masks = [{layer.name: torch.ones(layer.shape) for layer in layers_of(tiny)}] * 4
+    state = network.stack(weights, masks, torch.device("cpu"))
+    forward = Forward(network, state.params, state.buffers, training=False)
+
+    def scores(sample, level=0):
+        return data.evaluate(forward, {}, [Draws(seed, level, 10, 2, sample) for seed in (0, 1)], SPLITS)
+
+    whole, all_of_it = scores(None), scores(40)
+    for name, values in whole.items():
+        assert all_of_it[name] == pytest.approx(values, rel=1e-6)
+    assert scores(9) == scores(9, level=3)
+    for c, seed in enumerate((0, 0, 1, 1)):
+        cell = Draws(seed, 0, 10, 2, 9)
+        own = data._sample(cell)
+        assert len(set(own.tolist())) == 9
+        assert not data._held_out(cell)[own].any()
+        tiny.load_state_dict(weights[c])
+        logits = tiny(data.train_x[own]).detach()
+        loss = torch.nn.functional.cross_entropy(logits, data.train_y[own])
+        assert scores(9)["train_loss"][c] == pytest.approx(float(loss), rel=1e-5)
+    assert not torch.equal(data._sample(Draws(0, 0, 10, 1, 9)), data._sample(Draws(1, 0, 10, 1, 9)))
+
+
+def test_without_the_training_set_a_cell_diverges_by_its_test_loss(make_program, make_member, run):
+    program = make_program(steps=40, evaluate_every=5, evaluate_train=False)
+    result = run(program, [make_member(program, "a"), make_member(program, "b", lr=1e30)])
+    assert result.done["b", 0].diverged
+    assert not math.isfinite(result.done["b", 0].evaluations[-1]["test_loss"])
+    assert ("b", 1) not in result.done
+    assert not any(result.done["a", level].diverged for level in range(3))
+
+
 def test_a_network_that_is_scored_on_its_own_validation_examples_alone_scores_as_among_all(data, tiny):
     """Without the training set, each network sees its own examples in place of all."""
     network = Network(tiny)

@@ -16,6 +16,7 @@ from ltsweep.run.build import (
     call,
     check_configs,
     check_outputs,
+    data_key,
     lengths,
     load_data,
     make,
@@ -180,6 +181,7 @@ def test_labels_are_smoothed_where_there_are_any(make_cell, digits_data, tmp_pat
         (("dataset.input_shape=[1,28,28]",), r"^dataset=digits: input_shape is \[1, 28, 28\]"),
         (("dataset.num_classes=9",), r"^dataset=digits: train labels run to 9, num_classes is 9$"),
         (("+dataset.width=3",), r"^dataset: .*width"),
+        (("evaluate_train=1238",), r"^evaluate_train=1238 is more than the 1237 training examples of digits; true "),
     ],
 )
 def test_a_config_that_does_not_fit_its_data_is_one_line(make_cell, overrides, text, tmp_path):
@@ -190,13 +192,30 @@ def test_a_config_that_does_not_fit_its_data_is_one_line(make_cell, overrides, t
 
 def test_the_largest_values_that_fit_are_taken(make_cell, tmp_path):
     load_data([make_cell("validation=1436", "batch_size=1"), make_cell("batch_size=1237")], tmp_path)
+    load_data([make_cell("evaluate_train=1237"), make_cell("evaluate_train=false")], tmp_path)
     load_data([make_cell("evaluate_every=105"), make_cell("lr=warmup", "iterations=10", "lr.warmup=10")], tmp_path)
 
 
 def test_a_data_set_is_loaded_once_for_all_its_cells(make_cell, tmp_path, monkeypatch):
     loads = []
-    monkeypatch.setattr("ltsweep.data.digits", lambda folder: (loads.append(folder), digits(folder))[1])
+    monkeypatch.setattr("ltsweep.data.digits", lambda folder, **fields: (loads.append(folder), digits(folder))[1])
     cells = [make_cell(), make_cell("seed=1"), make_cell("dataset.validation=100")]
     data = load_data(cells, tmp_path)
     assert loads == [tmp_path] * 2
     assert len(data) == 2
+
+
+def test_data_sets_that_differ_in_augmentation_alone_are_loaded_once(make_cell, tmp_path, monkeypatch):
+    loads = []
+    monkeypatch.setattr(
+        "ltsweep.data.digits", lambda folder, **fields: (loads.append(fields), digits(folder, **fields))[1]
+    )
+    augments = ([], ["flip"], ["crop", "flip"])
+    cells = [make_cell(f"dataset.augment=[{','.join(augment)}]") for augment in augments]
+    data = load_data(cells, tmp_path)
+    assert len(loads) == 1
+    assert [data[data_key(cell)].augment for cell in cells] == list(augments)
+    assert len({data[data_key(cell)].train_x.data_ptr() for cell in cells}) == 1
+    monkeypatch.setattr("ltsweep.data.digits", lambda folder, augment: (loads.append(augment), digits(folder))[1])
+    load_data(cells, tmp_path)  # of a function that takes the field for something else, each of them
+    assert len(loads) == 1 + len(augments)

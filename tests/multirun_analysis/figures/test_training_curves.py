@@ -103,3 +103,18 @@ def test_levels_that_differ_in_what_remains_go_by_number(write_cell: Callable[..
         "training loss",
         "validation loss",
     ]
+
+
+@pytest.mark.parametrize(
+    ("validation", "losses"), [(5000, ["validation loss"]), (0, [])], ids=["validation loss alone", "no loss"]
+)
+def test_where_the_training_set_was_not_scored_its_loss_is_left_out_and_that_is_said(
+    write_cell: Callable[..., str], tmp_path: Path, validation: int, losses: list[str]
+) -> None:
+    write_cell(levels=1, epochs=3, evaluate_train=False, validation=validation)
+    study = load(tmp_path / "made_up")
+    figure = drawn(study, choose(study.cells))
+    assert len(figure.axes) == 1 + len(losses)
+    texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert [text for text in texts if text.endswith("loss")] == losses
+    assert "The training set was not scored." in " ".join(" ".join(t.get_text().split()) for t in figure.texts)

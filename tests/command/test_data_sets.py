@@ -1,0 +1,45 @@
+"""The command on pictures of the user's own, with augmentation, and without scores of the training set."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHORT = ("device=cpu", "levels=1", "iterations=6", "batch_size=5")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Return a folder of 20 + 4 pictures in two classes."""
+    for number in range(24):
+        rng = np.random.default_rng(number)
+        pixels = rng.integers(0, 128, (8, 8, 3), dtype=np.uint8) + np.uint8(100 * (number % 2))
+        path = tmp_path / "leaves" / ("train" if number < 20 else "test") / ("ash", "oak")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return tmp_path / "leaves"
+
+
+def test_pictures_of_ones_own_are_trained_on(command, pictures):
+    own = (f"dataset.root={pictures}", "dataset.input_shape=[3,8,8]", "dataset.num_classes=2", "validation=5")
+    command.inside("-m", "dataset=image_folder", "dataset.augment=[],[crop,flip]", *own, *SHORT)
+    cells = command.study().cells().values()
+    assert [cell.status["status"] for cell in cells] == ["done"] * 2
+    assert {cell.config["dataset"]["name"] for cell in cells} == {"image_folder"}
+    (pictures / "test/ash/20.png").write_bytes(b"torn")
+    ended = command.inside("dataset=image_folder", *own, *SHORT, "study=torn", code=2)
+    assert ended.err.startswith(f"ltsweep: {pictures / 'test/ash/20.png'} is no picture of ")
+    assert ended.err.count("\n") == 1
+    assert not (command.folder / "multirun/torn").exists()
+
+
+def test_without_scores_of_the_training_set_all_else_is_the_same(command):
+    grid = ("-m", "dataset=digits", "evaluate_train=true,false,20", *SHORT)
+    command.inside(*grid)
+    tables = {str(cell.config["evaluate_train"]): cell.evaluations for cell in command.study().cells().values()}
+    whole, none, sample = tables["True"], tables["False"], tables["20"]
+    same = ["level", "iteration", "val_accuracy", "test_loss", "test_accuracy"]
+    for table in (none, sample):
+        assert table[same].equals(whole[same])
+    assert none["train_loss"].isna().all()
+    assert (sample["train_accuracy"].dropna() * 20 % 1).abs().max() < 1e-9
+    assert list(sample["train_loss"].isna()) == list(whole["train_loss"].isna())
