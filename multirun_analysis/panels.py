@@ -202,12 +202,12 @@ def _label(entry: Entry) -> str:
 
 
 def _apart(shown: NDArray[Any]) -> list[float]:
-    """Return the levels to mark, a factor of 1.6 apart or more; round numbers where levels of several rates mix."""
+    """Return the levels to mark, a factor of 1.6 or a fifth of the axis apart; round numbers where rates mix."""
     if len(shown) > 1 and (shown[:-1] / shown[1:]).min() < 1.03:
         round_numbers = (part * 10.0**-power for power in range(7) for part in (1.0, 0.5, 0.2))
         shown = np.array([number for number in round_numbers if number >= shown.min()])
     span = math.log(shown.max() / shown.min()) if len(shown) else 0.0
-    step = max(math.log(1.6), span / 8)
+    step = min(max(math.log(1.6), span / 8), span / 5)
     marks: list[float] = []
     for value in shown:
         if not marks or math.log(marks[-1] / value) > step - 1e-6:

@@ -54,6 +54,7 @@ def test_points_beyond_an_axis_are_marked_at_its_edge_and_counted() -> None:
     ("remaining", "marks"),
     [
         ([0.8**n for n in range(16)], ["100", "51.2", "26.2", "13.4", "6.9", "3.5"]),
+        ([0.7**n for n in range(4)], ["100", "70", "49", "34.3"]),  # a short axis has more marks
         ([1.0, 0.5], ["100", "50"]),
         ([1.0], ["100"]),
         ([], ["100"]),
