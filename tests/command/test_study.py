@@ -14,6 +14,7 @@ import pytest
 
 from ltsweep.cluster import keeping
 from ltsweep.store.hold import hold
+from ltsweep.store.provenance import maker
 
 GRID = ("-m", "init=xavier_u,kaiming_n", "seed=0,1", "levels=1", "iterations=4", "stack_size=2")
 
@@ -64,7 +65,7 @@ def test_ls_says_what_is_in_it(run, command):
             f"done    1 / 1  {sum(p.stat().st_size for p in folder.path.rglob('*') if p.is_file()) / 1e3:.0f} kB"
             in line
         )
-        assert f"{versions['ltsweep']} {versions.get('commit', '')[:7]}".strip() in line
+        assert maker(versions) in line
         assert folder.status["started"][:16].replace("T", " ") in line
     assert "multirun/default: 4 cells, 4 done; " in out
     some = run("ls", "multirun/default", "--where", "seed == 1", "--where", "init == 'kaiming_n'")
