@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import jinja2
 import pandas as pd
+from markupsafe import escape
 from plotly.offline import get_plotlyjs
 
 from ltsweep.schema import TICKET
@@ -25,6 +26,9 @@ from multirun_analysis.schema import UNENDED
 
 # The name of the page in the folder of a study's figures.
 FILE = "report.html"
+
+# What the links to the figures stand between.
+_LINKS = (b"<!-- figures -->", b"<!-- end of figures -->")
 
 # Rows of a table of comparisons; the page says how many more there are.
 MOST_ROWS = 400
@@ -47,7 +51,7 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     name = printable(name)  # a folder may be named by bytes that are no text
     commands = command.commands(study.cells, name)
     template = _environment().get_template("page.html")
-    return template.render(
+    text = template.render(
         name=name,
         only=printable(only),
         grid=_grid(study.cells),
@@ -65,7 +69,6 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         left_out=max(0, len(in_settings) - MOST_ROWS),
         standings=standings.to_dict("records"),
         margin=choices.MARGIN,
-        figures=_figures(out),
         cells=_cells(study, out, commands),
         own_choices=command.OWN if commands["command"].str.contains(command.OWN, regex=False).any() else "",
         apart=_apart(study.cells),
@@ -74,7 +77,22 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         css=_text("page.css"),
         js=_text("page.js"),
         plotly=get_plotlyjs(),
-    ).encode()
+    )
+    return linked(text.encode(), figures(out))
+
+
+def figures(out: Path) -> list[str]:
+    """Return the names of the figures that stand in a folder."""
+    return sorted(path.name for path in out.glob("*") if path.suffix.removeprefix(".") in style.FORMATS)
+
+
+def linked(page: bytes, names: Sequence[str]) -> bytes:
+    """Return a page with links to figures beside it, in place of those that it has."""
+    before, _, rest = page.partition(_LINKS[0])
+    _, _, after = rest.partition(_LINKS[1])
+    links = ", ".join(f'<a href="{quote(os.fsencode(name))}">{escape(printable(name))}</a>' for name in names)
+    row = f"<dt>Figures</dt><dd>{links}</dd>" if names else ""
+    return before + _LINKS[0] + row.encode() + _LINKS[1] + after
 
 
 def source() -> str:
@@ -130,11 +148,6 @@ def _dependences(areas: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     return [
         words.dependence(rows, answers.leaders(areas, cells, str(axis), str(other))) for (axis, other), rows in pairs
     ]
-
-
-def _figures(out: Path) -> list[str]:
-    """Return the names of the figures that stand beside the page."""
-    return sorted(path.name for path in out.glob("*") if path.suffix in style.SUFFIX.values())
 
 
 def _cells(study: Study, out: Path, commands: pd.DataFrame) -> list[dict[str, Any]]:
