@@ -63,6 +63,7 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
         tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
         headline=words.headline(effects, standings),
+        silent=[axis for axis in view.varying(study.cells) if axis not in set(effects["axis"])],
         dependences=_dependences(whole, study.cells),
         effects=_told(words.in_order(effects)),
         in_settings=_told(in_settings.head(MOST_ROWS)),
@@ -151,9 +152,13 @@ def _dependences(areas: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
 
 
 def _cells(study: Study, out: Path, commands: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a row for each cell: its folder, what sets it apart, how far it is, and the command that runs it."""
-    cells = study.cells
-    apart = [view.label(cells, (name,)).astype("str").tolist() for name in _apart(cells)]
+    """Return a row for each cell, in order of what sets them apart: its folder, how far it is, and its command."""
+    labels = {name: view.label(study.cells, (name,)) for name in _apart(study.cells)}
+    places = pd.DataFrame({name: label.cat.codes for name, label in labels.items()}, index=study.cells.index)
+    order = places.sort_values(list(labels), kind="stable").index if labels else places.index
+    cells = study.cells.loc[order].reset_index(drop=True)
+    commands = commands.loc[order].reset_index(drop=True)
+    apart = [label.loc[order].astype("str").tolist() for label in labels.values()]
     values = list(zip(*apart, strict=True)) if apart else [()] * len(cells)
     tickets = study.levels[study.levels["arm"].eq(TICKET)].sort_values("level").drop_duplicates("key", keep="last")
     last = tickets.set_index(tickets["key"].astype("str"))[["remaining", "final_test_accuracy"]]

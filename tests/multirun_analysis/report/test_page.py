@@ -188,6 +188,23 @@ def test_every_cell_has_a_link_to_its_folder(mixed: Study, mixed_page: bytes) ->
     assert found == {(mixed.path / key).resolve() for key in mixed.cells["key"]}
 
 
+def test_cells_are_in_order_of_what_sets_them_apart(mixed: Study, mixed_page: bytes) -> None:
+    rows = re.findall(rb'<tr><th scope="row"><a href="[^"]*/(\w+)/"><code>', mixed_page)
+    at = mixed.cells.astype({"key": "str"}).set_index("key").loc[[key.decode() for key in rows]]
+    at = at[at["status"].ne("unreadable")]
+    places = list(zip(at["init"].astype("str"), at["lr"], at["seed"], strict=True))
+    assert places == sorted(places)
+
+
+def test_an_axis_whose_choices_share_no_weights_remaining_is_named(
+    write_cell: Callable[..., str], tmp_path: Path
+) -> None:
+    for rate, init in ((rate, init) for rate in (0.2, 0.45) for init in ("xavier_u", "kaiming_u")):
+        write_cell(prune_rate=rate, init=init, levels=3, epochs=1)
+    text = said(page(load(tmp_path / "made_up"), [], tmp_path))
+    assert "Not compared: prune_rate. No two cells that differ in this alone" in text
+
+
 def test_every_target_on_the_page_is_there(mixed_page: bytes) -> None:
     reader = read(mixed_page)
     assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
