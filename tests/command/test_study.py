@@ -225,6 +225,27 @@ def test_gc_keeps_what_an_unfinished_cell_or_a_live_process_needs(run, command):
         assert "is being computed; " in run("gc", "multirun/default", "--dry-run", code=2)
 
 
+def test_gc_drops_copies_of_code_that_made_no_cell(run, command):
+    study = command.study().path
+    (key, *_) = command.study().cells()
+    path, copies = study / key / "status.json", study / ".sources"
+    mine, gone = "a" * 64, "b" * 64
+    status = json.loads(path.read_text()) | {"sources": {"mine": mine}}
+    path.write_text(json.dumps({name: value for name, value in status.items() if name != "sha256"}))
+    copies.mkdir()
+    for name in (f"{mine}.py", f"{gone}.py", "notes.py", f".{gone}.py.12"):
+        (copies / name).write_text("1")
+        os.utime(copies / name, (1e9, 1e9))
+    with hold(study / key):
+        assert "code that made no cell" not in run("gc", "multirun/default", "--dry-run")
+    said = run("gc", "multirun/default")
+    assert "code that made no cell of this study" in said
+    assert sorted(one.name for one in copies.iterdir()) == [f"{mine}.py", "notes.py"]
+    path.write_text("{")  # it cannot be known which code it names
+    assert run("gc", "multirun/default") == "multirun/default: nothing removed\n"
+    assert (copies / f"{mine}.py").exists()
+
+
 def test_diff_of_equal_studies(run, command, small):
     command.inside(*GRID, *small, "study=again", "workers=1")
     assert run("diff", "multirun/default", "multirun/again").endswith(
