@@ -70,8 +70,9 @@ def _size(cell: Cell, like: Mapping[str, Any], done: int) -> float:
     initial = sizes.pop(INITIAL, 0)
     masks = [sizes.pop(name) for name in list(sizes) if name.startswith(f"{TICKETS}/")]
     mask = sum(masks) / len(masks) if masks else 0.0
+    levels: int = cell.config["levels"]
     asked, _ = trainings(cell, {})
-    return initial + mask * (cell.config["levels"] + 1) + sum(sizes.values()) * asked / done
+    return initial + mask * (levels + 1) + sum(sizes.values()) * asked / done
 
 
 def _seconds(stack: Stack, statuses: Statuses, likes: Mapping[str, Like]) -> float:
