@@ -65,8 +65,9 @@ def limits(values: Iterable[float], metric: str, look: Style = SCREEN) -> Limits
     """Return ends for an axis that holds all values, unless far ones on the worse side would squash the rest.
 
     Low accuracies and high losses are left out where an empty stretch three times as long as the rest parts
-    them from a better half or more; other metrics are shown in full. The axis of an accuracy is one point long or more,
-    of another metric a twentieth of its median: a shorter one would show noise. Limits of the user's own come first.
+    them from a better half or more that are not all alike; other metrics are shown in full. The axis of an accuracy is
+    one point long or more, of another metric a twentieth of its median: a shorter one would show noise. Limits of the
+    user's own come first.
     """
     if metric in look.limits:
         return Limits(*look.limits[metric])
@@ -77,7 +78,7 @@ def limits(values: Iterable[float], metric: str, look: Style = SCREEN) -> Limits
     kept = _near(best_first) if metric.endswith(("accuracy", "loss")) else found
     low, high = float(kept.min()), float(kept.max())
     share = metric.endswith(("accuracy", "gap"))
-    least = _SHORTEST if share else max(_SHORTEST_PART * abs(float(np.median(kept))), 1e-9)
+    least = _SHORTEST if share else _SHORTEST_PART * abs(float(np.median(kept))) or 1.0
     wider = max(least - (high - low), 0.0) / 2
     pad = 0.05 * max(high - low, least)
     return Limits(low - wider - pad, high + wider + pad)
@@ -89,6 +90,12 @@ def share(all_limits: Sequence[Limits]) -> list[Limits]:
     if high - low > 3 * min(one.high - one.low for one in all_limits):
         return list(all_limits)
     return [Limits(low, high)] * len(all_limits)
+
+
+def vacant(ax: Axes) -> None:
+    """Say in a panel that there is nothing to draw in it."""
+    ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color="0.35")
+    ax.set_yticks([])
 
 
 def clip(ax: Axes, lines: Iterable[Line2D], ends: Limits) -> int:
@@ -216,8 +223,11 @@ def _apart(shown: NDArray[Any]) -> list[float]:
 
 
 def _near(best_first: NDArray[Any]) -> NDArray[Any]:
-    """Return the values before the first empty stretch that far worse ones lie beyond, and the better half always."""
+    """Return the values before the first empty stretch that far worse ones lie beyond, and the better half always.
+
+    Beside values that are all alike none can be told to be far.
+    """
     gaps, rest = np.abs(np.diff(best_first)), np.abs(best_first[:-1] - best_first[0])
-    wide = gaps > np.maximum(_STRETCH * rest, _LEAST * abs(np.median(best_first)))
+    wide = (rest > 0) & (gaps > np.maximum(_STRETCH * rest, _LEAST * abs(np.median(best_first))))
     wide[: len(best_first) // 2 - 1] = False
     return best_first[: int(wide.argmax()) + 1] if wide.any() else best_first

@@ -18,6 +18,9 @@ FLAT = [0.975 + 0.0002 * i for i in range(30)]
         ([*STEEP, 0.098], "test_accuracy", 0.95, 0.979),  # a cell at chance does not squash the rest
         ([*STEEP, 0.91, 0.87], "test_accuracy", 0.87, 0.979),  # the fall of sparse networks is shown
         ([0.97, *[0.098] * 9], "test_accuracy", 0.098, 0.97),  # where most are at chance, all are shown
+        ([0.072, 0.05], "test_accuracy", 0.05, 0.072),  # of two, neither is far
+        ([0.072] * 3 + [0.05] * 3, "test_accuracy", 0.05, 0.072),
+        ([0.0, 0.0], "early_stop_iteration", -0.5, 0.5),  # no axis of 1e-10
         ([0.1, 0.2, 0.3, 90.0], "train_loss", 0.1, 0.3),
         ([0.1, 0.2, 0.3, 90.0], "early_stop_iteration", 0.1, 90.0),
         ([*STEEP, float("nan"), float("inf")], "train_loss", 0.940388, 0.988612),  # a twentieth of the median

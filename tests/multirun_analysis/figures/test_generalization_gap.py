@@ -1,5 +1,6 @@
 """Training accuracy above, and below what the test set loses of it."""
 
+import dataclasses
 import statistics
 
 import pytest
@@ -18,3 +19,15 @@ def test_the_gap_is_training_less_test(mixed: Study) -> None:
     for ax, expected in zip(figure.axes[::2], (statistics.fmean(train), statistics.fmean(train - test)), strict=True):
         line = next(line for line in ax.lines if line.get_label() == "xavier_u|ticket")
         assert line.get_ydata()[4] == pytest.approx(expected)
+
+
+def test_a_panel_without_values_says_so_and_squashes_no_other(mixed: Study) -> None:
+    """Cells that diverge at once were never scored on the training set."""
+    never = mixed.levels["lr"].gt(0.01)
+    levels = mixed.levels.assign(final_train_accuracy=mixed.levels["final_train_accuracy"].mask(never))
+    view = View(col=("lr",), hue=("init",))
+    (figure,) = figure_file.draw(figure_file.table(dataclasses.replace(mixed, levels=levels), view), view)
+    above, vacant = figure.axes[:2]
+    assert [text.get_text() for text in vacant.texts] == ["no values"]
+    assert [text.get_text() for text in above.texts] == []
+    assert above.get_ylim()[0] > 0.5
