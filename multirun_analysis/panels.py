@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -182,6 +182,9 @@ def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Entry]]], look
     else:
         columns = beside(names, figure.get_figheight())[0]
         place = {"loc": "outside right upper", "ncols": columns, "fontsize": "small"}
+    for at in _breaks(names, headings, columns):
+        handles.insert(at, Line2D([], [], linestyle="none"))
+        names.insert(at, "")
     box = figure.legend(handles, names, **sides, **place)
     for packed in box.findobj(HPacker):
         match packed.get_children():
@@ -189,6 +192,20 @@ def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Entry]]], look
                 handle.set_visible(False)  # a packer gives no room to what is not visible: the heading moves left
     for text in box.get_texts():
         text.set_fontweight("bold" if text.get_text() in headings else "normal")
+
+
+def _breaks(names: Sequence[str], headings: Collection[str], columns: int) -> list[int]:
+    """Return where to put empty entries into a legend, one after the other, so that no column ends in a heading."""
+    found: list[int] = []
+    padded = list(names)
+    for _ in names:
+        ends = [int(part[-1]) for part in np.array_split(np.arange(len(padded)), columns)[:-1] if len(part)]
+        lone = next((end for end in ends if padded[end] and padded[end] in headings), None)
+        if lone is None:
+            break
+        padded.insert(lone, "")
+        found.append(lone)
+    return found
 
 
 def named(sections: Sequence[tuple[str, Sequence[Entry]]]) -> list[str]:

@@ -1,8 +1,10 @@
 """Axes that show what they leave out, marks that can be read, and files that do not change."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from multirun_analysis import panels, style
 
@@ -86,3 +88,20 @@ def test_the_small_print_is_the_users_own() -> None:
         figure = Figure()
         panels.note(figure, "One seed.", style.Style(note=said))
         assert figure.get_supxlabel() == shown
+
+
+def test_no_column_of_a_legend_ends_in_a_heading() -> None:
+    figure = Figure(figsize=(12, 3.2))
+    parts = [[Line2D([], [], label=f"init{6 * part + i:02d}") for i in range(6)] for part in range(5)]
+    sections = [(f"part {part}", entries) for part, entries in enumerate(parts)]
+    for columns in range(1, 9):
+        names = panels.named(sections)
+        headings = {heading for heading, _ in sections}
+        for at in panels._breaks(names, headings, columns):
+            names.insert(at, "")
+        assert [name for name in names if name] == panels.named(sections)
+        assert not any(part[-1] in headings for part in np.array_split(names, columns))
+    panels.legend(figure, sections, style.SCREEN)
+    figure.draw_without_rendering()
+    shown = [text.get_text() for text in figure.legends[0].get_texts() if text.get_text()]
+    assert shown == panels.named(sections)

@@ -258,3 +258,15 @@ def test_dense_says_how_far_and_where_never() -> None:
         " not even after one pruning (3 settings, 3 seeds, tested at 95 %)."
     )
     assert words.dense(table[2:]).startswith("At no level is the ticket told to be less than 0.5 points below it (3 s")
+
+
+def test_a_sentence_names_a_few_of_many_choices() -> None:
+    rows = [
+        {"axis": "init", "left_name": "a", "right_name": f"b{i}", "setting": "", "seed": seed, "tests": 9}
+        | {"left": 0.98 + 0.0001 * seed, "right": 0.97 - 0.001 * i, "level": 5, "remaining": 0.3, "key": "a"}
+        for i in range(9)
+        for seed in range(5)
+    ]
+    table = pd.DataFrame(rows).assign(difference=lambda df: df["left"] - df["right"])
+    says = words.question(answers.effects(table))
+    assert says.startswith("a leads the 9 others: better than b0, b1, b2, b3, b4 and 4 more (than b0 by 1.02 points")
