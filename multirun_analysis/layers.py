@@ -61,8 +61,11 @@ def together(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def some_coincide(found: pd.DataFrame) -> bool:
-    """Return whether two layers of a table such as `by_layer(...)` cannot be told apart."""
-    means = _means(found)
+    """Return whether two layers of a table such as `by_layer(...)` cannot be told apart.
+
+    The whole network does not count: it is dashed, and hides no layer.
+    """
+    means = _means(found[found["layer"].ne(WHOLE)])
     return any(_near(means[one], means[other]) for one, other in itertools.combinations(means.columns, 2))
 
 

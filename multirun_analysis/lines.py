@@ -44,8 +44,9 @@ def draw(df: pd.DataFrame, view: View) -> list[Figure]:
         ends: dict[_Panel, panels.Limits] = {}
         for metric in df["metric"].unique():
             those = [key for key in shown if key.metric == metric]
-            fitted = [_limits(key.of(df), metric, view) for key in those]
-            ends |= dict(zip(those, panels.share(fitted), strict=True))
+            full = [key for key in those if _has_values(key.of(df))] or those
+            fitted = panels.share([_limits(key.of(df), metric, view) for key in full])
+            ends |= dict.fromkeys(those, fitted[0]) | dict(zip(full, fitted, strict=True))
         sheets = pages.sheets(keys, wide, lambda keys: panels.named(_legend(keys, look)), view.style)
         return [_page(df, sheet, look, ends, view) for sheet in sheets]
 
@@ -61,6 +62,8 @@ def _page(
             _others(ax, key.beside(df))
         panels.percent_axis(ax, here["remaining"], view.style)
         beyond += panels.clip(ax, drawn, ends[key])
+        if not _has_values(here):
+            panels.vacant(ax)
         ax.set_xlabel("weights remaining (%)")
         ax.set_ylabel(NAMES.get(key.metric, key.metric.replace("_", " ")))
     named = {key: [key.row, key.col, pages.part_name(key.hues, look.parts)] for key in sheet.axes}
@@ -110,6 +113,10 @@ def _panels(df: pd.DataFrame, look: Look) -> list[list[_Panel]]:
     if len(cols) == 1:
         return [[_Panel(row, cols[0], metric, hues) for metric in metrics] for row, hues in places]
     return [[_Panel(row, col, metric, hues) for col in cols] for row, hues in places for metric in metrics]
+
+
+def _has_values(here: pd.DataFrame) -> bool:
+    return bool(here["mean"].notna().any())
 
 
 def _limits(here: pd.DataFrame, metric: str, view: View) -> panels.Limits:

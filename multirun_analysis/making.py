@@ -74,14 +74,32 @@ def make(studies: Sequence[Path], out: Path, asked: Request) -> str:
     """
     due = _due(studies, out, asked)
     stale = due.stale
-    if stale or leftovers(out):
+    if stale or leftovers(out) or _is_unlinked(out, due.had):
         with disk.hold(out):
             due = _due(studies, out, asked)  # another analysis may have made them meanwhile
             stale = due.stale
             if stale:
                 _make_anew(studies, out, asked, due)
+            if _is_unlinked(out, due.had):
+                _link(out, due.had)
     names = ", ".join(map(str, studies))
     return "\n".join([f"{names}: {due.had[stamp.CELLS].says}", *_listed(out, list(due.wanted), stale, due.had)])
+
+
+def _is_unlinked(out: Path, had: Mapping[str, Made]) -> bool:
+    """Return whether there is a page that was written here and links to other figures than stand beside it."""
+    page = had.get(report.FILE)
+    if page is None or page.links == report.figures(out):
+        return False
+    return stamp.is_current(out, had, report.FILE, page.made_from)
+
+
+def _link(out: Path, had: dict[str, Made]) -> None:
+    """Write the page and the stamp with links to the figures that stand beside it."""
+    page, names = had[report.FILE], report.figures(out)
+    page.pages = [_written(out / report.FILE, report.linked((out / report.FILE).read_bytes(), names))]
+    page.links = names
+    stamp.write(out, had)
 
 
 def _due(studies: Sequence[Path], out: Path, asked: Request) -> _Due:
@@ -154,6 +172,7 @@ def _make(study: Study, out: Path, made: Mapping[str, Made], asked: Request) -> 
     if report.FILE in made:
         page = report.page(drawn, asked.claims, out, only=asked.only)
         made[report.FILE].pages = [_written(out / report.FILE, page)]
+        made[report.FILE].links = report.figures(out)
 
 
 def _written(path: Path, content: bytes) -> tuple[int, int, str]:

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -65,8 +65,9 @@ def limits(values: Iterable[float], metric: str, look: Style = SCREEN) -> Limits
     """Return ends for an axis that holds all values, unless far ones on the worse side would squash the rest.
 
     Low accuracies and high losses are left out where an empty stretch three times as long as the rest parts
-    them from a better half or more; other metrics are shown in full. The axis of an accuracy is one point long or more,
-    of another metric a twentieth of its median: a shorter one would show noise. Limits of the user's own come first.
+    them from a better half or more that are not all alike; other metrics are shown in full. The axis of an accuracy is
+    one point long or more, of another metric a twentieth of its median: a shorter one would show noise. Limits of the
+    user's own come first.
     """
     if metric in look.limits:
         return Limits(*look.limits[metric])
@@ -77,7 +78,7 @@ def limits(values: Iterable[float], metric: str, look: Style = SCREEN) -> Limits
     kept = _near(best_first) if metric.endswith(("accuracy", "loss")) else found
     low, high = float(kept.min()), float(kept.max())
     share = metric.endswith(("accuracy", "gap"))
-    least = _SHORTEST if share else max(_SHORTEST_PART * abs(float(np.median(kept))), 1e-9)
+    least = _SHORTEST if share else _SHORTEST_PART * abs(float(np.median(kept))) or 1.0
     wider = max(least - (high - low), 0.0) / 2
     pad = 0.05 * max(high - low, least)
     return Limits(low - wider - pad, high + wider + pad)
@@ -89,6 +90,12 @@ def share(all_limits: Sequence[Limits]) -> list[Limits]:
     if high - low > 3 * min(one.high - one.low for one in all_limits):
         return list(all_limits)
     return [Limits(low, high)] * len(all_limits)
+
+
+def vacant(ax: Axes) -> None:
+    """Say in a panel that there is nothing to draw in it."""
+    ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center", color="0.35")
+    ax.set_yticks([])
 
 
 def clip(ax: Axes, lines: Iterable[Line2D], ends: Limits) -> int:
@@ -175,6 +182,9 @@ def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Entry]]], look
     else:
         columns = beside(names, figure.get_figheight())[0]
         place = {"loc": "outside right upper", "ncols": columns, "fontsize": "small"}
+    for at in _breaks(names, headings, columns):
+        handles.insert(at, Line2D([], [], linestyle="none"))
+        names.insert(at, "")
     box = figure.legend(handles, names, **sides, **place)
     for packed in box.findobj(HPacker):
         match packed.get_children():
@@ -182,6 +192,20 @@ def legend(figure: Figure, sections: Sequence[tuple[str, Sequence[Entry]]], look
                 handle.set_visible(False)  # a packer gives no room to what is not visible: the heading moves left
     for text in box.get_texts():
         text.set_fontweight("bold" if text.get_text() in headings else "normal")
+
+
+def _breaks(names: Sequence[str], headings: Collection[str], columns: int) -> list[int]:
+    """Return where to put empty entries into a legend, one after the other, so that no column ends in a heading."""
+    found: list[int] = []
+    padded = list(names)
+    for _ in names:
+        ends = [int(part[-1]) for part in np.array_split(np.arange(len(padded)), columns)[:-1] if len(part)]
+        lone = next((end for end in ends if padded[end] and padded[end] in headings), None)
+        if lone is None:
+            break
+        padded.insert(lone, "")
+        found.append(lone)
+    return found
 
 
 def named(sections: Sequence[tuple[str, Sequence[Entry]]]) -> list[str]:
@@ -202,12 +226,12 @@ def _label(entry: Entry) -> str:
 
 
 def _apart(shown: NDArray[Any]) -> list[float]:
-    """Return the levels to mark, a factor of 1.6 apart or more; round numbers where levels of several rates mix."""
+    """Return the levels to mark, a factor of 1.6 or a fifth of the axis apart; round numbers where rates mix."""
     if len(shown) > 1 and (shown[:-1] / shown[1:]).min() < 1.03:
         round_numbers = (part * 10.0**-power for power in range(7) for part in (1.0, 0.5, 0.2))
         shown = np.array([number for number in round_numbers if number >= shown.min()])
     span = math.log(shown.max() / shown.min()) if len(shown) else 0.0
-    step = max(math.log(1.6), span / 8)
+    step = min(max(math.log(1.6), span / 8), span / 5)
     marks: list[float] = []
     for value in shown:
         if not marks or math.log(marks[-1] / value) > step - 1e-6:
@@ -216,8 +240,11 @@ def _apart(shown: NDArray[Any]) -> list[float]:
 
 
 def _near(best_first: NDArray[Any]) -> NDArray[Any]:
-    """Return the values before the first empty stretch that far worse ones lie beyond, and the better half always."""
+    """Return the values before the first empty stretch that far worse ones lie beyond, and the better half always.
+
+    Beside values that are all alike none can be told to be far.
+    """
     gaps, rest = np.abs(np.diff(best_first)), np.abs(best_first[:-1] - best_first[0])
-    wide = gaps > np.maximum(_STRETCH * rest, _LEAST * abs(np.median(best_first)))
+    wide = (rest > 0) & (gaps > np.maximum(_STRETCH * rest, _LEAST * abs(np.median(best_first))))
     wide[: len(best_first) // 2 - 1] = False
     return best_first[: int(wide.argmax()) + 1] if wide.any() else best_first

@@ -51,13 +51,15 @@ class Made(msgspec.Struct):
     """What the stamp says of a file.
 
     made_from: a hash. says: why there is no such file, or nothing. left_out: broken files that it does without. pages:
-    size, time of change and SHA-256 of what was written; a figure of several pages has several.
+    size, time of change and SHA-256 of what was written; a figure of several pages has several. links: figures that the
+    report links to.
     """
 
     made_from: Annotated[str, Meta(max_length=100)]
     says: Annotated[str, Meta(max_length=1_000_000)] = ""
     left_out: list[Annotated[str, Meta(max_length=2_000)]] = []
     pages: Annotated[list[reader.Noted], Meta(max_length=100)] = []
+    links: list[Annotated[str, Meta(max_length=300)]] = []
 
     def files(self, file: str) -> list[str]:
         """Return the files of the pages: `a.png, a_2.png, a_3.png`."""

@@ -81,10 +81,12 @@ def axes(cells: pd.DataFrame, view: View) -> tuple[str, ...]:
 def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw a row of panels for each fraction remaining, a column for each other choice; numbers in the squares.
 
-    `df` is `table(...)`. A square without a cell that got there is empty. Panels whose tickets have equally many
-    weights share their colours. Long axes are cut into several panels.
+    `df` is `table(...)`. A square without a cell that got there is empty; a choice of which no cell did has no panel,
+    and the note names it. Panels whose tickets have equally many weights share their colours. Long axes are cut into
+    several panels.
     """
-    wanted, others = sorted(df["wanted"].unique(), reverse=True), list(df["panel"].cat.categories)
+    there = set(df["panel"])
+    wanted, others = sorted(df["wanted"].unique(), reverse=True), [name for name in _choices(df) if name in there]
     downs, acrosses = (_cut(df, axis, most) for axis, most in (("down", _ROWS), ("across", _COLUMNS)))
     rows = [
         [_Panel(fraction, other, tuple(down), tuple(across)) for other in others for across in acrosses]
@@ -102,7 +104,7 @@ def draw(df: pd.DataFrame, view: View) -> list[Figure]:
         for sheet in pages.sheets(keys, wide, lambda _: [], view.style, width=width, height=height):
             for key, ax in sheet.axes.items():
                 _panel(ax, key, df, ends[key], view)
-            shares = {key: f"{_range(key.of(df)['remaining'])} % remaining" for key in sheet.axes}
+            shares = {key: _share(key, df) for key in sheet.axes}
             titles = {key: panels.title([share, key.other], [(), ()]) for key, share in shares.items()}
             pages.entitle(sheet, titles)
             panels.note(sheet.figure, notes.sentences(sheet.says, _note(df, ends, view)), view.style)
@@ -163,9 +165,20 @@ def _number(value: float, percent: bool) -> str:
     return f"{100 * value:.2f}" if percent else f"{value:.3g}"
 
 
+def _choices(df: pd.DataFrame) -> list[str]:
+    return list(df["panel"].cat.categories)
+
+
+def _share(key: _Panel, df: pd.DataFrame) -> str:
+    """Return the share of weights that the tickets of a panel have, in words."""
+    remaining = key.of(df)["remaining"]
+    near = f"no ticket near {levels.percent(key.wanted)} %"
+    return near if remaining.empty else f"{_range(remaining)} % remaining"
+
+
 def _range(remaining: pd.Series) -> str:
     if remaining.empty:
-        return "–"
+        return ""
     low, high = levels.percent(remaining.min()), levels.percent(remaining.max())
     return high if low == high else f"{low} to {high}"
 
@@ -174,4 +187,7 @@ def _note(df: pd.DataFrame, ends: Mapping[_Panel, panels.Limits], view: View) ->
     metric = view.metric.replace("_", " ") + (" in %" if view.metric.endswith("accuracy") else "")
     says = f"Tickets: {metric}, mean over {notes.seeds(df['n'])}; empty: no cell has got there."
     own = "Colours compare tickets of one size alone." if len(set(ends.values())) > 1 else ""
-    return notes.sentences(says, own, view.note)
+    lacking = [name for name in _choices(df) if name not in set(df["panel"])]
+    asked = " or ".join(levels.percent(wanted) for wanted in view.remaining or _WANTED)
+    left_out = f"Without {'; '.join(lacking)}: no level near {asked} %." if lacking else ""
+    return notes.sentences(says, own, left_out, view.note)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import jinja2
 import pandas as pd
+from markupsafe import escape
 from plotly.offline import get_plotlyjs
 
 from ltsweep.schema import TICKET
@@ -26,6 +27,9 @@ from multirun_analysis.schema import UNENDED
 
 # The name of the page in the folder of a study's figures.
 FILE = "report.html"
+
+# What the links to the figures stand between.
+_LINKS = (b"<!-- figures -->", b"<!-- end of figures -->")
 
 # Rows of a table of comparisons; the page says how many more there are.
 MOST_ROWS = 400
@@ -48,7 +52,7 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     name = printable(name)  # a folder may be named by bytes that are no text
     commands = command.commands(study.cells, name)
     template = _environment().get_template("page.html")
-    return template.render(
+    text = template.render(
         name=name,
         only=printable(sentences(only, closing.caveats(study.cells))),
         grid=_grid(study.cells),
@@ -60,13 +64,13 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
         tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
         headline=words.headline(effects, standings),
+        silent=[axis for axis in view.varying(study.cells) if axis not in set(effects["axis"])],
         dependences=_dependences(whole, study.cells),
         effects=_told(words.in_order(effects)),
         in_settings=_told(in_settings.head(MOST_ROWS)),
         left_out=max(0, len(in_settings) - MOST_ROWS),
         standings=standings.to_dict("records"),
         margin=choices.MARGIN,
-        figures=_figures(out),
         cells=_cells(study, out, commands),
         own_choices=command.OWN if commands["command"].str.contains(command.OWN, regex=False).any() else "",
         apart=_apart(study.cells),
@@ -75,7 +79,22 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         css=_text("page.css"),
         js=_text("page.js"),
         plotly=get_plotlyjs(),
-    ).encode()
+    )
+    return linked(text.encode(), figures(out))
+
+
+def figures(out: Path) -> list[str]:
+    """Return the names of the figures that stand in a folder."""
+    return sorted(path.name for path in out.glob("*") if path.suffix.removeprefix(".") in style.FORMATS)
+
+
+def linked(page: bytes, names: Sequence[str]) -> bytes:
+    """Return a page with links to figures beside it, in place of those that it has."""
+    before, _, rest = page.partition(_LINKS[0])
+    _, _, after = rest.partition(_LINKS[1])
+    links = ", ".join(f'<a href="{quote(os.fsencode(name))}">{escape(printable(name))}</a>' for name in names)
+    row = f"<dt>Figures</dt><dd>{links}</dd>" if names else ""
+    return before + _LINKS[0] + row.encode() + _LINKS[1] + after
 
 
 def source() -> str:
@@ -133,15 +152,14 @@ def _dependences(areas: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     ]
 
 
-def _figures(out: Path) -> list[str]:
-    """Return the names of the figures that stand beside the page."""
-    return sorted(path.name for path in out.glob("*") if path.suffix in style.SUFFIX.values())
-
-
 def _cells(study: Study, out: Path, commands: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a row for each cell: its folder, what sets it apart, how far it is, and the command that runs it."""
-    cells = study.cells
-    apart = [view.label(cells, (name,)).astype("str").tolist() for name in _apart(cells)]
+    """Return a row for each cell, in order of what sets them apart: its folder, how far it is, and its command."""
+    labels = {name: view.label(study.cells, (name,)) for name in _apart(study.cells)}
+    places = pd.DataFrame({name: label.cat.codes for name, label in labels.items()}, index=study.cells.index)
+    order = places.sort_values(list(labels), kind="stable").index if labels else places.index
+    cells = study.cells.loc[order].reset_index(drop=True)
+    commands = commands.loc[order].reset_index(drop=True)
+    apart = [label.loc[order].astype("str").tolist() for label in labels.values()]
     values = list(zip(*apart, strict=True)) if apart else [()] * len(cells)
     tickets = study.levels[study.levels["arm"].eq(TICKET)].sort_values("level").drop_duplicates("key", keep="last")
     last = tickets.set_index(tickets["key"].astype("str"))[["remaining", "final_test_accuracy"]]

@@ -1,6 +1,6 @@
 """The code, packages and hardware that the cells of a study were made with, from each cell's `status.json`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -30,7 +30,7 @@ def read(study: Study) -> MadeWith:
     machines = [status["hardware"] for status in found if isinstance(status.get("hardware"), dict)]
     times = sorted(str(status[name]) for status in found for name in ("started", "updated") if status.get(name))
     return MadeWith(
-        code=_counted([_code(status["versions"]) for status in begun]),
+        code=_counted(_codes([status["versions"] for status in begun])),
         packages=_counted([_packages(status["versions"]) for status in begun]),
         own=_counted([_own(status.get("sources", {})) for status in found]),
         hardware=_counted([_hardware(hardware) for hardware in machines]),
@@ -42,6 +42,15 @@ def read(study: Study) -> MadeWith:
 def _counted(said: list[str]) -> list[tuple[str, int]]:
     counts = pd.Series([text for text in said if text], dtype="str").value_counts()
     return sorted(((str(text), int(n)) for text, n in counts.items()), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _codes(recorded: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the code of each record in words; the same source has the same words, whatever the commit."""
+    said: dict[tuple[str | None, str | None], str] = {}
+    sources = [(one.get("ltsweep"), one.get("code") or one.get("commit")) for one in recorded]
+    for source, one in zip(sources, recorded, strict=True):
+        said[source] = min(_code(one), said.get(source, _code(one)))
+    return [said[source] for source in sources]
 
 
 def _code(versions: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@
   const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "star", "hexagon"];
   const DASHES = ["solid", "dash", "dashdot", "longdash", "longdashdot"]; // "dot" is the dense network's
   const TICKS = [0, 1, 2, 3].flatMap((k) => [1, 0.7, 0.5, 0.3, 0.2].map((part) => part / 10 ** k));
+  const FINE = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]; // of an axis that ends within a factor of 2.5
   const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
   const narrow = matchMedia("(max-width: 40rem)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -70,17 +71,26 @@
       ink: printing ? "#000" : style.color, paper: printing ? "#fff" : style.backgroundColor };
   };
   const faded = (color) => color + "2e";
-  const xAxis = (x, log) => log
-    ? { type: "log", autorange: "reversed", tickvals: TICKS, ticktext: TICKS.map((at) => String(+(100 * at).toPrecision(3))),
-        title: { text: "weights remaining (%)" } }
+  const xAxis = (x, log) => {
+    const ticks = Math.max(...x) < 2.5 * Math.min(...x) ? FINE : TICKS;
+    return log ? { type: "log", autorange: "reversed", tickvals: ticks, ticktext: ticks.map((at) => String(+(100 * at).toPrecision(3))),
+      title: { text: "weights remaining (%)" } }
     : { autorange: true, title: { text: "level" }, rangemode: "tozero", dtick: x.length > 12 ? undefined : 1 };
+  };
   const band = (x, low, high, color, axes) => {
     const known = x.map((_, i) => i).filter((i) => low[i] !== null && high[i] !== null);
     return { ...axes, x: [...known.map((i) => x[i]), ...known.toReversed().map((i) => x[i])], type: "scatter", mode: "lines",
       y: [...known.map((i) => high[i]), ...known.toReversed().map((i) => low[i])], fill: "toself", fillcolor: faded(color),
       line: { width: 0 }, hoverinfo: "skip", showlegend: false };
   };
-  // On a phone a row is a block of lines, each with the name of its column.
+  // A table that is wider than its box has its rows as cards, each value with the name of its column.
+  const fit = (box) => {
+    const table = box.querySelector("table");
+    if (!table) return;
+    table.classList.remove("cards");
+    table.classList.toggle("cards", box.scrollWidth > box.clientWidth);
+  };
+  const fitAll = () => document.querySelectorAll(".scroll").forEach(fit);
   const label = (table) => {
     const names = [...table.querySelectorAll("thead th")].map((one) => one.textContent);
     table.querySelectorAll("tbody td").forEach((one) => { one.dataset.label = names.at(one.cellIndex - one.parentElement.cells.length); });
@@ -94,7 +104,7 @@
         ? element("td", { className: "number", textContent: text })
         : element("th", { scope: "row", textContent: text }))))),
     ) : "");
-    details.ontoggle = () => { fill(); details.querySelectorAll("table").forEach(label); };
+    details.ontoggle = () => { fill(); details.querySelectorAll("table").forEach(label); fitAll(); };
     details.ontoggle();
   };
   const draw = (id, traces, layout, says) => {
@@ -123,8 +133,12 @@
     const across = choose(controls, "choose-x", "Horizontal axis", [["remaining", "weights remaining, log"], ["level", "level"]], "remaining", redraw);
     const places = [["", "none"], ...columns.map((name) => [name, name])];
     const valuesOf = (name) => columns.includes(name) ? unique(lines.map((line) => line.config[columns.indexOf(name)])).length : Infinity;
-    const col = choose(controls, "choose-col", "Columns of panels", places, columns.length > 1 && valuesOf("lr") <= 6 ? "lr" : "", redraw);
-    const row = choose(controls, "choose-row", "Rows of panels", places, "", redraw);
+    const first = columns.length > 1 && valuesOf("lr") <= 6 ? "lr" : "";
+    // Where a panel would have more lines than can be told apart, the column with the fewest values makes rows.
+    const rest = columns.filter((name) => name !== first).toSorted((a, b) => valuesOf(a) - valuesOf(b));
+    const second = rest.length > 1 && rest.reduce((product, name) => product * valuesOf(name), 1) > 6 && valuesOf(rest[0]) <= 4 ? rest[0] : "";
+    const col = choose(controls, "choose-col", "Columns of panels", places, first, redraw);
+    const row = choose(controls, "choose-row", "Rows of panels", places, second, redraw);
     const scale = choose(controls, "choose-scale", "Vertical scale", [["own", "each panel its own"], ["same", "the same"]], "own", redraw);
     const hues = switches("switch-lines", "Lines", String, redraw), arms = switches("switch-arms", "Arms", words, redraw);
     const everyArm = unique(lines.map((line) => line.arm)).sort((a, b) => (a !== "ticket") - (b !== "ticket") || (a < b ? -1 : 1));
@@ -153,7 +167,7 @@
         const w = (1 - gapX * (wide - 1)) / wide, h = (1 - gapY * (high - 1)) / high;
         const x = [i * (w + gapX), i * (w + gapX) + w], y = [1 - j * (h + gapY) - h, 1 - j * (h + gapY)];
         const here = lines.filter((line) => of(line, col.value) === c && (col.value === row.value || of(line, row.value) === r));
-        layout[`xaxis${n}`] = { ...xAxis(here[0]?.[across.value] ?? [], log), domain: x, anchor: `y${n}` };
+        layout[`xaxis${n}`] = { ...xAxis(unique(here.flatMap((line) => line[across.value])), log), domain: x, anchor: `y${n}` };
         layout[`yaxis${n}`] = { domain: y, anchor: `x${n}`, tickformat: isShare(metric.value) ? ".1%" : undefined, nticks: 7,
           title: { text: i ? "" : words(metric.value) }, matches: scale.value === "same" && at ? "y" : undefined };
         const title = [[row.value, r], [col.value, c]].filter(([name], k) => name && !(k === 0 && col.value === row.value));
@@ -230,9 +244,10 @@
   };
 
   document.querySelectorAll("table").forEach(label);
-  document.documentElement.classList.add("labelled");
-
   const redraws = [curves(), differences()].filter(Boolean);
+  fitAll();
+  addEventListener("resize", fitAll);
+  document.addEventListener("toggle", fitAll, true); // a table in what is closed has no width
   const redrawAll = () => redraws.forEach((redraw) => redraw());
   for (const media of [narrow, dark]) media.addEventListener("change", redrawAll);
   for (const [event, now] of [["beforeprint", true], ["afterprint", false]]) {

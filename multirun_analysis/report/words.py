@@ -16,6 +16,9 @@ Row = dict[str, Any]
 
 _HALF = f"{100 * MARGIN:g} points"
 
+# Choices that a sentence names; the table below it has them all.
+_MOST_NAMES = 6
+
 _ARMS = "Ticket against controls"
 
 _UNCORRECTED = "the interval excludes 0, but not after correction"
@@ -221,4 +224,6 @@ def _written(axis: str, name: object) -> str:
 
 def _names(axis: str, rows: list[Row]) -> str:
     names = [_name(axis, row) for row in rows]
+    if len(names) > _MOST_NAMES:
+        names = [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} more"]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -14,6 +14,7 @@ import pytest
 
 from ltsweep.cluster import keeping
 from ltsweep.store.hold import hold
+from ltsweep.store.provenance import maker
 
 GRID = ("-m", "init=xavier_u,kaiming_n", "seed=0,1", "levels=1", "iterations=4", "stack_size=2")
 
@@ -64,7 +65,7 @@ def test_ls_says_what_is_in_it(run, command):
             f"done    1 / 1  {sum(p.stat().st_size for p in folder.path.rglob('*') if p.is_file()) / 1e3:.0f} kB"
             in line
         )
-        assert f"{versions['ltsweep']} {versions.get('commit', '')[:7]}".strip() in line
+        assert maker(versions) in line
         assert folder.status["started"][:16].replace("T", " ") in line
     assert "multirun/default: 4 cells, 4 done; " in out
     some = run("ls", "multirun/default", "--where", "seed == 1", "--where", "init == 'kaiming_n'")
@@ -222,6 +223,27 @@ def test_gc_keeps_what_an_unfinished_cell_or_a_live_process_needs(run, command):
     with hold(study):
         assert "is being computed by process" in run("gc", "multirun/default", code=2)
         assert "is being computed; " in run("gc", "multirun/default", "--dry-run", code=2)
+
+
+def test_gc_drops_copies_of_code_that_made_no_cell(run, command):
+    study = command.study().path
+    (key, *_) = command.study().cells()
+    path, copies = study / key / "status.json", study / ".sources"
+    mine, gone = "a" * 64, "b" * 64
+    status = json.loads(path.read_text()) | {"sources": {"mine": mine}}
+    path.write_text(json.dumps({name: value for name, value in status.items() if name != "sha256"}))
+    copies.mkdir()
+    for name in (f"{mine}.py", f"{gone}.py", "notes.py", f".{gone}.py.12"):
+        (copies / name).write_text("1")
+        os.utime(copies / name, (1e9, 1e9))
+    with hold(study / key):
+        assert "code that made no cell" not in run("gc", "multirun/default", "--dry-run")
+    said = run("gc", "multirun/default")
+    assert "code that made no cell of this study" in said
+    assert sorted(one.name for one in copies.iterdir()) == [f"{mine}.py", "notes.py"]
+    path.write_text("{")  # it cannot be known which code it names
+    assert run("gc", "multirun/default") == "multirun/default: nothing removed\n"
+    assert (copies / f"{mine}.py").exists()
 
 
 def test_diff_of_equal_studies(run, command, small):

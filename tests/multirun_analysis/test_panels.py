@@ -1,8 +1,10 @@
 """Axes that show what they leave out, marks that can be read, and files that do not change."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from multirun_analysis import panels, style
 
@@ -18,6 +20,9 @@ FLAT = [0.975 + 0.0002 * i for i in range(30)]
         ([*STEEP, 0.098], "test_accuracy", 0.95, 0.979),  # a cell at chance does not squash the rest
         ([*STEEP, 0.91, 0.87], "test_accuracy", 0.87, 0.979),  # the fall of sparse networks is shown
         ([0.97, *[0.098] * 9], "test_accuracy", 0.098, 0.97),  # where most are at chance, all are shown
+        ([0.072, 0.05], "test_accuracy", 0.05, 0.072),  # of two, neither is far
+        ([0.072] * 3 + [0.05] * 3, "test_accuracy", 0.05, 0.072),
+        ([0.0, 0.0], "early_stop_iteration", -0.5, 0.5),  # no axis of 1e-10
         ([0.1, 0.2, 0.3, 90.0], "train_loss", 0.1, 0.3),
         ([0.1, 0.2, 0.3, 90.0], "early_stop_iteration", 0.1, 90.0),
         ([*STEEP, float("nan"), float("inf")], "train_loss", 0.940388, 0.988612),  # a twentieth of the median
@@ -54,6 +59,7 @@ def test_points_beyond_an_axis_are_marked_at_its_edge_and_counted() -> None:
     ("remaining", "marks"),
     [
         ([0.8**n for n in range(16)], ["100", "51.2", "26.2", "13.4", "6.9", "3.5"]),
+        ([0.7**n for n in range(4)], ["100", "70", "49", "34.3"]),  # a short axis has more marks
         ([1.0, 0.5], ["100", "50"]),
         ([1.0], ["100"]),
         ([], ["100"]),
@@ -82,3 +88,20 @@ def test_the_small_print_is_the_users_own() -> None:
         figure = Figure()
         panels.note(figure, "One seed.", style.Style(note=said))
         assert figure.get_supxlabel() == shown
+
+
+def test_no_column_of_a_legend_ends_in_a_heading() -> None:
+    figure = Figure(figsize=(12, 3.2))
+    parts = [[Line2D([], [], label=f"init{6 * part + i:02d}") for i in range(6)] for part in range(5)]
+    sections = [(f"part {part}", entries) for part, entries in enumerate(parts)]
+    for columns in range(1, 9):
+        names = panels.named(sections)
+        headings = {heading for heading, _ in sections}
+        for at in panels._breaks(names, headings, columns):
+            names.insert(at, "")
+        assert [name for name in names if name] == panels.named(sections)
+        assert not any(part[-1] in headings for part in np.array_split(names, columns))
+    panels.legend(figure, sections, style.SCREEN)
+    figure.draw_without_rendering()
+    shown = [text.get_text() for text in figure.legends[0].get_texts() if text.get_text()]
+    assert shown == panels.named(sections)

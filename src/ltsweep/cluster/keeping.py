@@ -40,7 +40,8 @@ Refused are cells that a running command or a task in Slurm's queue computes. Wh
   python -m ltsweep.study gc multirun/default --dry-run
 
 Removed are half-written files of killed processes, .broken/ with what was set aside there, checkpoints of stacks
-without an unfinished cell, folders of no cell, and claims of processes that are gone. No result is touched.""",
+without an unfinished cell, copies of your own code that made none of its cells, folders of no cell, and claims of
+processes that are gone. No result is touched.""",
     "diff": """example:
   python -m ltsweep.study diff multirun/default ../elsewhere/multirun/default
 

@@ -13,6 +13,7 @@ from ltsweep.show.labels import bytes_, count_cells, known_labels, last_line
 from ltsweep.show.page import Column, page, plain, table
 from ltsweep.store.comparison import differences, nearest
 from ltsweep.store.contents import Study, size_of, statuses_in, study_of
+from ltsweep.store.provenance import maker
 from ltsweep.words import shown
 
 # Columns of a page that is not a terminal: one line a cell, for grep and the like.
@@ -133,10 +134,8 @@ def _moment(status: Mapping[str, Any]) -> str:
 
 
 def _version(status: Mapping[str, Any]) -> str:
-    """Return the version of ltsweep that made a cell, with the commit where it was a checkout."""
-    versions = status.get("versions", {})
-    commit = str(versions.get("commit", ""))[:7]
-    return shown(" ".join(part for part in (str(versions.get("ltsweep", "")), commit) if part))
+    """Return the version of ltsweep that made a cell."""
+    return shown(maker(status.get("versions", {})))
 
 
 def say(line: str) -> None:

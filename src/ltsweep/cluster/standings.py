@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -21,11 +21,12 @@ from ltsweep.show.cells import CellTable, Row
 from ltsweep.show.labels import count_cells, known_varying, last_line
 from ltsweep.show.page import WIDE, Column, page, plain
 from ltsweep.store.contents import UNREADABLE, Study, study_of
+from ltsweep.store.provenance import maker, makers
 from ltsweep.words import printable, shown
 
 # Characters of a reason and of a note.
 _REASON = 600
-# Files that the notes name, each in a line.
+# Files that the notes name, each in a line, and versions in one line.
 _NAMED = 4
 
 _COLUMNS: list[Column] = [(name, "left") for name in ("status", "level", "task", "key")]
@@ -134,7 +135,7 @@ def _as_table(folder: Path, study: Study, standings: Mapping[str, Standing], not
     console.print(CellTable(names, columns, rows, ("level", "task")), soft_wrap=False)
     counts = Counter(one.status for one in standings.values())
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
-    lines = [f"{folder}: {count_cells(len(standings))}, {ended}"]
+    lines = [f"{folder}: {count_cells(len(standings))}, {ended}", *_makers(standings.values())]
     if counts[FAILED]:
         tasks = f", and of tasks {ledger.folder(folder)}/<task>_0_log.err" if with_tasks else ""
         lines.append(f"logs {folder}/<key>/cell.log{tasks}")
@@ -151,6 +152,7 @@ def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], note
             "level": one.level,
             "levels": levels.get(key),
             "error": one.error,
+            "made_by": maker(one.versions),
             "task": one.task,
             "slurm": one.state and one.state.state,
         }
@@ -158,6 +160,15 @@ def _as_json(folder: Path, study: Study, standings: Mapping[str, Standing], note
         for one in [standings[key]]
     ]
     print(json.dumps({"study": str(folder), "note": "; ".join(notes), "cells": rows}, indent=1, allow_nan=False))
+
+
+def _makers(standings: Iterable[Standing]) -> list[str]:
+    """Return a line on which versions made the cells, where there are several."""
+    found = makers(one.versions for one in standings)
+    if len(found) < 2:
+        return []
+    listed = "; ".join(f"{version}: {count_cells(count)}" for version, count in found[:_NAMED])
+    return [f"made by ltsweep {listed}{'; ...' * (len(found) > _NAMED)}"]
 
 
 def _why(one: Standing) -> str:

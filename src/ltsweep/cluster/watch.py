@@ -28,7 +28,7 @@ class Standing:
     """One cell: its status as recorded, or `pending` while its task is in the queue; its task, and the task's state.
 
     A record that cannot be read gives the status `unreadable`, with the reason as its error. arms: arm -> its last
-    level on record.
+    level on record. versions: those of the code and the packages that made it.
     """
 
     status: str
@@ -37,6 +37,7 @@ class Standing:
     task: str | None = None
     state: TaskState | None = None
     arms: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -151,5 +152,5 @@ class Watch:
 def _standing(status: Mapping[str, Any], task: str | None, state: TaskState | None) -> Standing:
     recorded = str(status["status"])
     waits = state is not None and state.waits and recorded not in (*FINISHED, UNREADABLE)
-    shown, arms = PENDING if waits else recorded, status.get("arms", {})
-    return Standing(shown, int(status["level"]), status.get("error"), task, state, arms)
+    shown, arms, versions = PENDING if waits else recorded, status.get("arms", {}), status.get("versions", {})
+    return Standing(shown, int(status["level"]), status.get("error"), task, state, arms, versions)

@@ -227,7 +227,8 @@ def _run_levels(
                 for key, row in event.rows.items():
                     if key in left and event.level >= begins[key]:
                         remaining = row["weights_remaining"] / row["weights_total"]
-                        yield News(key, RUNNING, event.level, done, row["test_accuracy"], remaining)
+                        accuracy = row["test_accuracy"] if arm_of(row) == TICKET_ARM else None
+                        yield News(key, RUNNING, event.level, done, accuracy, remaining)
             case LevelDone(key, level) if key in left and level >= begins[key]:
                 news = _save(event, program, records[key], asked[key])
                 yield news
@@ -269,7 +270,7 @@ def _save(event: LevelDone, program: Program, record: CellRecords, cell: Cell) -
         + ("" if TICKET_ARM in new else f"  ({', '.join(new)})")
     )
     done = steps_done(program, event.level, program.steps)
-    return News(event.key, status, event.level, done, accuracy, remaining)
+    return News(event.key, status, event.level, done, accuracy if TICKET_ARM in new else None, remaining)
 
 
 def _checkpoint(job: Job) -> Checkpoint | None:

@@ -8,8 +8,8 @@ from typing import TypeAlias
 class News:
     """One cell's progress.
 
-    done: optimizer steps that all its networks have taken. accuracy: its ticket's test accuracy. remaining: the share
-    of its ticket's weights that are left.
+    done: optimizer steps that all its networks have taken. accuracy: its ticket's test accuracy, None while
+    controls alone are trained. remaining: the share of its ticket's weights that are left.
     """
 
     key: str

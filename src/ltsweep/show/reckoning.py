@@ -96,8 +96,8 @@ def _time_and_disk(found: Reckoning, workers: int | None) -> list[str]:
         nothing = "no like cell on record, so no"
         return [f"time    {nothing} time is reckoned", f"disk    {nothing} disk space is reckoned"]
     rest = f", without {count_cells(found.unlike)} of which no like cell is on record" if found.unlike else ""
-    total = f"{duration(sum(found.seconds))} of computing"
-    time = total if workers is None else f"{duration(found.elapsed(workers))} ({total})"
+    total = f"{duration(max(1.0, sum(found.seconds)))} of computing"
+    time = total if workers is None else f"{duration(max(1.0, found.elapsed(workers)))} ({total})"
     each = ", ".join(sorted({f"{like.seconds:.2g} s" for like in found.likes.values()})[:_SIZES])
     count = sum(like.cells for like in found.likes.values())
     return [

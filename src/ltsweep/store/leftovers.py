@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltsweep.errors import UserError
-from ltsweep.schema import BROKEN, CONFIG, FINISHED, KEY, LOG, STACKS, STATUS, TABLES, TICKETS
+from ltsweep.schema import BROKEN, CONFIG, FINISHED, KEY, LOG, SOURCES, STACKS, STATUS, TABLES, TICKETS
 from ltsweep.store import disk
 from ltsweep.store.contents import UNREADABLE, size_of, status_of
 from ltsweep.store.hold import CLAIM, hold, is_held
@@ -38,7 +38,7 @@ def leftovers(study: Path) -> list[Leftover]:
     """
     disk.check_folders(study)
     cells = [study / name for name in sorted(os.listdir(study)) if re.fullmatch(KEY, name) and _is_folder(study / name)]
-    found = [*_of_folder(study, STACKS), *_checkpoints(study, cells)]
+    found = [*_of_folder(study, STACKS, SOURCES), *_checkpoints(study, cells), *_copies(study, cells)]
     for cell in cells:
         if not is_held(cell):
             found += _no_cell(cell) or _of_folder(cell, TICKETS)
@@ -61,8 +61,9 @@ def remove_leftovers(study: Path, say: Callable[[str], None]) -> list[Leftover]:
                     gone += _removed(found, cell)
             except UserError as error:
                 say(str(error))
-        with contextlib.suppress(OSError):  # checkpoints are left, or there never were any
-            (study / STACKS).rmdir()
+        for inner in (STACKS, SOURCES):
+            with contextlib.suppress(OSError):  # some are left, or there never were any
+                (study / inner).rmdir()
     return gone
 
 
@@ -75,9 +76,14 @@ def _removed(found: list[Leftover], holder: Path) -> list[Leftover]:
     return mine
 
 
-def _of_folder(folder: Path, inner: str) -> list[Leftover]:
+def _of_folder(folder: Path, *inner: str) -> list[Leftover]:
     """Return the half-written files, the broken files and the stale claim of a study or a cell."""
-    half = [path for part in (folder, folder / inner) if _is_folder(part) for path in disk.leftovers(part)]
+    half = [
+        path
+        for part in (folder, *(folder / name for name in inner))
+        if _is_folder(part)
+        for path in disk.leftovers(part)
+    ]
     found = [Leftover(path, "half-written, by a killed process", size_of(path), folder) for path in sorted(half)]
     broken = folder / BROKEN
     if os.path.lexists(broken):
@@ -100,6 +106,24 @@ def _checkpoints(study: Path, cells: list[Path]) -> list[Leftover]:
         Leftover(path, "the checkpoint of a stack without an unfinished cell", size_of(path), study)
         for path in paths
         if re.fullmatch(rf"{KEY}\.safetensors", path.name) and path.stem not in needed
+    ]
+
+
+def _copies(study: Path, cells: list[Path]) -> list[Leftover]:
+    """Return the copies of the user's own code that no status names.
+
+    None while a status cannot be read, or a process holds a cell: it keeps its code before it writes its status.
+    """
+    statuses = [status_of(cell) for cell in cells]
+    if not _is_folder(study / SOURCES) or any(status["status"] == UNREADABLE for status in statuses):
+        return []
+    if any(is_held(cell) for cell in cells):
+        return []
+    named = {f"{digest}.py" for status in statuses for digest in status.get("sources", {}).values()}
+    return [
+        Leftover(study / SOURCES / name, "code that made no cell of this study", size_of(study / SOURCES / name), study)
+        for name in sorted(os.listdir(study / SOURCES))
+        if re.fullmatch(r"[0-9a-f]{64}\.py", name) and name not in named
     ]
 
 

@@ -4,7 +4,8 @@ import functools
 import hashlib
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -42,6 +43,28 @@ def changed(before: Mapping[str, str]) -> str:
     now = versions()
     different = [name for name in {**before, **now} if name != "commit" and before.get(name) != now.get(name)]
     return ", ".join(f"{name} was {before.get(name, 'absent')}, is {now.get(name, 'absent')}" for name in different)
+
+
+def maker(before: Mapping[str, str]) -> str:
+    """Return the version of ltsweep in `before`, with its commit; of edited code and a wheel, the hash of the code."""
+    commit, code = before.get("commit", ""), before.get("code", "")
+    exact = f"source {code[:7]}" if code and (not commit or commit.endswith("-dirty")) else commit[:7]
+    return f"{before.get('ltsweep', '')} ({exact})".removesuffix(" ()").strip()
+
+
+def makers(recorded: Iterable[Mapping[str, str]]) -> list[tuple[str, int]]:
+    """Return pairs of a version of ltsweep, as `maker` has it, and the number of records it made, most first.
+
+    recorded: the versions of each record. Records of the same code have one maker, whatever the commit.
+    """
+    names: dict[tuple[str, str], str] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for before in recorded:
+        if name := maker(before):
+            code = before.get("ltsweep", ""), before.get("code") or before.get("commit", "")
+            names[code] = min(name, names.get(code, name))
+            counts[code] += 1
+    return sorted(((names[code], count) for code, count in counts.items()), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _code() -> str:

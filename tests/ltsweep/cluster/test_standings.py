@@ -67,7 +67,8 @@ def write(study, config, state, **fields):
     made = Cell(config, key(config))
     folder = CellFolder(study, made.key)
     folder.plan(made)
-    folder.set_status(state, versions={"torch": "2.9.0"}, stack=made.key, stack_keys=[made.key], **fields)
+    fields = {"versions": {"torch": "2.9.0"}, **fields}
+    folder.set_status(state, stack=made.key, stack_keys=[made.key], **fields)
     folder.log("level  0")
     return made.key
 
@@ -132,6 +133,18 @@ def test_cells_are_sorted_by_what_varies_and_tasks_are_named_where_there_are_any
     with_task = page(study[0])[1]
     assert with_task.splitlines()[0].split() == ["cell", "status", "level", "task", "key"]
     assert f"logs {study[0]}/<key>/cell.log, and of tasks {ledger.folder(study[0])}/<task>_0_log.err" in with_task
+
+
+def test_versions_are_named_where_several_made_the_cells(tmp_path, config):
+    folder = tmp_path / "s"
+    for seed, version in enumerate(("0.3", "0.3", "0.4")):
+        versions = {"ltsweep": version, "commit": f"{version[-1]}abcdef0", "code": version[-1] * 16}
+        write(folder, {**config, "seed": seed}, "done", level=3, versions=versions)
+    assert "made by ltsweep 0.3 (3abcdef): 2 cells; 0.4 (4abcdef): 1 cell" in page(folder)[1].splitlines()
+    found = rows(folder)[0].values()
+    assert [one["made_by"] for one in found] == ["0.3 (3abcdef)", "0.3 (3abcdef)", "0.4 (4abcdef)"]
+    write(folder, {**config, "seed": 2}, "done", level=3, versions={"ltsweep": "0.3", "code": "3" * 16})
+    assert "made by" not in page(folder)[1]
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])

@@ -91,6 +91,15 @@ def test_a_deeper_cell_is_the_same_cell_and_ends_with_the_bits_of_one_that_was_d
     assert records(settings.study) == records(whole.study)
 
 
+def test_no_accuracy_of_a_control_is_shown_as_the_cells(asked, settings, capsys):
+    said = []
+    for controls in ("[]", "[reinit]"):
+        run(asked("levels=1", f"method.controls={controls}"), settings)
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("done")]
+        said.append([", test accuracy 0." in line for line in lines])
+    assert said == [[True, True], [False, False]]
+
+
 def test_controls_and_draws_are_trained_alone_beside_what_there_is(asked, settings, saves, tmp_path):
     run(asked("levels=2"), settings)
     tickets = {place: value for place, value in records(settings.study).items() if "safetensors" in place[1]}

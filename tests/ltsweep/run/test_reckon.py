@@ -7,6 +7,7 @@ import pytest
 from ltsweep.grid import cell
 from ltsweep.run.reckon import reckon
 from ltsweep.run.resume import Stack, new_stack
+from ltsweep.schema import ticket_file
 from ltsweep.store.folder import NOT_BEGUN
 
 FILES = {"tickets/init.safetensors": [1000, 0, ""], "levels.parquet": [40, 0, ""]}
@@ -73,3 +74,14 @@ def test_a_cell_that_grows_takes_what_it_lacks(cells):
     found = reckon([longer], {longer.key: status}, [new_stack([longer], {})], [(cells[0], status)])
     assert (found.finished, found.begun, found.todo, found.unlike) == (0, 1, 1, 0)
     assert found.seconds == (2.0 * (16 - 7),)
+
+
+def test_masks_are_counted_by_levels_and_tables_by_trainings(cells):
+    """A ticket of three levels has four masks, the last to go on from; a control adds none, more levels one each."""
+    masks = {ticket_file(level): [100, 0, ""] for level in range(1, 5)}
+    status = record(3, 4.0, "done") | {"arms": {"ticket/0": 3}, "files": FILES | masks}
+    for levels, controls, more in ((3, ["reinit"], 40 * 3 / 4), (5, [], 2 * 100 + 40 * 2 / 4)):
+        config = {**cells[0].config, "levels": levels, "method": {**cells[0].config["method"], "controls": controls}}
+        grown = dataclasses.replace(cells[0], config=config)
+        found = reckon([grown], {grown.key: status}, [new_stack([grown], {})], [(cells[0], status)])
+        assert found.size == pytest.approx(more)

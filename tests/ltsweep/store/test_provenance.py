@@ -66,6 +66,22 @@ def test_the_commit_of_a_checkout_is_found(package, tmp_path):
     assert versions()["commit"] == f"{commit}-dirty"
 
 
+def test_makers_are_counted_by_their_code():
+    old = {"ltsweep": "0.3", "commit": "abc1234def", "code": "1" * 16}
+    same_code = {**old, "commit": "bcd2345efa"}
+    edited = {"ltsweep": "0.3", "commit": "abc1234def-dirty", "code": "2" * 16}
+    wheel = {"ltsweep": "0.4", "code": "3" * 16}
+    bare = {"ltsweep": "0.4"}
+    assert [provenance.maker(one) for one in (old, edited, wheel, bare, {"torch": "2.9.0"}, {})] == [
+        "0.3 (abc1234)", "0.3 (source 2222222)", "0.4 (source 3333333)", "0.4", "", "",
+    ]  # fmt: skip
+    assert provenance.makers([wheel, edited, old, same_code, {}]) == [
+        ("0.3 (abc1234)", 2),
+        ("0.3 (source 2222222)", 1),
+        ("0.4 (source 3333333)", 1),
+    ]
+
+
 def test_every_folder_of_the_package_is_installed():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")

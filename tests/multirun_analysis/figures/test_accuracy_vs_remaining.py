@@ -76,7 +76,7 @@ def test_the_x_axis_runs_down_from_all_weights(mixed_drawn: tuple[pd.DataFrame, 
     left, right = ax.get_xlim()
     assert ax.get_xscale() == "log"
     assert left > 1.0 > 0.26 > right
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["100", "51.3", "26.3"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["100", "64.1", "41.1", "26.3"]
 
 
 def test_the_dense_level_of_each_choice_is_dotted(mixed_drawn: tuple[pd.DataFrame, Figure]) -> None:
@@ -203,7 +203,7 @@ def test_data_sets_and_pruning_rates_have_panels_of_their_own(write_cell: Callab
         f"{dataset}, prune_rate = {rate}" for dataset in ("cifar10", "mnist") for rate in (0.2, 0.5)
     ]
     marks = [[text.get_text() for text in ax.get_xticklabels()] for ax in shown(figure)]
-    assert marks == [["100", "51.3"], ["100", "50.1", "25.1", "12.6"]] * 2
+    assert marks == [["100", "80", "64.1", "51.3"], ["100", "50.1", "25.1", "12.6"]] * 2
 
 
 def test_several_studies_are_in_one_figure(write: Callable[..., str], tmp_path: Path) -> None:

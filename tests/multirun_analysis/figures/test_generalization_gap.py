@@ -1,5 +1,6 @@
 """Training accuracy above, and below what the test set loses of it."""
 
+import dataclasses
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -46,3 +47,15 @@ def test_of_cells_with_and_without_scores_of_the_training_set_those_with_are_dra
     table = figure_file.table(study, view)
     assert set(table["hue"]) == {"True"}
     figure_file.draw(table, view)
+
+
+def test_a_panel_without_values_says_so_and_squashes_no_other(mixed: Study) -> None:
+    """Cells that diverge at once were never scored on the training set."""
+    never = mixed.levels["lr"].gt(0.01)
+    levels = mixed.levels.assign(final_train_accuracy=mixed.levels["final_train_accuracy"].mask(never))
+    view = View(col=("lr",), hue=("init",))
+    (figure,) = figure_file.draw(figure_file.table(dataclasses.replace(mixed, levels=levels), view), view)
+    above, vacant = figure.axes[:2]
+    assert [text.get_text() for text in vacant.texts] == ["no values"]
+    assert [text.get_text() for text in above.texts] == []
+    assert above.get_ylim()[0] > 0.5

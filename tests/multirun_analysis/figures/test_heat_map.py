@@ -64,13 +64,19 @@ def test_tickets_of_other_sizes_have_colours_of_their_own(write_cell: Callable[.
     assert "Colours compare tickets of one size alone." in " ".join(figure.get_supxlabel().split())
 
 
-def test_a_panel_without_any_cell_is_empty(write_cell: Callable[..., str], tmp_path: Path) -> None:
+def test_a_choice_without_any_such_level_has_no_panel(write_cell: Callable[..., str], tmp_path: Path) -> None:
     for init, lr, rate in ((init, lr, rate) for init in ("a_u", "b_u") for lr in (0.1, 0.2) for rate in (0.2, 0.5)):
         write_cell(init=init, lr=lr, prune_rate=rate, levels=2, epochs=1)
     study = load(tmp_path / "made_up")
     view = choose(study.cells)
     (figure,) = figure_file.draw(figure_file.table(study, view), view)
-    assert [len([text for text in ax.texts if text.get_text()]) for ax in figure.axes] == [0, 4]
+    assert [len([text for text in ax.texts if text.get_text()]) for ax in figure.axes] == [4]
+    assert "Without prune_rate = 0.2: no level near 20 %." in " ".join(figure.get_supxlabel().split())
+    view = dataclasses.replace(view, remaining=(0.8, 0.25))
+    (figure,) = figure_file.draw(figure_file.table(study, view), view)
+    titles = [" ".join(ax.get_title().split()) for ax in figure.axes]
+    assert "no ticket near 25 % prune_rate = 0.2" in titles
+    assert not any("–" in title for title in titles)
 
 
 def test_long_axes_are_cut_into_panels(write_cell: Callable[..., str], tmp_path: Path) -> None:

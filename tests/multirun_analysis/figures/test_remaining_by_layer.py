@@ -1,15 +1,12 @@
 """A line a layer and a dashed one for the network."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pandas as pd
 
 from multirun_analysis import layers
 from multirun_analysis.figures import remaining_by_layer as figure_file
 from multirun_analysis.layers import WHOLE
-from multirun_analysis.load import Study, load
-from multirun_analysis.view import View, choose
+from multirun_analysis.load import Study
+from multirun_analysis.view import View
 
 
 def test_lines_are_those_of_the_table(mixed: Study) -> None:
@@ -26,17 +23,26 @@ def test_lines_are_those_of_the_table(mixed: Study) -> None:
     assert "Layers named together are within 2 % of each other." in figure.get_supxlabel()
 
 
-def test_lines_that_coincide_in_one_panel_alone_are_both_seen(write_cell: Callable[..., str], tmp_path: Path) -> None:
-    for rate in (0.1, 0.5):
-        write_cell(prune_rate=rate, levels=7, epochs=1)
-    study = load(tmp_path / "made_up")
-    view = choose(study.cells)
-    (figure,) = figure_file.draw(figure_file.table(study, view), view)
-    dense, sparse = figure.axes
-    assert [line.get_label() for line in dense.lines] == ["fc1, fc2", "output", "all"]
-    assert [line.get_linestyle() for line in dense.lines] == ["-", "-", "--"]
-    assert [line.get_markevery() for line in dense.lines] == [(0, 3), (1, 3), (2, 3)]
-    assert [line.get_markevery() for line in sparse.lines] == [None] * 3
+def test_layers_that_coincide_in_one_panel_alone_are_both_seen() -> None:
+    shares = {"a": {"fc1": 0.8, "fc2": 0.8, WHOLE: 0.8}, "b": {"fc1": 0.8, "fc2": 0.5, WHOLE: 0.8}}
+    rows = [
+        {"choice": choice, "layer": layer, "level": level, "mean": value, "low": value, "high": value, "n": 1}
+        for choice, of in shares.items()
+        for layer, share in of.items()
+        for level in range(7)
+        for value in [share**level]
+    ]
+    frame = pd.DataFrame(rows)
+    names = ["fc1", "fc2", WHOLE]
+    frame = frame.assign(
+        choice=pd.Categorical(frame["choice"]), layer=pd.Categorical(frame["layer"], names, ordered=True)
+    )
+    (figure,) = figure_file.draw(frame, View())
+    alike, apart = figure.axes
+    assert [line.get_linestyle() for line in alike.lines] == ["-", "-", "--"]
+    assert [line.get_markevery() for line in alike.lines] == [(0, 3), (1, 3), (2, 3)]
+    # the whole network is dashed, and hides no layer
+    assert [line.get_markevery() for line in apart.lines] == [None] * 3
 
 
 def test_many_layers_have_panels_of_a_few_each() -> None:

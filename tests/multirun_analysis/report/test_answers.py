@@ -7,6 +7,8 @@ import statistics as stdlib
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
+from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 
 from multirun_analysis import statistics
@@ -75,6 +77,29 @@ def test_each_question_is_a_family_of_its_own() -> None:
             assert rows["p_holm"].tolist() == pytest.approx(statistics.holm(rows["p"]).tolist())
             assert rows["p_small"].tolist() == pytest.approx(statistics.holm(rows["p_within"]).tolist())
             assert set(rows["tests"]) == {len(rows)}
+
+
+def test_effects_and_intervals_are_those_of_a_mixed_model() -> None:
+    """A random intercept for each seed, on the balanced grid and on the means of a pair within each seed."""
+    rng = np.random.default_rng(1)
+    shared = {seed: rng.normal(0, 0.02) for seed in range(8)}
+    known = {"a": 0.0, "b": 0.004, "c": -0.002}
+    found = {key: 0.9 + shared[key[2]] + known[key[0]] + rng.normal(0, 0.003) for key in scores(seeds=8)}
+    rows = [(init, lr, seed, 100 * score) for (init, lr, seed), score in found.items()]
+    table = pd.DataFrame(rows, columns=["init", "lr", "seed", "score"])
+    means = table.groupby(["init", "seed"], as_index=False)["score"].mean()
+    effects = answers.effects(areas(found)[0])
+    for row in effects[effects["axis"].eq("init")].to_dict("records"):
+        one, two = row["left_name"], row["right_name"]
+        contrast = f"C(init, Treatment('{two}'))"
+        grid = smf.mixedlm(f"score ~ {contrast} + lr", table, groups="seed").fit()
+        assert 100 * row["difference"] == pytest.approx(grid.params[f"{contrast}[T.{one}]"], abs=1e-9)
+        pair = smf.mixedlm(f"score ~ {contrast}", means[means["init"].isin([one, two])], groups="seed").fit()
+        half = stats.t.ppf(0.975, 7) * pair.bse[f"{contrast}[T.{one}]"]
+        ends = 100 * row["difference"] - half, 100 * row["difference"] + half
+        assert (100 * row["low"], 100 * row["high"]) == pytest.approx(
+            ends, abs=1e-3 * half
+        )  # as far as its search goes
 
 
 def test_effects_and_dependences_are_those_of_an_analysis_of_variance() -> None:
@@ -233,3 +258,15 @@ def test_dense_says_how_far_and_where_never() -> None:
         " not even after one pruning (3 settings, 3 seeds, tested at 95 %)."
     )
     assert words.dense(table[2:]).startswith("At no level is the ticket told to be less than 0.5 points below it (3 s")
+
+
+def test_a_sentence_names_a_few_of_many_choices() -> None:
+    rows = [
+        {"axis": "init", "left_name": "a", "right_name": f"b{i}", "setting": "", "seed": seed, "tests": 9}
+        | {"left": 0.98 + 0.0001 * seed, "right": 0.97 - 0.001 * i, "level": 5, "remaining": 0.3, "key": "a"}
+        for i in range(9)
+        for seed in range(5)
+    ]
+    table = pd.DataFrame(rows).assign(difference=lambda df: df["left"] - df["right"])
+    says = words.question(answers.effects(table))
+    assert says.startswith("a leads the 9 others: better than b0, b1, b2, b3, b4 and 4 more (than b0 by 1.02 points")

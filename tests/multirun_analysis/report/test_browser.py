@@ -199,9 +199,9 @@ def test_a_narrow_screen_scrolls_one_way_only(tab: Chrome, width: int) -> None:
         assert tab.execute_script(f"return {CURVES}.layout.xaxis2.domain[0]") == 0
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1280])
 def test_no_column_is_outside_its_box(tab: Chrome, width: int) -> None:
-    _screen(tab, width, 900, mobile=width < 1280)
+    _screen(tab, width, 900, mobile=width < 640)
     tab.refresh()
     until(tab, f"return {CURVES}.data && {CURVES}.data.length > 0")
     tab.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -216,6 +216,19 @@ def test_no_column_is_outside_its_box(tab: Chrome, width: int) -> None:
         " && one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent.slice(0, 40))"
     )
     assert cut == []
+    page = tab.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert page[0] <= page[1]
+
+
+def test_a_table_is_one_where_there_is_room_and_cards_where_not(tab: Chrome) -> None:
+    cards = "return document.getElementById('all-cells').classList.contains('cards')"
+    for width, has_cards in ((1280, False), (768, True), (1280, False)):  # a window that changes, not a page anew
+        _screen(tab, width, 900)
+        until(tab, f"{cards} === {str(has_cards).lower()}")
+    details = tab.find_elements(By.CSS_SELECTOR, "#choices details, #claims details")
+    _screen(tab, 390, 900)
+    tab.execute_script("arguments[0].forEach((one) => { one.open = true; })", details)
+    until(tab, "return document.getElementById('contests').classList.contains('cards')")
 
 
 def test_on_a_phone_each_value_has_the_name_of_its_column(tab: Chrome) -> None:

@@ -20,6 +20,7 @@ def test_sentences_are_counted_the_most_common_first(write_cell: Callable[..., s
                         "python": "3.11.7",
                         "ltsweep": "0.1.0",
                         "torch": "2.6" if seed else "2.5",
+                        "commit": f"commit{seed}",
                         "code": "abc",
                     },
                     "hardware": {"host": "node", "cpu": "a CPU", "cores": 8} | ({"gpu": "a GPU"} if seed == 3 else {}),
@@ -31,7 +32,7 @@ def test_sentences_are_counted_the_most_common_first(write_cell: Callable[..., s
     loaded = load(study)
     path.write_text("{torn")
     found = made_with.read(loaded)
-    assert found.code == [("ltsweep 0.1.0, source abc", 3)]
+    assert found.code == [("ltsweep 0.1.0, commit commit0, source abc", 3)]  # of one source, whatever the commit
     assert found.packages == [("python 3.11.7, torch 2.6", 2), ("python 3.11.7, torch 2.5", 1)]
     assert found.hardware == [("8 cores a CPU, node", 3)]
     assert (found.first, found.last) == ("2020-01-01T00:00:00", "2020-01-03T00:00:00+00:00")

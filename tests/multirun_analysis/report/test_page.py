@@ -127,11 +127,38 @@ def test_where_no_claim_can_be_tested_there_is_no_empty_table(study: Path) -> No
 
 
 def test_figures_beside_the_page_are_linked(study: Path) -> None:
-    for name in ("heat_map.png", "heat_map.pdf", "notes.txt"):
+    for name in ("heat_map.png", "heat_map.pdf", "my #1 <map>.svg", "notes.txt"):
         (study / name).write_bytes(b"")
     links = read(page(load(study), [], study)).links
-    assert {"heat_map.png", "heat_map.pdf"} <= set(links)
+    assert {"heat_map.png", "heat_map.pdf", "my%20%231%20%3Cmap%3E.svg"} <= set(links)
     assert "notes.txt" not in links
+
+
+def test_figures_drawn_or_removed_after_the_page_are_linked_or_not(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, one = study / "figures", ["--figures", "accuracy_vs_remaining", "--style", "screen"]
+
+    def links() -> set[str]:
+        return {link for link in read((out / FILE).read_bytes()).links if link.endswith((".png", ".pdf"))}
+
+    assert main([str(study), "--figures", "none", "--report"]) == 0
+    before = (out / FILE).read_bytes()
+    assert links() == set()
+    assert main([str(study), *one]) == 0
+    assert links() == {"accuracy_vs_remaining.png"}
+    assert main([str(study), *one, "--format", "pdf"]) == 0
+    assert links() == {"accuracy_vs_remaining.png", "accuracy_vs_remaining.pdf"}
+    capsys.readouterr()
+    assert main([str(study), "--figures", "none", "--report"]) == 0
+    assert re.search(rf"up to date +{re.escape(str(out / FILE))}\n", capsys.readouterr().out)
+    for figure in links():
+        (out / figure).unlink()
+    assert main([str(study), "--figures", "none", "--report"]) == 0
+    assert (out / FILE).read_bytes() == before
+    (out / FILE).write_bytes(b"my own notes")
+    assert main([str(study), *one]) == 0
+    assert (out / FILE).read_bytes() == b"my own notes"
 
 
 def test_a_choice_of_ones_own_needs_its_folder_and_the_page_says_so(
@@ -159,6 +186,23 @@ def test_every_cell_has_a_link_to_its_folder(mixed: Study, mixed_page: bytes) ->
     links = [unquote(link) for link in read(mixed_page).links if link.startswith("..")]
     found = {(mixed.path / "figures" / link).resolve() for link in links}
     assert found == {(mixed.path / key).resolve() for key in mixed.cells["key"]}
+
+
+def test_cells_are_in_order_of_what_sets_them_apart(mixed: Study, mixed_page: bytes) -> None:
+    rows = re.findall(rb'<tr><th scope="row"><a href="[^"]*/(\w+)/"><code>', mixed_page)
+    at = mixed.cells.astype({"key": "str"}).set_index("key").loc[[key.decode() for key in rows]]
+    at = at[at["status"].ne("unreadable")]
+    places = list(zip(at["init"].astype("str"), at["lr"], at["seed"], strict=True))
+    assert places == sorted(places)
+
+
+def test_an_axis_whose_choices_share_no_weights_remaining_is_named(
+    write_cell: Callable[..., str], tmp_path: Path
+) -> None:
+    for rate, init in ((rate, init) for rate in (0.2, 0.45) for init in ("xavier_u", "kaiming_u")):
+        write_cell(prune_rate=rate, init=init, levels=3, epochs=1)
+    text = said(page(load(tmp_path / "made_up"), [], tmp_path))
+    assert "Not compared: prune_rate. No two cells that differ in this alone" in text
 
 
 def test_every_target_on_the_page_is_there(mixed_page: bytes) -> None:
