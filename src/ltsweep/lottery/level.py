@@ -15,7 +15,6 @@ from ltsweep.lottery.program import Checkpoint, Member, Program, Progress, Table
 from ltsweep.lottery.rows import evaluation_rows, newest, until_diverged
 from ltsweep.measure.reading import Moment, reading_rows, readings
 from ltsweep.method.axes import TICKET, Arm, Method
-from ltsweep.schema import SPLITS
 
 
 def train_level(
@@ -57,7 +56,7 @@ def train_level(
                 tables[member.key].kept[step] = ticket
 
     def evaluate(step: int, rates: Sequence[float | None], seconds: float) -> Progress:
-        splits = program.splits_due(step) if step > first else SPLITS
+        splits = program.splits_due(step, first)
         scores = problem.evaluate(scored(network, trained, state), state.memory, draws, splits)
         for c, member in enumerate(members):
             tables[member.key].evaluations.extend(

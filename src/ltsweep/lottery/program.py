@@ -58,15 +58,15 @@ class Program:
         """Return the arms that a level trains, the ticket first if it is among them; none where all cells have all."""
         return [arm for arm in self.method.arms(level) if self.done.get(str(arm), -1) < level]
 
-    def splits_due(self, step: int) -> tuple[str, ...]:
-        """Return the splits to score after `step` steps of a level.
+    def splits_due(self, step: int, first: int = 0) -> tuple[str, ...]:
+        """Return the splits to score after `step` steps of a level that begins with step `first`.
 
         Every `evaluate_every` steps all of them. By default validation and test four times an epoch, which places the
         early stop, and the training set, which costs most, at the end of each epoch. All before the first step and
         after the last. With `evaluate_train=false` never the training set.
         """
         ends = self.evaluate_every or self.steps_per_epoch
-        if step % ends == 0 or step == self.steps:
+        if step % ends == 0 or step in (first, self.steps):
             return SPLITS if self.evaluate_train else SPLITS[1:]
         quarters = 4 * step // self.steps_per_epoch - 4 * (step - 1) // self.steps_per_epoch
         return SPLITS[1:] if self.evaluate_every is None and quarters else ()
