@@ -33,7 +33,7 @@ def final(levels: pd.DataFrame) -> pd.DataFrame:
 
 def metrics(levels: pd.DataFrame) -> list[str]:
     """Return the columns of `final(levels)` that can be drawn against the weights remaining: scores, iterations, ..."""
-    ends = ("_loss", "_accuracy", "_iteration", "iterations_trained", "seconds", "_gap")
+    ends = ("_loss", "_accuracy", "_iteration", "iterations_trained", "seconds", "_gap", "_barrier")
     return [name for name in final(levels).columns if name.endswith(ends)]
 
 

@@ -126,6 +126,7 @@ def _limits(here: pd.DataFrame, metric: str, view: View) -> panels.Limits:
 # Names of metrics on an axis, where their own would not do.
 NAMES = {
     "generalization_gap": "train − test accuracy",
+    "test_barrier": "test error barrier,\nticket to twin",
     "early_stop_iteration": "early-stop iteration",
     "best_test_accuracy": "test accuracy of the best\nmodel by validation",
     "final_test_accuracy": "test accuracy",

@@ -58,6 +58,7 @@ ENDED = (*FINISHED, FAILED)  # nothing is being computed; the same command tries
 TICKET = "ticket"
 REINIT = "reinit"
 RANDOM_MASK = "random_mask"
+TWIN = "twin"  # the ticket once more, on batches of its own order
 
 # An arm as status.json names it: what is trained, and the number of its draw.
 ARM = r"[^/]{1,100}/[0-9]{1,6}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ltsweep.rng import generator
+from ltsweep.engine.problem import Draws
 
 # Pixels by which a crop moves a picture at most, each way (He et al. 2016, section 4.2).
 PAD = 4
@@ -74,10 +74,10 @@ class Numbers:
     So cells with and without `flip` crop alike.
     """
 
-    def __init__(self, names: Sequence[str], size: Sequence[int], seed: int, level: int) -> None:
+    def __init__(self, names: Sequence[str], size: Sequence[int], cell: Draws, order: str = "") -> None:
         """Begin the streams of some augmentations of pictures of `size` (H, W)."""
         self._streams = [
-            (one.ends(*size), generator(seed, "augment", name, level))
+            (one.ends(*size), cell.generator(order, "augment", name))
             for name, one in AUGMENTATIONS.items()
             if name in names
         ]

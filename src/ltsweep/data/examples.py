@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from ltsweep.data.augment import AUGMENTATIONS, Numbers, augmented
 from ltsweep.data.scale import Scale, scale
-from ltsweep.engine.problem import Batch, Draws, Score
+from ltsweep.engine.problem import Batch, Draws, Score, by_order
 from ltsweep.engine.replay import as_written, replayed
 from ltsweep.engine.stack import Forward, Tensors
 from ltsweep.errors import UserError
@@ -70,13 +70,13 @@ class Examples:
 
         With augmentation also the numbers (C, B, D) by which each picture is changed.
         """
-        mine = [(~self._held_out(cell)).nonzero().flatten() for cell in cells]
-        orders = [generator(cell.seed, "order", cell.level) for cell in cells]
-        numbers = [Numbers(self.augment, self.train_x.shape[2:], cell.seed, cell.level) for cell in cells]
-        networks = torch.tensor([cell.networks for cell in cells])
+        every, places = by_order(cells)
+        mine = [(~self._held_out(cell)).nonzero().flatten() for cell, _ in every]
+        orders = [cell.generator(order, "order") for cell, order in every]
+        numbers = [Numbers(self.augment, self.train_x.shape[2:], cell, order) for cell, order in every]
 
         def split(each: Sequence[Tensor]) -> Sequence[Tensor]:
-            rows = torch.stack(list(each)).repeat_interleave(networks, dim=0)  # (C, N) or (C, N, D)
+            rows = torch.stack(list(each)).index_select(0, places)  # (C, N) or (C, N, D)
             return torch.split(rows.to(self.train_y.device), batch_size, dim=1)
 
         def shuffled() -> Sequence[Batch]:

@@ -31,7 +31,8 @@ class Look:
     """The state of C networks after `iteration` optimizer steps of a level.
 
     starts: for each network the weights and buffers that the level started from, before they were masked. kept: a
-    function (level, step) -> for each network the ticket's weights and buffers there, as its method keeps them.
+    function (level, step) -> for each network the ticket's weights and buffers there, as its method keeps them. arms:
+    names of the networks of each cell, the ticket's first; network c is of arm c modulo their number.
     """
 
     level: int
@@ -40,6 +41,7 @@ class Look:
     starts: Sequence[Tensors]
     stage: Stage | None = None
     kept: Callable[[int, int], Sequence[Tensors]] | None = None
+    arms: Sequence[str] = ()
 
     @functools.cached_property
     def start(self) -> Tensors:

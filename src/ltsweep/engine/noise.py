@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ltsweep.engine.problem import Draws
+from ltsweep.engine.problem import Draws, by_order
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import UserError
-from ltsweep.rng import generator
 
 # The increment and the two factors of SplitMix64 (Steele, Lea & Flood 2014, figure 19), as signed 64-bit integers.
 _GAMMA, *_FACTORS = (n - 2**64 for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -78,13 +77,13 @@ def streams(model: nn.Module, cells: Sequence[Draws], device: torch.device) -> T
 
     They differ between cells, levels and modules. The networks of a cell share them, as they share its batches.
     """
-    networks = torch.tensor([cell.networks for cell in cells])
+    every, places = by_order(cells)
 
-    def first(cell: Draws, name: str) -> Tensor:
-        return torch.empty((), dtype=torch.int64).random_(generator=generator(cell.seed, "noise", name, cell.level))
+    def first(cell: Draws, order: str, name: str) -> Tensor:
+        return torch.empty((), dtype=torch.int64).random_(generator=cell.generator(order, "noise", name))
 
     return {
-        name: torch.stack([first(cell, name) for cell in cells]).repeat_interleave(networks).to(device)
+        name: torch.stack([first(cell, order, name) for cell, order in every]).index_select(0, places).to(device)
         for name in stream_names(model)
     }
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ltsweep.engine.stack import Forward, Tensors
+from ltsweep.rng import generator
 
 # The input of one optimizer step besides the state. Each tensor has the leading axis C; for examples, their indices.
 Batch = tuple[Tensor, ...]
@@ -29,7 +30,8 @@ class Draws:
     """The source of a cell's random numbers at a level, and how many networks share them: the ticket and its controls.
 
     validation: number of examples held out of training. sample: number of the others by which the training set is
-    scored, a fixed choice of the cell's; None for all.
+    scored, a fixed choice of the cell's; None for all. orders: for each network the name of the order in which it sees
+    its examples; networks of one name share all numbers of a step, and without names all do.
     """
 
     seed: int
@@ -37,6 +39,23 @@ class Draws:
     validation: int
     networks: int
     sample: int | None = None
+    orders: tuple[str, ...] = ()
+
+    def generator(self, order: str, *purpose: str | int) -> torch.Generator:
+        """Return the generator of an order at this level; that without a name has the streams of the cell alone."""
+        return generator(self.seed, *purpose, self.level, *([order] if order else []))
+
+
+def by_order(cells: Sequence[Draws]) -> tuple[list[tuple[Draws, str]], Tensor]:
+    """Return each cell with each name of an order, and for each network the place of its own among them, (C,)."""
+    every: list[tuple[Draws, str]] = []
+    places: list[int] = []
+    for cell in cells:
+        names = cell.orders or ("",) * cell.networks
+        first = {name: len(every) + place for place, name in enumerate(dict.fromkeys(names))}
+        every += [(cell, name) for name in first]
+        places += [first[name] for name in names]
+    return every, torch.tensor(places)
 
 
 class Problem(Protocol):

@@ -59,6 +59,7 @@ def run_levels(
             [start[0] for start in starts],
             Stage(network, program.problem, draws),
             functools.partial(_each, alive, kept_of),
+            [str(arm) for arm in arms],
         )
         if checkpoint and not _fits(checkpoint, level, arms, alive):
             checkpoint = None

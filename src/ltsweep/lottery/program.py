@@ -14,7 +14,7 @@ from ltsweep.lottery.rows import Row
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Arm, Length, Method, Past, Rates, nothing_kept
 from ltsweep.prune import Layer
-from ltsweep.schema import SPLITS
+from ltsweep.schema import SPLITS, TWIN
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class Member:
     def draws(self, program: Program, level: int, arms: Sequence[Arm]) -> Draws:
         """Return the source of the cell's random numbers at a level."""
         sample = None if isinstance(program.evaluate_train, bool) else program.evaluate_train
-        return Draws(self.seed, level, program.validation, len(arms), sample)
+        orders = tuple(str(arm) if arm.name == TWIN else "" for arm in arms)
+        return Draws(self.seed, level, program.validation, len(arms), sample, orders if any(orders) else ())
 
     def past(
         self, program: Program, level: int, masks: Tensors, kept: Callable[[int, int], Tensors] = nothing_kept

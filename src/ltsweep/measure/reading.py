@@ -17,13 +17,14 @@ class Reading(NamedTuple):
     """One quantity of all C networks.
 
     place: part of the network, such as a layer's name; empty for the whole. at: position on an axis of the
-    measurement's own, such as a depth, or None. values: (C,).
+    measurement's own, such as a depth, or None. values: (C,). arm: the arm that it is of, None for every one.
     """
 
     name: str
     place: str
     at: float | None
     values: Tensor
+    arm: str | None = None
 
 
 class Measurement(Protocol):
@@ -62,6 +63,8 @@ def reading_rows(found: Iterable[Reading], look: Look, arms: Sequence[Arm], cell
     for reading in found:
         values = reading.values.tolist()
         for c, arm in enumerate(arms, start=cell * len(arms)):
+            if reading.arm not in (None, str(arm)):
+                continue
             rows.append(
                 {"arm": arm.name, "draw": arm.draw, "level": look.level, "iteration": look.iteration}
                 | {"name": reading.name, "place": reading.place}

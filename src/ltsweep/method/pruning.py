@@ -37,6 +37,7 @@ CONTROLS: dict[str, Control] = {
     "shuffle": control.shuffle,
     "sign_constant": control.sign_constant,
     "frozen": control.frozen,
+    schema.TWIN: control.twin,
 }
 
 
@@ -44,9 +45,9 @@ CONTROLS: dict[str, Control] = {
 class Pruning:
     """A method whose levels train the surviving weights, with `draws` arms of each control beside the ticket.
 
-    A control is a name or a function, which gives its name to its arms. Level 0 has no controls, since a dense network
-    has no mask to share. remaining: the share of the weights that each level from 1 on has left, in place of what the
-    pruning rates give.
+    A control is a name or a function, which gives its name to its arms. Level 0 has no controls but twins, since a
+    dense network has no mask to share. remaining: the share of the weights that each level from 1 on has left, in place
+    of what the pruning rates give.
     """
 
     begins_dense: ClassVar[bool] = True  # level 0 is the dense network, whatever the fields
@@ -108,8 +109,8 @@ class Pruning:
         return self.rewinding.clock(level, step, steps)
 
     def arms(self, level: int) -> list[Arm]:
-        """Return the arms that `level` trains, the ticket first."""
-        controls = self._controls if level > 0 else ()
+        """Return the arms that `level` trains, the ticket first; of a dense network the twin alone means something."""
+        controls = [name for name in self._controls if level > 0 or name == schema.TWIN]
         return [TICKET, *(Arm(name, number) for name in controls for number in range(self.draws))]
 
     def start(self, arm: Arm, past: Past) -> Start:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.key import digest, without
-from ltsweep.method.axes import Length
+from ltsweep.method.axes import TICKET, Length
 from ltsweep.run.extent import Statuses, method_of
 from ltsweep.schema import DENSE_KEY, DIVERGED, EXTENT, TICKET_ARM, weights_file
 
@@ -19,9 +19,10 @@ _OF_LATER_LEVELS = ("method", "prune_rate", *EXTENT)
 
 
 def dense_key(cell: Cell) -> str | None:
-    """Return a hash that cells with the same level 0 have in common; None where a method does not begin with it."""
-    dense = getattr(method_of(cell), "begins_dense", False)
-    return digest(without(cell.config, *_OF_LATER_LEVELS)) if dense else None
+    """Return a hash that cells with the same level 0 have in common; None where more than that network is trained."""
+    method = method_of(cell)
+    alone = getattr(method, "begins_dense", False) and method.arms(0) == [TICKET]
+    return digest(without(cell.config, *_OF_LATER_LEVELS)) if alone else None
 
 
 def needed(cell: Cell, length: Length) -> set[int]:

@@ -16,7 +16,7 @@ from ltsweep.method import IMP, TICKET, AtInit
 from ltsweep.method.axes import Length
 from ltsweep.prune import compounded
 
-EVERY = ["reinit", "random_mask", "random_ticket", "shuffle", "sign_constant", "frozen"]
+EVERY = ["reinit", "random_mask", "random_ticket", "shuffle", "sign_constant", "frozen", "twin"]
 METHODS = {
     "imp": IMP(),
     "imp_global": IMP(scope="global"),
@@ -276,6 +276,27 @@ def test_random_ticket_shares_nothing_but_the_counts(started):
         assert shuffled[name].sum() == mask.sum()
         assert not torch.equal(shuffled[name], mask)
         assert not (other[name] == weights[name]).any()
+
+
+def test_a_twin_starts_as_the_ticket_and_sees_its_batches_in_another_order(started, together, watched, tiny):
+    (weights, masks), (same, mask) = started("twin")
+    assert all(same[name] is value for name, value in weights.items())
+    assert all(mask[name] is value for name, value in masks.items())
+    watched.clear()
+    for controls in ([], ["reinit", "twin"], ["twin"]):
+        program, (one, *_) = together(IMP(controls=controls, draws=2 if "twin" in controls else 1), tiny)
+        list(run_levels(program, [one], 0))
+    plain, twins, other = watched[:3], watched[3:6], watched[6:]
+    assert [level.params["fc.weight"].shape[0] for level in twins] == [3, 5, 5]  # a dense network has twins too
+    for level, (alone, beside, again) in enumerate(zip(plain, twins, other, strict=True)):
+        for step, batch in enumerate(beside.batches):
+            assert all(torch.equal(row, alone.batches[step][0]) for row in batch[: 1 if level == 0 else 3])
+            first, second = batch[-2:]
+            assert not torch.equal(first, second)
+            assert not torch.equal(first, batch[0])
+            assert torch.equal(batch[-2:], again.batches[step][-2:])  # whatever other controls there are
+        held_out = set(beside.held_out[0].nonzero().flatten().tolist())
+        assert not held_out & set(torch.cat([batch[-1] for batch in beside.batches]).tolist())
 
 
 def test_frozen_weights_are_the_initial_ones_where_the_ticket_has_zeros(started):

@@ -136,6 +136,11 @@ def test_weights_that_are_not_what_was_written_are_not_taken_over(cell, settings
     assert "dense_of" not in CellRecords(settings.study, other.key).status()
 
 
+def test_a_dense_network_with_a_twin_is_not_shared(cell, settings, trained):
+    run([cell("method.controls=[twin]"), cell("method=snip")], settings)
+    assert [level for level, _ in trained].count(0) == 2
+
+
 def test_stacks_do_not_mix_cells_that_take_over_with_others(cell, settings):
     run([cell("method=one_shot")], settings)
     plan = prepare(
