@@ -130,9 +130,10 @@ def test_a_file_that_may_not_grow_stops_the_command(command, small):
 
 # -- files that are not what was written
 
-ONE = ("levels=2", "iterations=30", "seed=0")
+ONE = ("levels=2", "iterations=30", "seed=0", "method.rewind=5it")
 FILES = ("config.yaml", "status.json", "evaluations.parquet", "levels.parquet", "tickets/init.safetensors")
 FILES = (*FILES, "tickets/level_01.safetensors", "tickets/level_02.safetensors")
+FILES = (*FILES, "tickets/weights_00_5.safetensors")
 
 
 class Planted:

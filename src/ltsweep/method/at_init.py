@@ -11,7 +11,6 @@ from ltsweep.engine.stack import Tensors
 from ltsweep.errors import UserError
 from ltsweep.method.axes import Rates
 from ltsweep.method.pruning import Pruning
-from ltsweep.prune import Layer
 from ltsweep.prune.budget import Budget
 from ltsweep.words import shown
 
@@ -36,13 +35,8 @@ class AtInit(Pruning):
         super().__post_init__()
         if self.scope not in SCOPES:
             raise UserError(f"method.scope={shown(self.scope)} is unknown; choose from {', '.join(SCOPES)}")
-
-    def check(self, layers: Sequence[Layer], rates: Rates, levels: int) -> None:
-        """Raise UserError where a level would have no weights left."""
-        super().check(layers, rates, levels)
-        shapes = {layer.name: layer.shape for layer in layers}
-        if levels and not sum(self._budget(shapes, rates, levels).values()):
-            raise UserError(f"levels={levels} leaves no weights at these pruning rates")
+        if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
+            raise UserError(f"method.rounds={shown(self.rounds)} is out of range: it is a whole number from 1")
 
     def prune(self, look: Look, rates: Sequence[Rates]) -> Tensors:
         """Return the next level's masks, name -> (C, *shape), from the weights that the look's level started from."""

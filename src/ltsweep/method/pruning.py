@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -80,12 +81,15 @@ class Pruning:
         return {name_of(one): chosen("controls", one, CONTROLS) for one in self.controls}
 
     def check(self, layers: Sequence[Layer], rates: Rates, levels: int) -> None:
-        """Raise UserError where `remaining` says nothing of a level."""
+        """Raise UserError where `remaining` says nothing of a level, or leaves it no weights."""
         if self.remaining is not None and levels > len(self.remaining):
             raise UserError(
                 f"method.remaining={shown(list(self.remaining))} has {len(self.remaining)} shares, and levels={levels} "
                 "needs one for each level after the dense one"
             )
+        sizes = {layer.name: math.prod(layer.shape) for layer in layers}
+        if self.remaining is not None and not sum(prune.share_of(sizes, rates, self.remaining[-1]).values()):
+            raise UserError(f"method.remaining={shown(list(self.remaining))} leaves no weights in the end")
 
     @property
     def rewinding(self) -> Rewind:
