@@ -6,7 +6,6 @@ into the study.
 
 import argparse
 import importlib.util
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,9 +140,9 @@ def _describe(ticket: Ticket, weights: str) -> None:
     rewind = config["method"].get("rewind") if isinstance(config.get("method"), dict) else None
     others = f" (kept: {', '.join(ticket.kept)}; the levels start by method.rewind={shown(rewind)})" * bool(ticket.kept)
     versions = status.get("versions", {})
-    made = ", ".join(f"{name} {versions[name]}" for name in ("ltsweep", "torch") if name in versions)
+    made = ", ".join(f"{name} {shown(versions[name])}" for name in ("ltsweep", "torch") if name in versions)
     _say(ticket.address)
-    _say(f"cell      {status['status']}, begun {status.get('started', '')}" + f" with {made}" * bool(made))
+    _say(f"cell      {status['status']}, begun {shown(status.get('started', ''))}" + f" with {made}" * bool(made))
     _say(f"config    {shown(brief, _CONFIG)}")
     _say(f"weights   {weights}{others}")
     for number, (name, digest) in enumerate(ticket.files.items()):
@@ -188,11 +187,8 @@ def _compare(forms: "Sequence[Form]", origin: str, input_shape: Sequence[int] | 
     from ltsweep.export.latency import latencies
 
     columns = list(_FORMS)
-    rows = [
-        [form.name, f"{sum(math.prod(t.shape) for t in form.tensors.values()):,}",
-         f"{len(as_safetensors(form.tensors, origin)):,}"]
-        for form in forms
-    ]  # fmt: skip
+    sizes = [len(as_safetensors(form.tensors, origin)) for form in forms]
+    rows = [[form.name, f"{form.numbers:,}", f"{size:,}"] for form, size in zip(forms, sizes, strict=True)]
     networks = {form.name: form.network for form in forms if form.network is not None}
     counts = []
     for batch in _BATCHES if networks and input_shape is not None else ():
@@ -201,7 +197,7 @@ def _compare(forms: "Sequence[Form]", origin: str, input_shape: Sequence[int] | 
         columns.append((f"batch {batch}", "right"))
         counts.append(f"{count} of batch {batch}")
         for row in rows:
-            row.append(f"{1000 * seconds[row[0]]:.3g} ms")
+            row.append(f"{1000 * seconds[row[0]]:#.3g} ms")
     page(WIDE).print(table(columns, rows))
     if counts:
         _say(f"medians of n = {', '.join(counts)} on one thread, in turn, after a warm-up; bytes as safetensors")

@@ -85,7 +85,8 @@ def compact(model: nn.Module, weights: Tensors, masks: Tensors, input_shape: Seq
     model = copy.deepcopy(model).eval()
     model.load_state_dict(masked(weights, masks), strict=False)
     layers = chain(model)
-    of_layer = {model.get_submodule(name.rpartition(".")[0]): mask for name, mask in masks.items()}
+    places = {name: name.rpartition(".") for name in masks}
+    of_layer = {model.get_submodule(place): masks[name] for name, (place, _, own) in places.items() if own == "weight"}
     linked = _linked(layers, of_layer, input_shape)
     keeps = _keeps(linked)
     units = [torch.ones(linked[0].weight.shape[1], dtype=torch.bool), *keeps]

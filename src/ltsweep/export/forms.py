@@ -18,7 +18,8 @@ def weights_of(ticket: Ticket) -> Tensors:
 
 def masks_of(ticket: Ticket) -> Tensors:
     """Return the ticket's masks, name -> (*shape), zeros and ones of the type of the weights."""
-    return {name: torch.from_numpy(mask).to(weights_of(ticket)[name].dtype) for name, mask in ticket.masks.items()}
+    weights = weights_of(ticket)
+    return {name: torch.from_numpy(mask).to(weights[name].dtype) for name, mask in ticket.masks.items()}
 
 
 def masked(weights: Tensors, masks: Tensors) -> Tensors:

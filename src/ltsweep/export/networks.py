@@ -29,6 +29,11 @@ class Form:
     tensors: Tensors
     network: nn.Module | None
 
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers the state dict holds."""
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
 
 def forms_of(ticket: Ticket, model: nn.Module | None) -> tuple[list[Form], str]:
     """Return the dense network and the forms of the ticket, and why there is no compacted one, if there is none.

@@ -4,6 +4,7 @@ A study may come from a stranger: of its config only choices of ltsweep, torch a
 modules that the user names.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,19 +13,23 @@ from torch import nn
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import UserError
 from ltsweep.export.opened import Ticket
-from ltsweep.grid.cell import Cell
 from ltsweep.grid.check import check
 from ltsweep.grid.targets import check_targets
-from ltsweep.run.build import check_outputs, initial_weights, make
+from ltsweep.run.build import initial_weights, make
 from ltsweep.schema import CONFIG
 from ltsweep.words import shown
+
+# Numbers of an example: batches of 256 are timed, and take a gigabyte.
+_MOST = 1 << 20
+# Characters of another's error that a message quotes.
+_SAYS = 300
 
 
 def model_of(ticket: Ticket, allowed: Sequence[str] = ()) -> nn.Module:
     """Return the model that the recorded config describes, in evaluation mode, with weights of its own making.
 
     allowed: modules of the user's own that the config may name. Raises UserError where it names others, or describes
-    a network of other shapes than the recorded one.
+    a network of other shapes than the recorded one, or one that cannot be run.
     """
     _check(ticket, "model", allowed)
     with torch.device("meta"):  # first without memory: a stranger's config may ask for any size
@@ -36,9 +41,20 @@ def model_of(ticket: Ticket, allowed: Sequence[str] = ()) -> nn.Module:
     if shapes != recorded:
         other = next(name for name in (*shapes, *recorded) if shapes.get(name) != recorded.get(name))
         raise UserError(f"the config's model has another {shown(other)} than the recorded weights")
-    check_outputs([Cell(ticket.config, ticket.folder.name)])
-    model: nn.Module = make(ticket.config, "model")
-    return model.eval()
+    model: nn.Module = make(ticket.config, "model").eval()
+    shape = ticket.config["dataset"].get("input_shape")
+    if not isinstance(shape, list):
+        raise UserError("the config's data set says nothing of the shape of its examples")
+    if math.prod(shape) > _MOST:
+        raise UserError(f"examples of {math.prod(shape):,} numbers are too large to try")
+    try:
+        with torch.no_grad():
+            found = model(torch.zeros(1, *shape))
+    except Exception as error:  # whatever another's model raises
+        raise UserError(f"the config's model takes no example of its data set: {shown(str(error), _SAYS)}") from error
+    if not isinstance(found, torch.Tensor):
+        raise UserError(f"the config's model gives no tensor, but a {type(found).__name__}")
+    return model
 
 
 def redrawn(ticket: Ticket, model: nn.Module, allowed: Sequence[str] = ()) -> Tensors:

@@ -202,7 +202,7 @@ def test_a_network_that_does_otherwise_is_noticed(monkeypatch):
     weights, masks = drawn(model, 1.0)
     weights["0.bias"][0] = 9.0
     masks["0.weight"][0] = 0
-    with pytest.raises(UserError, match="the compacted network is .* off"):
+    with pytest.raises(UserError, match=r"the compacted network is .* off"):
         compact(model, weights, masks, [1, 8, 8])
 
 
@@ -223,3 +223,11 @@ def test_a_chain_has_the_layers_in_order():
     assert [name for name, _ in chain(Written())] == [
         "features_0", "features_1", "features_2", "features_3", "relu", "flatten", "fc", "tanh", "output",
     ]  # fmt: skip
+
+
+def test_a_masked_bias_is_no_mask_of_units():
+    weights, masks = drawn(chain_of(), 0.7)
+    masks["fc1.bias"] = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    x = torch.randn(5, 2)
+    small = compact(chain_of(), weights, masks, [2])
+    torch.testing.assert_close(small(x), masked_output(chain_of(), weights, masks, x))

@@ -83,7 +83,7 @@ def test_a_model_of_another_shape_is_refused_and_left_as_it_was(folder, other, s
 
 def test_a_model_with_more_than_the_ticket_is_refused(folder, model):
     model.add_module("more", nn.Linear(10, 10))
-    with pytest.raises(UserError, match="more.weight is missing in the ticket and 10x10 in the model"):
+    with pytest.raises(UserError, match=r"more\.weight is missing in the ticket and 10x10 in the model"):
         load_ticket(model, f"{folder}@1")
 
 

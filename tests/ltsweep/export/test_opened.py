@@ -1,4 +1,4 @@
-"""A ticket is what its files hold, by another reader; a mistake or a broken file is one line, and nothing is written."""
+"""A ticket is what its files hold, by another reader; a mistake or a broken file is one line; nothing is written."""
 
 import json
 import os

@@ -62,7 +62,7 @@ def test_code_of_others_runs_only_if_it_is_allowed(record_cell, config, folder, 
 def test_targets_that_run_anything_are_refused(record_cell, config, folder, target):
     drawn = {name: torch.from_numpy(value) for name, value in open_ticket(f"{folder}@1").initial.items()}
     model = {"name": "x", "_target_": target, "command": "touch hacked"}
-    with pytest.raises(UserError, match="model._target_"):
+    with pytest.raises(UserError, match=r"model\._target_"):
         rebuilt(record_cell({**config, "model": model}, initial=drawn))
 
 
@@ -76,5 +76,12 @@ def test_a_model_of_other_shapes_is_never_built(record_cell, config, folder):
 
 def test_a_model_that_takes_no_example_is_a_line(record_cell, config):
     config = {**config, "model": {"name": "x", "_target_": "torch.nn.Linear", "in_features": 5, "out_features": 10}}
-    with pytest.raises(UserError, match="model: "):
+    with pytest.raises(UserError, match="takes no example of its data set: "):
         rebuilt(record_cell(config, model=nn.Linear(5, 10)))
+
+
+def test_examples_too_large_to_try_are_not_tried(record_cell, config):
+    shape = {**config["dataset"], "input_shape": [1, 10**6, 10**6]}
+    model = {"name": "x", "_target_": "torch.nn.Linear", "in_features": 5, "out_features": 10}
+    with pytest.raises(UserError, match="examples of 1,000,000,000,000 numbers are too large to try"):
+        rebuilt(record_cell({**config, "model": model, "dataset": shape}, model=nn.Linear(5, 10)))
