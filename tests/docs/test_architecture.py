@@ -71,7 +71,7 @@ def test_rules_how_and_prunable_of_a_yaml_hold(folder):
 def rooms():
     """Return pairs of a folder and the files in it that the page is to name, without those of one idea each."""
     root = PAGE.parents[1]
-    for wing in ("cluster", "run", "lottery", "method", "engine", "show", "store", "grid"):
+    for wing in ("cluster", "export", "run", "lottery", "method", "engine", "show", "store", "grid"):
         yield wing, root / "src/ltsweep" / wing
     yield "multirun_analysis", root / "multirun_analysis"
     yield "ltsweep", root / "src/ltsweep"

@@ -32,10 +32,13 @@ MAY: dict[str, set[str]] = {
     # where both meet
     "run": SCIENCE | BOOKS | GROUND,
     "cluster": {"run"} | SCIENCE | BOOKS | GROUND,
+    # a ticket taken out of its study
+    "export": {"run"} | SCIENCE | BOOKS | GROUND,
     # the ways in
     "command": {"cluster", "run"} | SCIENCE | BOOKS | GROUND,
     "status": {"cluster", "start"},
     "study": {"cluster", "start"},
+    "ticket": {"export", "start"},
     # the start of every program
     "start": {"show"},
     "__main__": {"command", "start"},
@@ -103,11 +106,11 @@ def test_the_table_has_no_way_round():
         for other in MAY[name]:
             below(other, (*path, name))
 
-    for name in ("__main__", "status", "study", "task"):
+    for name in ("__main__", "status", "study", "ticket", "task"):
         below(name)
 
 
-@pytest.mark.parametrize("name", ["run", "store", "grid", "cluster", "engine", "show", "lottery"])
+@pytest.mark.parametrize("name", ["run", "store", "grid", "cluster", "engine", "show", "lottery", "export"])
 def test_these_folders_load_nothing_by_themselves(name):
     """So that --help loads no torch."""
     assert not imported(SOURCE / name / "__init__.py")

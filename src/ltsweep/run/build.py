@@ -260,21 +260,26 @@ def member_of(
     dense: Tables | None = None,
 ) -> Member:
     """Return `cell`'s own part of a stack, with its recorded weights and masks, or drawn and dense."""
-    config, init = cell.config, make(cell.config, "init")
+    config = cell.config
     optimizer = config["optimizer"]
     return Member(
         key=cell.key,
         seed=config["seed"],
-        init=init,
+        init=make(config, "init"),
         schedule=make(config, "lr"),
         group=cell.optimizer_group,
         settings={"weight_decay": optimizer["weight_decay"]} if "weight_decay" in optimizer else {},
         rates=rates_of(config, program.layers),
-        initial=draw(program.model, init, config["seed"], "init") if initial is None else initial,
+        initial=initial_weights(config, program.model) if initial is None else initial,
         recorded=recorded,
         kept=kept,
         dense=dense,
     )
+
+
+def initial_weights(config: Mapping[str, Any], model: torch.nn.Module) -> Tensors:
+    """Return the weights that a cell's seed draws for its model, with the model's own buffers, name -> (*shape)."""
+    return draw(model, make(config, "init"), config["seed"], "init")
 
 
 def make_measurements(chosen: Mapping[str, Any]) -> dict[str, Measurement]:

@@ -40,10 +40,10 @@ def test_arms_are_the_ticket_and_each_draw_of_each_control_but_for_the_dense_lev
         ({"rewind": "late"}, r"^method\.rewind=late .*init, .*500it.*1ep.*weights.*lr.* _target_$"),
         (
             {"controls": ["reinit", "dense"]},
-            r"^method\.controls=dense .*reinit, random_mask, .*frozen, or .* _target_$",
+            r"^method\.controls=dense .*reinit, random_mask, .*frozen, twin, or .* _target_$",
         ),
         ({"controls": ["reinit", "reinit"]}, r"^method\.controls=.*twice"),
-        ({"controls": ["ticket"]}, r"^method\.controls=ticket .*reinit, random_mask, .*frozen, or .* _target_$"),
+        ({"controls": ["ticket"]}, r"^method\.controls=ticket .*reinit, random_mask, .*frozen, twin, or .* _target_$"),
         ({"score_level": -1}, r"^method\.score_level=-1 is out of range"),
         ({"remaining": [0.1, 0.5]}, r"^method\.remaining=.* is out of range: .* falling"),
         ({"remaining": []}, r"^method\.remaining=\[\] is out of range"),

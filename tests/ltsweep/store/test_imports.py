@@ -21,9 +21,12 @@ LIGHT = (
         f"ltsweep.cluster.{name}"
         for name in ("follow", "keeping", "ledger", "looking", "options", "slurm", "standings", "watch")
     ),
+    "ltsweep.export.command",
+    "ltsweep.export.opened",
     "ltsweep.start",
     "ltsweep.status",
     "ltsweep.study",
+    "ltsweep.ticket",
 )
 
 
@@ -41,6 +44,16 @@ def test_arrows_go_down_only(wing):
     files = list((PACKAGE / wing).glob("*.py"))
     assert len(files) > 4
     assert {name for path in files for name in imported(path)} <= LOWER[wing]
+
+
+def test_a_ticket_in_a_model_of_ones_own_needs_no_hydra():
+    script = (
+        "import ltsweep.export.command, ltsweep.export.load, sys; print('torch' in sys.modules, 'hydra' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+        == "True False\n"
+    )
 
 
 def test_what_reads_a_study_needs_no_torch():
