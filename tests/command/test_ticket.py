@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from ltsweep.export import command as room
+from ltsweep.export.compact import chain
 from ltsweep.models import lenet5, lenet_300_100
 
 GRID = ("-m", "seed=0,1", "levels=3", "iterations=4", "prune_rate=0.8", "method.rewind=2it", "workers=1")
@@ -188,6 +189,19 @@ def test_a_function_of_ones_own_runs_only_if_it_is_allowed(run, folder, command_
     assert "it runs" in said
     assert "draws the recorded initial weights again, bit for bit" in said
     del sys.modules["of_my_own"]
+
+
+def test_what_cannot_be_compacted_is_told_and_the_rest_written(run, folder, monkeypatch):
+    from ltsweep.export import networks
+
+    class Residual(nn.Module):
+        def forward(self, x):
+            return x + x.relu()
+
+    monkeypatch.setattr(networks, "compact", lambda *_: chain(Residual()))
+    said = run(f"multirun/default/{keys(folder)[0]}@1", "--export", "out", "--no-latency")
+    assert "\nno compacted network: the model is no plain chain of layers: " in said
+    assert {path.name for path in (folder / "out").iterdir()} == {"masked.safetensors", "pruned.safetensors"}
 
 
 def test_the_help_teaches_without_torch_or_hydra():

@@ -58,9 +58,17 @@ def model_of(ticket: Ticket, allowed: Sequence[str] = ()) -> nn.Module:
 
 
 def redrawn(ticket: Ticket, model: nn.Module, allowed: Sequence[str] = ()) -> Tensors:
-    """Return the initial weights as the seed draws them, name -> (*shape). Raises UserError as `model_of`."""
+    """Return the initial weights as the seed draws them, name -> (*shape). Raises UserError where it draws none."""
     _check(ticket, "init", allowed)
-    return initial_weights(ticket.config, model)
+    try:
+        drawn = initial_weights(ticket.config, model)
+    except UserError:
+        raise
+    except Exception as error:  # whatever another's initialization raises
+        raise UserError(f"the config's init draws no weights: {shown(str(error), _SAYS)}") from error
+    if wrong := [name for name, value in drawn.items() if not isinstance(value, torch.Tensor)]:
+        raise UserError(f"the config's init draws no tensor for {shown(wrong[0])}")
+    return drawn
 
 
 def unlike(drawn: Mapping[str, torch.Tensor], ticket: Ticket) -> list[str]:

@@ -85,3 +85,12 @@ def test_examples_too_large_to_try_are_not_tried(record_cell, config):
     model = {"name": "x", "_target_": "torch.nn.Linear", "in_features": 5, "out_features": 10}
     with pytest.raises(UserError, match="examples of 1,000,000,000,000 numbers are too large to try"):
         rebuilt(record_cell({**config, "model": model, "dataset": shape}, model=nn.Linear(5, 10)))
+
+
+@pytest.mark.parametrize("target", ["torch.nn.Linear", "torch.nn.ReLU", "ltsweep.init.draw", "torch.nn.init.ones_"])
+def test_an_init_that_draws_nothing_is_a_line(record_cell, config, folder, target):
+    drawn = {name: torch.from_numpy(value) for name, value in open_ticket(f"{folder}@1").initial.items()}
+    init = {"name": "x", "_target_": target, "_partial_": True}
+    with pytest.raises(UserError, match="the config's init draws no ") as refused:
+        rebuilt(record_cell({**config, "init": init}, initial=drawn))
+    assert "\n" not in str(refused.value)
