@@ -52,7 +52,7 @@ def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd
             drawn_from = theory.bin_density(file.config, weights.shape, edges)
             found.append(_histogram(weights, edges).assign(init=file.init, layer=layer, theory=drawn_from))
     if not found:
-        return _leaving_out(pd.DataFrame(columns=_COLUMNS), broken)
+        return leaving_out(pd.DataFrame(columns=_COLUMNS), broken)
     layers, inits = list(ends), [init for init in files[0].inits if init in {file.init for file in files}]
     table = (
         pd.concat(found)
@@ -65,7 +65,7 @@ def init_densities(study: Study, view: View, *, cells_per_choice: int = 5) -> pd
         .agg(density=("density", "mean"), theory=("theory", "mean"), cells=("density", "size"))
         .reset_index()[_COLUMNS]
     )
-    return _leaving_out(table, broken)
+    return leaving_out(table, broken)
 
 
 def surviving(
@@ -93,7 +93,7 @@ def surviving(
         if len(survivors):
             found.append(survivors.assign(choice=choice, seeds=", ".join(str(seeds[key]) for key in kept)))
     if not found:
-        return _leaving_out(pd.DataFrame(columns=_SURVIVORS), broken)
+        return leaving_out(pd.DataFrame(columns=_SURVIVORS), broken)
     choices = [str(name) for name in named["_choice"].cat.categories]
     every = pd.concat(found, ignore_index=True)
     table = every.assign(
@@ -101,7 +101,7 @@ def surviving(
         layer=pd.Categorical(every["layer"], list(dict.fromkeys(every["layer"])), ordered=True),
         choices=named["_choice"].nunique(),
     )[_SURVIVORS]
-    return _leaving_out(table, broken)
+    return leaving_out(table, broken)
 
 
 def _survivors(
@@ -138,7 +138,8 @@ def left_out(table: pd.DataFrame) -> list[str]:
     return list(getattr(table, "attrs", {}).get(_BROKEN, ()))  # a figure of one's own may have a table of any kind
 
 
-def _leaving_out(table: pd.DataFrame, broken: Sequence[str]) -> pd.DataFrame:
+def leaving_out(table: pd.DataFrame, broken: Sequence[str]) -> pd.DataFrame:
+    """Return a table that knows the broken files that it does without, for `left_out`."""
     table.attrs[_BROKEN] = list(dict.fromkeys(broken))
     return table
 

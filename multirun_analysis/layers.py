@@ -114,15 +114,17 @@ def _agree(one: _Values, other: _Values) -> bool:
 
 
 def _named(alike: list[str], shares: pd.DataFrame) -> str:
-    """Return a name for choices that are alike: what they share and others do not, or the first of them."""
+    """Return a name for choices that are alike: values that they have and others do not, or the first of them."""
     if len(alike) == len(shares):
         return "" if len(alike) == 1 else f"all {len(alike)} choices"
     if len(alike) == 1:
         return alike[0]
     those = shares[shares["choice"].isin(alike)]
-    same = [
-        f"{name} = {label(those, (name,)).iloc[0]}"
-        for name in shares.columns.drop("choice")
-        if len(those[[name]].drop_duplicates()) == 1 and len(shares[[name]].drop_duplicates()) > 1
-    ]
-    return ", ".join(same) or f"{alike[0]} and {len(alike) - 1} more"
+    told, here = [], pd.Series(True, index=shares.index)
+    for name in shares.columns.drop("choice"):
+        values = list(label(those, (name,)).cat.categories)
+        if len(values) < shares[name].nunique(dropna=False) and len(values) <= _FEW:
+            told.append(f"{name} = {', '.join(values)}")
+            here &= label(shares, (name,)).astype("str").isin(values)
+    # Unless others have these values too, as where pruning rates differ and the choices of one went equally far.
+    return ", ".join(told) if told and here.sum() == len(alike) else f"{alike[0]} and {len(alike) - 1} more"

@@ -1,5 +1,6 @@
 """Fractions are those of the counts; choices that prune alike are one."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def test_choices_that_prune_alike_are_named_by_what_they_share(write_cell: Calla
     table = by_layer(study.levels, view)
     assert list(table["choice"].cat.categories) == ["prune_rate = 0.2", "prune_rate = 0.5"]
     assert table.groupby("choice", observed=True)["level"].max().tolist() == [2, 2]  # of those that went furthest
+
+
+def test_a_few_of_many_methods_that_prune_alike_are_all_named(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    for method, init in itertools.product(("imp", "one_shot", "snip"), ("xavier_n", "kaiming_n")):
+        write_cell(method=method, init=init, levels=1, epochs=1)
+    study = load(tmp_path / "made_up")
+    snip = study.levels["method"].eq("snip") & study.levels["level"].eq(1)
+    one_more = [
+        [n + 1 if own else n for n in left] for left, own in zip(study.levels["layer_remaining"], snip, strict=True)
+    ]
+    table = by_layer(study.levels.assign(layer_remaining=one_more), choose(study.cells))
+    assert list(table["choice"].cat.categories) == ["method = imp, one_shot", "method = snip"]
 
 
 def test_one_choice_needs_no_name(write_cell: Callable[..., str], tmp_path: Path) -> None:

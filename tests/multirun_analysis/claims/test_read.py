@@ -1,5 +1,6 @@
 """Claim files: the published ones, one of one's own, and each way to get one wrong."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -36,11 +37,11 @@ def test_every_published_claim_is_read_and_says_who_says_so() -> None:
     files = list(Path(claims.__file__).parent.glob("*.yaml"))
     assert len(found) == len(files) == len({claim.name for claim in found})
     sources = {claim.source.split(",")[0].split(" 20")[0] for claim in found}
-    assert sources == {"Wijnja", "Shu", "Frankle & Carbin"}
+    assert sources == {"Wijnja", "Shu", "Frankle & Carbin", "Frankle"}
 
 
 def test_the_claims_of_the_studies_are_all_there() -> None:
-    found = {(claim.where["model"], claim.remaining, claim.direction, claim.value) for claim in claims.published()}
+    found = {(str(claim.where["model"]), claim.remaining, claim.direction, claim.value) for claim in claims.published()}
     for model, points in (("lenet_300_100", -0.1), ("lenet5", -0.2)):
         assert {(model, 0.15, "not_less", 0), (model, 0.1, "not_less", 0)} <= found
         assert (model, (0.388, 0.0), "less", 0) in found
@@ -48,6 +49,18 @@ def test_the_claims_of_the_studies_are_all_there() -> None:
     fc1 = "lenet_300_100"
     assert {(fc1, "area", "greater", 0), (fc1, "area", "equal", 0)} <= found
     assert {(fc1, 0.135, "greater", 0.003), (fc1, 0.036, "equal", 0), (fc1, 0.211, "less", 0)} <= found
+    for model, faster, gain in (("conv2", 0.088, 0.046), ("conv4", 0.092, 0.111), ("conv6", 0.151, 0.264)):
+        assert {remaining for name, remaining, *_ in found if name == model} == {faster, gain, 1.0}
+
+
+def test_each_method_at_initialization_is_held_against_the_ticket() -> None:
+    found = {
+        (left.config.get("method"), right.config.get("method"), claim.remaining)
+        for claim in claims.published()
+        for left, right in claim.compare
+    }
+    at_init = itertools.product(("snip", "grasp", "synflow", "random"), ("imp",), (0.1, 0.02))
+    assert {*at_init, ("imp", "one_shot", (0.11, 0.018))} <= found
 
 
 def test_metrics_are_those_that_can_be_drawn(mixed: Study) -> None:

@@ -1,0 +1,47 @@
+"""Each shipped experiment as one command, made tiny: on scikit-learn's digits, a few iterations, a seed."""
+
+from pathlib import Path
+
+import ltsweep.conf
+import pytest
+
+TINY = ("dataset=digits", "device=cpu", "seed=0", "iterations=2", "batch_size=16", "evaluate_every=null", "levels=1")
+
+# Experiment -> what makes it tinier, how many cells it then has, and how many of them train a dense network.
+EXPERIMENTS = {
+    "one_initialization": (("init=xavier_u,kaiming_n",), 2, 2),
+    "reproducibility_report": (("model=lenet_300_100",), 2, 2),
+    "lottery_ticket_hypothesis": ((), 2, 1),
+    "late_rewinding": (("method.rewind=init,1it",), 2, 1),
+    "pruning_at_init": ((), 5, 1),
+    "conv": (("model.width=0.1",), 3, 3),
+    "conv_dropout": (("model.width=0.1",), 6, 6),
+    "deep": (("model.width=0.1", "method.rewind=init,1it", "lr.warmup=1"), 4, 2),
+}
+
+
+def test_every_experiment_is_tried() -> None:
+    folder = Path(next(iter(ltsweep.conf.__path__))) / "experiment"
+    assert {path.stem for path in folder.glob("*.yaml")} == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_is_one_command(command, name) -> None:
+    tinier, cells, dense = EXPERIMENTS[name]
+    command.inside(f"+experiment={name}", *TINY, *tinier)
+    found = command.study(name).cells()
+    assert len(found) == cells
+    assert {folder.status["status"] for folder in found.values()} == {"done"}
+    # Cells that differ only in what comes after the dense network share its training.
+    assert sum(folder.status.get("dense_of") is None for folder in found.values()) == dense
+
+
+def test_the_setups_of_the_paper_follow_the_model(command) -> None:
+    """Of a grid over networks, each has its own iterations, rates and batches; the table of them is in no config."""
+    command.inside("+experiment=conv", *TINY, "model.width=0.1", "model=conv2,conv6")
+    rates = {
+        folder.config["model"]["name"]: (folder.config["lr"]["value"], folder.config["prune_rate"]["conv"])
+        for folder in command.study("conv").cells().values()
+    }
+    assert rates == {"conv2": (2e-4, 0.1), "conv6": (3e-4, 0.15)}
+    assert not any("paper" in folder.config["model"] for folder in command.study("conv").cells().values())
