@@ -127,6 +127,21 @@ def forks(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def fork(forks):
+    """Return `Forks.start` in the environment of a user who has set nothing; the first call makes the process."""
+    made = []
+
+    def start(folder, module, *arguments):
+        unwanted = ("LTSWEEP_DATA", "HYDRA_FULL_ERROR")
+        environment = {name: value for name, value in os.environ.items() if name not in unwanted}
+        if not made:
+            made.append(forks(environment))
+        return made[0].start(folder, environment, module, *arguments)
+
+    return start
+
+
+@pytest.fixture(scope="session")
 def mnist_dir():
     """Return the folder that holds MNIST/raw, as LTSWEEP_DATA names it; skip where the files are not there."""
     folder = Path(os.environ.get("LTSWEEP_DATA", "data")).absolute()

@@ -30,10 +30,6 @@ HANG = 300
 SMALL = ("dataset=digits", "device=cpu")
 
 
-def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in ("LTSWEEP_DATA", "HYDRA_FULL_ERROR")}
-
-
 @dataclass(frozen=True)
 class Ended:
     """How a command ended."""
@@ -196,10 +192,10 @@ class Command:
 
         It is a copy of a process that has its imports done, unless it is to have an environment or flags of its own.
         """
-        clean = clean_environment()
         if not python and not env:
-            self.started.append(self.fork(self.folder, clean, "ltsweep", *arguments))
+            self.started.append(self.fork(self.folder, "ltsweep", *arguments))
             return self.started[-1]
+        clean = {name: value for name, value in os.environ.items() if name not in ("LTSWEEP_DATA", "HYDRA_FULL_ERROR")}
         process = subprocess.Popen(
             [sys.executable, *python, "-m", "ltsweep", *arguments],
             cwd=self.folder,
@@ -240,19 +236,6 @@ class Command:
             for stream in (process.stdout, process.stderr):
                 if stream:
                     stream.close()
-
-
-@pytest.fixture(scope="session")
-def fork(forks: Any) -> Callable[..., Any]:
-    """Start a program in a copy of a process that has its imports done; the first call makes that process."""
-    made: list[Any] = []
-
-    def start(*arguments: Any) -> Any:
-        if not made:
-            made.append(forks(clean_environment()))
-        return made[0].start(*arguments)
-
-    return start
 
 
 @pytest.fixture

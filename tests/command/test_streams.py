@@ -115,7 +115,7 @@ def test_a_closed_terminal_ends_nothing(command, descendants):
 
     driver, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "ltsweep", *GRID, "iterations=600", "workers=2", "stack_size=1"], cwd=command.folder,
+        [sys.executable, "-m", "ltsweep", *GRID, "iterations=200", "workers=2", "stack_size=1"], cwd=command.folder,
         env={**CLEAN, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
     )  # fmt: skip
