@@ -145,8 +145,9 @@ class Study:
 class Command:
     """`python -m ltsweep` in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fork: Callable[..., Any]) -> None:
         self.folder = folder
+        self.fork = fork
         self.started: list[subprocess.Popen[str]] = []
 
     def __call__(self, *arguments: str, code: int = 0, python: Sequence[str] = (), **env: str) -> Ended:
@@ -187,7 +188,13 @@ class Command:
         return ended
 
     def start(self, *arguments: str, python: Sequence[str] = (), **env: str) -> "subprocess.Popen[str]":
-        """Start the command as the leader of a process group of its own."""
+        """Start the command as the leader of a process group of its own.
+
+        It is a copy of a process that has its imports done, unless it is to have an environment or flags of its own.
+        """
+        if not python and not env:
+            self.started.append(self.fork(self.folder, "ltsweep", *arguments))
+            return self.started[-1]
         clean = {name: value for name, value in os.environ.items() if name not in ("LTSWEEP_DATA", "HYDRA_FULL_ERROR")}
         process = subprocess.Popen(
             [sys.executable, *python, "-m", "ltsweep", *arguments],
@@ -232,20 +239,20 @@ class Command:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Iterator[Command]:
+def command(tmp_path: Path, fork: Callable[..., Any]) -> Iterator[Command]:
     """The command in an empty folder."""
-    command = Command(tmp_path)
+    command = Command(tmp_path, fork)
     yield command
     command.clean_up()
 
 
 @pytest.fixture(scope="session")
-def command_in() -> Iterator[Callable[[Path], Command]]:
+def command_in(fork: Callable[..., Any]) -> Iterator[Callable[[Path], Command]]:
     """Make the command of a folder, for studies that several tests read."""
     made: list[Command] = []
 
     def make(folder: Path) -> Command:
-        made.append(Command(folder))
+        made.append(Command(folder, fork))
         return made[-1]
 
     yield make

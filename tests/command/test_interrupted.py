@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 LEVELS = 3
-GRID = ("-m", "init=xavier_u,kaiming_n", "lr=1e-3,2e-3", f"levels={LEVELS}", "iterations=400", "evaluate_every=200")
+GRID = ("-m", "init=xavier_u,kaiming_n", "lr=1e-3,2e-3", f"levels={LEVELS}", "iterations=200", "evaluate_every=100")
 ONE_STACK = ("stack_size=8", "workers=1")
 STACKS_OF_ONE = ("stack_size=1", "workers=2")
 AGAIN = ("workers=1",)  # the same cells in the same stacks; no second worker has to import torch
@@ -78,7 +78,7 @@ def test_the_whole_group_killed_goes_on_at_its_level(command, small, undisturbed
 
 
 def test_a_cell_finished_alone_stays_finished_while_the_killed_grid_goes_on(command, small):
-    grid = ("-m", "seed=0,1,2,3", "levels=5", "iterations=400", "evaluate_every=200", *small, *ONE_STACK)
+    grid = ("-m", "seed=0,1,2,3", "levels=5", "iterations=200", "evaluate_every=100", *small, *ONE_STACK)
     command.inside(*grid, "study=whole")
     study = command.study()
 

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import subprocess
-import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +10,7 @@ ONE = "import torch\nfrom scale import by\ndef drawn(shape, rng):\n    return to
 
 
 @pytest.fixture
-def own(command, small):
+def own(command, fork, small):
     """Return a function that runs the command, in a process of its own, with an init of the user's own."""
     (command.folder / "drawn.py").write_text(ONE)
     (command.folder / "scale.py").write_text("by = 0.1\n")
@@ -20,12 +19,10 @@ def own(command, small):
 
     def run(*overrides, module="ltsweep", code=0):
         arguments = ["--config-dir=own", "init=mine", *small, "iterations=3", "workers=1", *overrides]
-        ended = subprocess.run(
-            [sys.executable, "-m", module, *(arguments if module == "ltsweep" else overrides)], cwd=command.folder,
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert ended.returncode == code, ended
-        return ended
+        process = fork(command.folder, module, *(arguments if module == "ltsweep" else overrides))
+        out, err = process.communicate()
+        assert process.returncode == code, out + err
+        return SimpleNamespace(stdout=out, stderr=err)
 
     return run
 

@@ -133,7 +133,7 @@ def test_a_cell_that_diverges_leaves_its_neighbour_alone(command, small):
 
 
 def test_hydras_basic_launcher_gives_the_same_records(command, small):
-    arguments = ("-m", "init=xavier_u,kaiming_n", "lr=1e-3,2e-3", *small, "levels=2", "iterations=30")
+    arguments = ("-m", "init=xavier_u,kaiming_n", "lr=1e-3", *small, "levels=2", "iterations=30")
     command.inside(*arguments, "study=ours")
     command.inside(*arguments, "study=basic", "hydra/launcher=basic")
     ours, basic = command.study("ours"), command.study("basic")
@@ -143,7 +143,7 @@ def test_hydras_basic_launcher_gives_the_same_records(command, small):
         assert (folder.path / "config.yaml").read_bytes() == (basic.path / key / "config.yaml").read_bytes()
     # And each meets what the other left.
     before = basic.snapshot()
-    assert "4 already finished, nothing to compute" in command.inside(*arguments, "study=basic").out
+    assert "2 already finished, nothing to compute" in command.inside(*arguments, "study=basic").out
     assert basic.snapshot() == before
     records = ours.snapshot()
     command.inside(*arguments, "study=ours", "hydra/launcher=basic")
@@ -186,14 +186,14 @@ def test_one_initialization_whole(command, small):
 
 
 def test_reproducibility_report_in_small(command, small):
-    arguments = ("+experiment=reproducibility_report", *small, "levels=1", "iterations=2", "seed=0,1")
+    arguments = ("+experiment=reproducibility_report", *small, "levels=1", "iterations=2", "seed=3")
     ended = command.inside(*arguments)
     study = command.study("reproducibility_report")
     cells = study.cells().values()
     points = {(f.config["model"]["name"], f.config["lr"]["value"], f.config["seed"]) for f in cells}
-    assert points == set(itertools.product(("lenet_300_100", "lenet5"), (0.0012, 0.1), (0, 1)))
+    assert points == set(itertools.product(("lenet_300_100", "lenet5"), (0.0012, 0.1), (3,)))
     assert set(study.statuses().values()) <= {"done", "diverged"}
-    assert "8 cells, 8 to compute" in ended.out
+    assert "4 cells, 4 to compute" in ended.out
     for folder in cells:
         if folder.status["status"] == "done":
             assert set(folder.levels[folder.levels["level"] == 1]["arm"]) == {"ticket", "reinit"}

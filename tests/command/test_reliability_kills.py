@@ -4,8 +4,6 @@ import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,74 +16,6 @@ GRID = ("-m", "init=xavier_u,kaiming_n", "lr=1e-3,2e-3", "seed=0,1", f"levels={L
 GRID = (*GRID, "evaluate_every=200", "stack_size=2")
 HASTE = ("checkpoint_every=0",)
 CALM = ("checkpoint_every=1000", "workers=1")
-
-# A process that has imported everything, and for each line of its input lets a copy of itself run the command. So a
-# driver costs a fork in place of some seconds, and is killed as any other.
-FORKS = """
-import os, sys
-import pyarrow.parquet, safetensors.torch, sklearn.datasets, sklearn.model_selection, torch._dynamo
-import ltsweep.run.study
-from ltsweep.command import main
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        os.setsid()
-        out = os.open(line.strip() or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1); os.dup2(out, 2)
-        main(sys.argv[1:])
-        os._exit(0)
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-class Drivers:
-    """Starts the command in one folder, one at a time, by forking."""
-
-    def __init__(self, folder, arguments):
-        environment = {name: value for name, value in os.environ.items() if name != "LTSWEEP_DATA"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", FORKS, *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.pid = 0
-
-    def start(self, output=""):
-        self.process.stdin.write(f"{output}\n")
-        self.process.stdin.flush()
-        self.pid = int(self.process.stdout.readline())
-        return self.pid
-
-    def wait(self):
-        """Return the exit code of the driver that was started last."""
-        code = int(self.process.stdout.readline())
-        self.pid = 0
-        return code
-
-    def close(self):
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def drivers():
-    made = []
-
-    def make(folder, arguments):
-        made.append(Drivers(folder, arguments))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def written(study):
@@ -132,9 +62,7 @@ def undisturbed(command_in, small, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_thirty_kills_at_random_moments_change_no_bit(
-    command, small, undisturbed, drivers, descendants, record_property
-):
+def test_thirty_kills_at_random_moments_change_no_bit(command, small, undisturbed, descendants, record_property):
     study, rng, kills = command.study(), random.Random(5), Counter()
     study.path.mkdir(parents=True)
 
@@ -142,7 +70,7 @@ def test_thirty_kills_at_random_moments_change_no_bit(
         """Return how much is to be written before the next kill; a little later than that, it comes."""
         return rng.randrange(1, 5)
 
-    # By the real command, with two workers: workers one after another, then what is left of it.
+    # With two workers: workers one after another, then what is left of it.
     arguments = (*GRID, *small, *HASTE, "workers=2")
     for last, before in (("worker", 4), ("driver", 2), ("tree", 2), ("tree", 0)):
         process = command.start(*arguments)
@@ -176,13 +104,13 @@ def test_thirty_kills_at_random_moments_change_no_bit(
         assert unfinished(study)
 
     # By drivers that train in their own process.
-    forked = drivers(command.folder, (*GRID, *small, *HASTE, "workers=1"))
+    arguments = (*GRID, *small, *HASTE, "workers=1")
     for _ in itertools.repeat(None, 22):
-        pid = forked.start()
-        assert await_progress(study.path, moment(), lambda pid=pid: is_dead(pid)), "ended before it was killed"
+        process = command.start(*arguments)
+        assert await_progress(study.path, moment(), lambda pid=process.pid: is_dead(pid)), "ended before it was killed"
         time.sleep(rng.uniform(0, 0.01))
-        os.kill(pid, signal.SIGKILL)
-        assert forked.wait() == -signal.SIGKILL
+        os.kill(process.pid, signal.SIGKILL)
+        assert command.wait(process).code == -signal.SIGKILL
         kills["driver"] += 1
     assert unfinished(study)
 
@@ -199,17 +127,14 @@ def test_thirty_kills_at_random_moments_change_no_bit(
 
 
 @pytest.mark.slow
-def test_two_drivers_race_and_are_killed_and_one_at_a_time_has_the_study(
-    command, small, undisturbed, drivers, record_property
-):
+def test_two_drivers_race_and_are_killed_and_one_at_a_time_has_the_study(command, small, undisturbed, record_property):
     """Two users who each start the same command again and again; whoever holds the study is killed half-way."""
     study, rng = command.study(), random.Random(7)
     study.path.mkdir(parents=True)
-    both = [drivers(command.folder, (*GRID, *small, *HASTE, "workers=1")) for _ in range(2)]
     refused = killed = 0
-    for turn in range(6):
-        outputs = [command.folder / f"{turn}_{i}" for i in range(2)]
-        pids = [one.start(output) for one, output in zip(both, outputs, strict=True)]
+    for _ in range(6):
+        both = [command.start(*GRID, *small, *HASTE, "workers=1") for _ in range(2)]
+        pids = [process.pid for process in both]
         over = lambda pids=pids: all(map(is_dead, pids))  # noqa: E731
         assert await_progress(study.path, rng.randrange(4, 9), over)
         # One of them was there first; the other is turned away with one line that names it.
@@ -219,13 +144,12 @@ def test_two_drivers_race_and_are_killed_and_one_at_a_time_has_the_study(
             time.sleep(0.01)
         loser = next(i for i in range(2) if is_dead(pids[i]))
         winner = 1 - loser
-        assert both[loser].wait() == 2
-        text = outputs[loser].read_text()
-        assert text.count("\n") == 1
-        assert f"is being computed by process {pids[winner]} on " in text
+        ended = command.wait(both[loser])
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert f"is being computed by process {pids[winner]} on " in ended.err
         refused += 1
         os.kill(pids[winner], signal.SIGKILL)
-        assert both[winner].wait() == -signal.SIGKILL
+        assert command.wait(both[winner]).code == -signal.SIGKILL
         killed += 1
     assert unfinished(study)
     command.inside(*GRID, *small, *CALM)

@@ -1,8 +1,6 @@
 """The examples of docs/architecture.md, as a stranger would use them: a module and YAMLs beside the command."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -26,12 +24,19 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder, *arguments):
-    command = [sys.executable, "-m", "ltsweep", "--config-dir", "my_conf", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(folder, fork):
+    """Return a function that runs the command there, and returns its exit code, output and errors."""
+
+    def run(*arguments):
+        process = fork(folder, "ltsweep", "--config-dir", "my_conf", *arguments)
+        out, err = process.communicate()
+        return process.returncode, out, err
+
+    return run
 
 
-def test_every_example_is_a_choice_that_trains(folder):
+def test_every_example_is_a_choice_that_trains(folder, run):
     """One cell that is made of nothing but choices from outside; each costs one function and one YAML."""
     files = sorted(str(path.relative_to(folder / "my_conf")) for path in (folder / "my_conf").rglob("*.yaml"))
     assert files == [
@@ -39,8 +44,8 @@ def test_every_example_is_a_choice_that_trains(folder):
         "model/tall.yaml", "prune_rate/first_layer.yaml",
     ]  # fmt: skip
     choices = [path.removesuffix(".yaml").replace("/", "=") for path in files if not path.startswith("measure")]
-    ended = run(folder, *choices, "measure=[largest]", "levels=2", "epochs=2", "device=cpu")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    code, out, err = run(*choices, "measure=[largest]", "levels=2", "epochs=2", "device=cpu")
+    assert code == 0, out + err
     (cell,) = [path for path in (folder / "multirun/default").iterdir() if path.name[0] != "."]
     config = yaml.safe_load((cell / "config.yaml").read_text())
     assert {group: config[group]["name"] for group in ("model", "init", "lr", "prune_rate", "dataset", "method")} == {
@@ -59,13 +64,13 @@ def test_every_example_is_a_choice_that_trains(folder):
     assert len(readings) == (1 + 3 + 3) * 4
 
 
-def test_rules_how_and_prunable_of_a_yaml_hold(folder):
+def test_rules_how_and_prunable_of_a_yaml_hold(run):
     small = ("model=tall", "dataset=digits", "levels=0", "iterations=1", "device=cpu")
-    ended = run(folder, *small, "model.depth=51")
-    assert ended.returncode == 2
-    assert "model.depth=51 is out of range: model.depth is a whole number from 1 to 50" in ended.stderr
-    assert run(folder, *small, "model.depth=1").returncode == 0
-    assert "1 already finished" in run(folder, *small, "model.depth=1", "model.largest_stack={cpu: 1}").stdout
+    code, _, err = run(*small, "model.depth=51")
+    assert code == 2
+    assert "model.depth=51 is out of range: model.depth is a whole number from 1 to 50" in err
+    assert run(*small, "model.depth=1")[0] == 0
+    assert "1 already finished" in run(*small, "model.depth=1", "model.largest_stack={cpu: 1}")[1]
 
 
 def rooms():

@@ -98,10 +98,14 @@ def throwaway(folder, **changes):
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
     copy_package(folder / "site")
-    environment = os.environ | {
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("LTSWEEP_DATA", "HYDRA_FULL_ERROR")
+    }
+    environment |= {
         "SLURM_CONF": str(folder / "slurm.conf"),
         "PATH": _PATH,
         "PYTHONPATH": str(folder / "site"),
+        "COLUMNS": "300",  # tables in one line
     }
 
     def run(*command, check=True):
@@ -201,11 +205,10 @@ class Cluster:
     # Long enough to be met in the middle.
     MIDDLE = ("levels=4", "iterations=400", "evaluate_every=200", "checkpoint_every=0.2")
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], fork: Callable[..., Any]) -> None:
         self.folder = folder
-        unwanted = ("LTSWEEP_DATA", "HYDRA_FULL_ERROR")
-        self.environment = {name: value for name, value in environment.items() if name not in unwanted}
-        self.environment["COLUMNS"] = "300"  # tables in one line
+        self.environment = environment
+        self.fork = fork
         self.started: list[subprocess.Popen[str]] = []
 
     def __call__(self, *arguments: str, code: int = 0, **environment: str) -> Ended:
@@ -219,8 +222,15 @@ class Cluster:
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         flags = [argument for argument in arguments if argument.startswith("--")]  # Hydra takes them in front alone
         choices = [argument for argument in arguments if argument not in flags]
+        return self._run("ltsweep", *flags, *self.GRID, *self.TASKS, *choices, **environment)
+
+    def _run(self, module: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start a program, as a copy of a process that has its imports done unless it is to find other modules."""
+        if "PYTHONPATH" not in environment:
+            self.started.append(self.fork(self.folder, self.environment | environment, module, *arguments))
+            return self.started[-1]
         process = subprocess.Popen(
-            [sys.executable, "-m", "ltsweep", *flags, *self.GRID, *self.TASKS, *choices],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.folder,
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,
@@ -238,32 +248,16 @@ class Cluster:
     def local(self, *arguments: str, code: int = 0) -> Ended:
         """Run the grid on this machine, in one process."""
         grid = [argument for argument in (*self.GRID, *arguments) if not argument.startswith("hydra")]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ltsweep", *grid, "workers=1"],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.started.append(process)
+        process = self._run("ltsweep", *grid, "workers=1")
         ended = self.wait(process)
         assert ended.code == code, f"exit code {ended.code}\n{ended.out}\n{ended.err}"
         return ended
 
     def status(self, *arguments: str, study: str = "default", code: int = 0, **environment: str) -> Ended:
         """Run `python -m ltsweep.status`."""
-        process = subprocess.run(
-            [sys.executable, "-m", "ltsweep.status", f"multirun/{study}", *arguments],
-            cwd=self.folder,
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=HANG,
-            check=False,
-        )
-        assert process.returncode == code, f"exit code {process.returncode}\n{process.stdout}\n{process.stderr}"
-        return Ended(process.returncode, process.stdout, process.stderr)
+        ended = self.wait(self._run("ltsweep.status", f"multirun/{study}", *arguments, **environment))
+        assert ended.code == code, f"exit code {ended.code}\n{ended.out}\n{ended.err}"
+        return ended
 
     def standings(self, study: str = "default") -> dict[str, dict[str, Any]]:
         """Return what `status --json` says, by key."""
@@ -362,26 +356,32 @@ class Cluster:
                 self.slurm("scancel", "--quiet", *tasks, check=False)
 
 
+@pytest.fixture(scope="session")
+def warm(slurm, forks):
+    """Start a program on the throwaway Slurm in a copy of a process that has its imports done."""
+    return forks(slurm).start
+
+
 @pytest.fixture
-def cluster(slurm, tmp_path):
+def cluster(slurm, warm, tmp_path):
     """The command, on the throwaway Slurm, in an empty folder."""
-    made = Cluster(tmp_path, slurm)
+    made = Cluster(tmp_path, slurm, warm)
     yield made
     made.clean_up()
 
 
 @pytest.fixture(scope="module")
-def shared(slurm, tmp_path_factory):
+def shared(slurm, warm, tmp_path_factory):
     """The same in a folder that the tests of a file share."""
-    made = Cluster(tmp_path_factory.mktemp("shared"), slurm)
+    made = Cluster(tmp_path_factory.mktemp("shared"), slurm, warm)
     yield made
     made.clean_up()
 
 
 @pytest.fixture
-def frail(tmp_path):
+def frail(tmp_path, forks):
     """A Slurm that gives a silent node up after seconds, and leaves it to its administrator to take it back."""
     with throwaway(tmp_path, SlurmdTimeout=3, MessageTimeout=2, ReturnToService=0) as environment:
-        made = Cluster(tmp_path, environment)
+        made = Cluster(tmp_path, environment, forks(environment).start)
         yield made
         made.clean_up()
