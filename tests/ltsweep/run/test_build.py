@@ -111,7 +111,10 @@ def test_lengths(make_cell, overrides, examples, steps):
         (("init=kaiming_n", "init.fan_mode=both"), r"^init\.fan_mode=both .*fan_in, fan_out$"),
         (("init.gain=big",), r"^init\.gain=big .*leaky_relu"),
         (("method.scope=some",), r"^method\.scope=some .*layerwise, global, nodes, or .* _target_$"),
-        (("method.controls=[dense]",), r"^method\.controls=dense .*reinit, random_mask, .*frozen, twin, or .* _target_$"),
+        (
+            ("method.controls=[dense]",),
+            r"^method\.controls=dense .*reinit, random_mask, .*frozen, twin, or .* _target_$",
+        ),
         (("method.scope=global", "prune_rate=half_output"), r"^method\.scope=global .*prune_rate=uniform"),
         (("+model.width=3",), r"^model: .*width"),
         (("+init.width=3",), r"^init: .*width"),
