@@ -156,7 +156,8 @@ def test_a_mistake_is_one_line(command, arguments, said):
 @pytest.mark.parametrize("case", ["unknown init", "lr negative", "batch_size above the data", "malformed override"])
 def test_a_mistake_is_one_line_of_the_real_command(command, case):
     arguments, said = CASES[case]
-    assert_refused(command(*with_quick(arguments), code=2), said)
+    # A flag makes it a process of its own, imports and all.
+    assert_refused(command(*with_quick(arguments), code=2, python=("-u",)), said)
     assert_nothing_left(command.folder)
 
 
