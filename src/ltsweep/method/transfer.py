@@ -16,7 +16,7 @@ from ltsweep.words import shown
 
 
 class Ticket(NamedTuple):
-    """A saved ticket of one network: its initial weights and buffers, and its masks, name -> (*shape)."""
+    """A saved ticket of one network: the weights and buffers it starts from, and its masks, name -> (*shape)."""
 
     initial: Tensors
     masks: Tensors
@@ -24,16 +24,17 @@ class Ticket(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Pruning):
-    """Training of a saved ticket: level 0 is the dense network with its initial weights, level 1 the ticket itself.
+    """Training of a saved ticket: level 0 is the dense network with its weights, level 1 the ticket itself.
 
-    The output layer is drawn anew, and stays whole, where it has another number of classes. Every other tensor must have
-    the ticket's name and shape. ticket: <study>/<key>@<level>. ticket_sha256: of its files. source: its tensors, once
-    they are read.
+    The output layer is drawn anew, and stays whole, where it has another number of classes. Every other tensor must
+    have the ticket's name and shape. ticket: <study>/<key>@<level>. step: of the source's dense network, whose weights
+    are taken; None for its initial weights. ticket_sha256: of those files. source: their tensors, once they are read.
     """
 
     begins_dense: ClassVar[bool] = False  # its weights are the source's, not those that its seed draws
 
     ticket: str | None = None
+    step: int | None = None
     ticket_sha256: str = ""
     source: Ticket | None = None
 
@@ -42,6 +43,8 @@ class Transfer(Pruning):
         super().__post_init__()
         if self.score != "magnitude" or self.remaining is not None:
             raise UserError("method=transfer prunes nothing, so it takes neither method.score nor method.remaining")
+        if not isinstance(self.source, Ticket | None):
+            raise UserError("method.source is read from the files of method.ticket, and not given")
 
     def check(self, layers: Sequence[Layer], rates: Rates, levels: int) -> None:
         """Raise UserError for more levels than there are."""
@@ -68,7 +71,7 @@ class Transfer(Pruning):
             self._refuse(f"{shown(other[0])} can be pruned {'here' if other[0] in prunable else 'there'} alone")
 
     def initial(self, drawn: Tensors) -> Tensors:
-        """Return the source's initial weights and buffers, with `drawn` ones where the shape is another."""
+        """Return the source's weights and buffers, with `drawn` ones where the shape is another."""
         source = self._source.initial
         return {name: source[name] if source[name].shape == own.shape else own for name, own in drawn.items()}
 

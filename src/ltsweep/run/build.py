@@ -296,7 +296,7 @@ def member_of(
 
 def with_ticket(method: Transfer, root: Path) -> Transfer:
     """Return the method with the tensors of the saved ticket that it names. Raises UserError, as `Saved.read` does."""
-    weights, masks = saved(method.ticket, root).read(method.ticket_sha256)
+    weights, masks = saved(method.ticket, method.step, root).read(method.ticket_sha256)
     initial = {name: torch.from_numpy(value) for name, value in weights.items()}
     return dataclasses.replace(
         method, source=Ticket(initial, {name: torch.from_numpy(mask).float() for name, mask in masks.items()})
