@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from ltsweep.schema import NUMBERED, SETTINGS
+from ltsweep.schema import KEY, NUMBERED, SETTINGS
 from ltsweep.words import shown
 from multirun_analysis import configs, view
 from multirun_analysis.schema import CONFIG_COLUMN, UNREADABLE
@@ -30,7 +30,8 @@ _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)(?:,(.*))?\}")
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*", re.ASCII)
 _CHOICE = re.compile(r"\w[\w-]{0,99}", re.ASCII)
 _ITEM = r"[\w.+-]{1,100}"
-_VALUE = re.compile(rf"{_ITEM}( {_ITEM}){{0,9}}|\[({_ITEM}(,{_ITEM}){{0,99}})?\]", re.ASCII)
+_TICKET = rf"\w[\w.-]{{0,99}}/{KEY}@[0-9]{{1,4}}"
+_VALUE = re.compile(rf"{_ITEM}( {_ITEM}){{0,9}}|\[({_ITEM}(,{_ITEM}){{0,99}})?\]|{_TICKET}", re.ASCII)
 
 
 def commands(cells: pd.DataFrame, study: str) -> pd.DataFrame:

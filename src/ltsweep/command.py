@@ -24,7 +24,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ltsweep.errors import CannotWriteError, CellFailedError, UserError, interrupt_kept
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         sys.argv[1:] = _with_flags(rewrite(sys.argv[1:] if arguments is None else arguments))
-        cell.register_resolver()
+        register_resolvers()
         _register_plugins()
         with interrupt_kept():
             cast(Callable[[], None], task)()
@@ -117,6 +117,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _say(f"{_plugin(error) or 'the config cannot be composed'}: {one_line(error)}")
         sys.exit(2)
+
+
+def register_resolvers() -> None:
+    """Make the functions that conf/ calls by `${...}` known to OmegaConf."""
+    cell.register_resolver()
+    OmegaConf.register_new_resolver("ticket_sha256", _ticket_sha256, replace=True)
+
+
+def _ticket_sha256(name: object, step: object) -> str:
+    """Return the value of `${ticket_sha256:NAME,STEP}`: by it, the key of a cell is of what a saved ticket holds."""
+    from ltsweep.store.saved import saved  # loads numpy
+
+    return saved(name, step).sha256
 
 
 def _say(text: str) -> None:

@@ -118,6 +118,13 @@ def _pytorch_bias(weight_shape: Sequence[int], rng: torch.Generator) -> Tensor:
 pytorch_default.bias = _pytorch_bias  # type: ignore[attr-defined]
 
 
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer of `model` by its name, but random streams, which begin anew at each level."""
+    streams = stream_names(model)
+    every = (*model.named_parameters(), *model.named_buffers())
+    return {name: value for name, value in every if name not in streams}
+
+
 def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[str, Tensor]:
     """Draw one network: name -> tensor, every parameter and buffer of `model` but random streams, in torch's layout.
 
@@ -125,9 +132,7 @@ def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[s
     papers, unless `init` has an attribute `bias`: a function from the shape of the weight and a generator to the bias.
     Normalization parameters and buffers keep the values of `model`.
     """
-    drawn = {n: t.detach().clone() for n, t in (*model.named_parameters(), *model.named_buffers())}
-    for name in stream_names(model):
-        del drawn[name]  # which begin anew at each level
+    drawn = {name: value.detach().clone() for name, value in tensors_of(model).items()}
     draw_bias: Init | None = getattr(getattr(init, "func", init), "bias", None)
     for name, weight in model.named_parameters():
         if weight.dim() < 2:

@@ -96,7 +96,7 @@ def resubmit(
         for cell in free:
             check_targets(cell.config, f"{study / cell.key / CONFIG}", allowed)
             _check_whole(cell, study)
-        check_configs(free)
+        check_configs(free, study.absolute().parent)
         check_outputs(free)
         load_data(free, Path(for_tasks["data_dir"]))
         last = max((submission for _, submission in found), key=lambda submission: submission.submitted)

@@ -42,7 +42,7 @@ def launch(cells: Sequence[Cell], settings: Settings, options: Options, force: b
     """
     study = settings.study
     for_tasks = settings_for(settings, options)
-    check_configs(cells)
+    check_configs(cells, study.absolute().parent)
     if options.dry_run:
         packs, _ = _plan(cells, study, for_tasks, options, force)
         stacks = [stack for pack in packs for stack in pack]

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ltsweep.errors import UserError
 from ltsweep.grid.check import GROUPS, check
+from ltsweep.grid.hints import hint
 from ltsweep.grid.key import digest, key, without
 from ltsweep.grid.rules import number, whole
 from ltsweep.schema import SETTINGS
@@ -83,6 +84,8 @@ def _taken_apart(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], di
     try:
         plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
+        if said := hint(error):
+            raise UserError(said) from None
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(plain, dict)
     rules: dict[str, Any] = {}

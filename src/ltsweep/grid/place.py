@@ -13,6 +13,7 @@ ROOT = "multirun"
 
 # Characters of a study's name: a file's name has at most 255, and other names are made of it.
 _LONGEST = 100
+NAME = rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{_LONGEST - 1}}}"
 
 # Settings of Hydra that say where it writes, by which other folders could be reached -> their values in conf/.
 _PLACES = {
@@ -32,7 +33,7 @@ def study_folder(study: object, hydra: Any) -> Path:
     """
     is_number = isinstance(study, int | float) and abs(study) < 10**_LONGEST
     name = str(study) if isinstance(study, str) or is_number else ""
-    if len(name) > _LONGEST or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+    if not re.fullmatch(NAME, name):
         raise UserError(
             f"study={shown(study)} is no name for a folder: up to {_LONGEST} letters, digits, '_', '-' and '.' are"
         )

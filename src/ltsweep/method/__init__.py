@@ -3,5 +3,6 @@
 from ltsweep.method.at_init import AtInit
 from ltsweep.method.axes import TICKET, Arm, Past
 from ltsweep.method.imp import IMP
+from ltsweep.method.transfer import Transfer
 
-__all__ = ["IMP", "TICKET", "Arm", "AtInit", "Past"]
+__all__ = ["IMP", "TICKET", "Arm", "AtInit", "Past", "Transfer"]

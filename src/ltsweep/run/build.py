@@ -21,13 +21,16 @@ from ltsweep.engine.stack import Tensors
 from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.key import without
-from ltsweep.init import draw
+from ltsweep.grid.place import ROOT
+from ltsweep.init import draw, tensors_of
 from ltsweep.lottery.program import Member, Program, Tables
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Length, nothing_kept
+from ltsweep.method.transfer import Ticket, Transfer
 from ltsweep.models.dropout import with_own_dropout
 from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
+from ltsweep.store.saved import saved
 from ltsweep.words import shown
 
 # Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation, the
@@ -38,8 +41,11 @@ _NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation", "note"), "
 _SAYS = 300
 
 
-def check_configs(cells: Sequence[Cell]) -> None:
-    """Raise UserError for the first config whose model, init, ... cannot be built; equal configs are tried once."""
+def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
+    """Raise UserError for the first config whose model, init, ... cannot be built; equal configs are tried once.
+
+    root: the folder of the studies of which configs name saved tickets.
+    """
     meta = torch.device("meta")
     tried: set[str] = set()
 
@@ -57,7 +63,10 @@ def check_configs(cells: Sequence[Cell]) -> None:
             model = make(config, "model")
         layers = prunable_layers(config, model)
         with _blamed_on("method", config):
-            make(config, "method").check(layers, rates_of(config, layers), config["levels"])
+            method = make(config, "method")
+            method.check(layers, rates_of(config, layers), config["levels"])
+            if isinstance(method, Transfer) and once("ticket", config["method"], config["model"]):
+                with_ticket(method, root).check_ticket(tensors_of(model), layers)
         if once("init", config["init"]):
             call(config, "init", (4, 3), generator(0))
         if once("lr", config["lr"]):
@@ -221,10 +230,14 @@ def program_of(
     measurements: Mapping[str, Measurement] | None = None,
     done: Mapping[str, int] | None = None,
     keep: Collection[int] = (),
+    root: Path = Path(ROOT),
 ) -> Program:
-    """Return the part of a stack that `cell` shares with its other cells, with the problem on `device`."""
+    """Return the part of a stack that `cell` shares with its other cells, with the problem on `device`.
+
+    root: the folder of the studies. Raises UserError where a saved ticket in it is not what the cell names.
+    """
     config = cell.config
-    model = make(config, "model")
+    model, method = make(config, "model"), make(config, "method")
     steps, epoch = lengths(config, problem)
     if isinstance(problem, Examples):
         problem = dataclasses.replace(problem, label_smoothing=config.get("label_smoothing", 0.0))
@@ -232,7 +245,7 @@ def program_of(
         model=model,
         layers=prunable_layers(config, model),
         problem=problem.to(device),
-        method=make(config, "method"),
+        method=with_ticket(method, root) if isinstance(method, Transfer) else method,
         make_optimizer=make(config, "optimizer"),
         levels=config["levels"],
         steps=steps,
@@ -262,6 +275,10 @@ def member_of(
     """Return `cell`'s own part of a stack, with its recorded weights and masks, or drawn and dense."""
     config = cell.config
     optimizer = config["optimizer"]
+    if initial is None:
+        initial = initial_weights(config, program.model)
+        if isinstance(program.method, Transfer):
+            initial = program.method.initial(initial)
     return Member(
         key=cell.key,
         seed=config["seed"],
@@ -270,7 +287,7 @@ def member_of(
         group=cell.optimizer_group,
         settings={"weight_decay": optimizer["weight_decay"]} if "weight_decay" in optimizer else {},
         rates=rates_of(config, program.layers),
-        initial=initial_weights(config, program.model) if initial is None else initial,
+        initial=initial,
         recorded=recorded,
         kept=kept,
         dense=dense,
@@ -280,6 +297,15 @@ def member_of(
 def initial_weights(config: Mapping[str, Any], model: torch.nn.Module) -> Tensors:
     """Return the weights that a cell's seed draws for its model, with the model's own buffers, name -> (*shape)."""
     return draw(model, make(config, "init"), config["seed"], "init")
+
+
+def with_ticket(method: Transfer, root: Path) -> Transfer:
+    """Return the method with the tensors of the saved ticket that it names. Raises UserError, as `Saved.read` does."""
+    weights, masks = saved(method.ticket, method.step, root).read(method.ticket_sha256)
+    initial = {name: torch.from_numpy(value) for name, value in weights.items()}
+    return dataclasses.replace(
+        method, source=Ticket(initial, {name: torch.from_numpy(mask).float() for name, mask in masks.items()})
+    )
 
 
 def make_measurements(chosen: Mapping[str, Any]) -> dict[str, Measurement]:

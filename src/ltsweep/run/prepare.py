@@ -58,7 +58,7 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
     devices = find_devices(settings.device)
     stack_size = count(settings.stack_size, "stack_size", 0)
     workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
-    check_configs(cells)
+    check_configs(cells, settings.study.absolute().parent)
     make_measurements(settings.measure)
     folders = {cell.key: CellFolder(settings.study, cell.key) for cell in cells}
     seen = {key: None if again else folder.seen() for key, folder in folders.items()}

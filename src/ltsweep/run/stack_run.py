@@ -125,7 +125,8 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
     first, done = min(begins.values()), done_by_all(found.values())
     problem = data[data_key(cells[0])]
     keep = sorted({step for cell in cells for step in job.keep.get(cell.key, ())})
-    program = program_of(cells[0], problem, torch.device(device), job.checkpoint_every, measurements, done, keep)
+    root = job.study.absolute().parent
+    program = program_of(cells[0], problem, torch.device(device), job.checkpoint_every, measurements, done, keep, root)
     checkpoint = None
     try:
         checkpoint = _checkpoint(job)

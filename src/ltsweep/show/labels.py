@@ -50,7 +50,8 @@ def varying(cells: Sequence[Cell]) -> Varying:
     """Return the names whose values differ among the cells of a study.
 
     Of a group the name comes first, where it varies; then the value of a group that is known by a number; then those
-    fields that differ among the cells of one choice, for the cells that have them.
+    fields that differ among the cells of one choice, for the cells that have them. A SHA-256 that follows from what it
+    is of is left out.
     """
     flat = {cell.key: flatten(cell.config) for cell in cells}
     names = dict.fromkeys(name for values in flat.values() for group in values for name in _columns(group))
@@ -58,7 +59,8 @@ def varying(cells: Sequence[Cell]) -> Varying:
     shown = [
         name
         for name in varying
-        if _is_choice(name) or _choice(name) not in varying or _differs_within_a_choice(name, list(flat.values()))
+        if (_is_choice(name) or _choice(name) not in varying or _differs_within_a_choice(name, list(flat.values())))
+        and not _follows(name, list(flat.values()))
     ]
     values = {key: [row[name] if _holds(name, row) else _ABSENT for name in shown] for key, row in flat.items()}
     return Varying([_title(name) for name in shown], values)
@@ -104,6 +106,13 @@ def _differs_within_a_choice(name: str, cells: Sequence[dict[str, object]]) -> b
     for cell in cells:
         values.setdefault(json.dumps(cell.get(_choice(name))), set()).add(json.dumps(cell.get(name)))
     return any(len(found) > 1 for found in values.values())
+
+
+def _follows(name: str, cells: Sequence[dict[str, object]]) -> bool:
+    """Return whether a name is the SHA-256 of what another field names, one for each of its values."""
+    field = name.removesuffix("_sha256")
+    pairs = {(json.dumps(cell.get(field)), json.dumps(cell.get(name))) for cell in cells}
+    return field != name and len(pairs) == len({named for named, _ in pairs})
 
 
 def _title(name: str) -> str:

@@ -21,6 +21,12 @@ def test_a_cell_is_known_by_what_varies():
     assert texts(made()) == ["the cell"]
 
 
+def test_a_sha256_is_shown_where_what_it_is_of_does_not_tell():
+    one, same, other = ({"name": "transfer", "ticket": n, "ticket_sha256": s} for n, s in ("aa", "bb", "ac"))
+    assert texts(made(method=one), made(method=same)) == ["method.ticket=a", "method.ticket=b"]
+    assert texts(made(method=one), made(method=other)) == ["method.ticket_sha256=a", "method.ticket_sha256=c"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [

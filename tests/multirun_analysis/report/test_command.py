@@ -103,6 +103,14 @@ def test_only_what_differs_from_the_defaults_is_said(write_cell: Callable[..., s
     assert not {"levels=15", "epochs=5", "optimizer=adam", "init.gain=1"} & set(words)
 
 
+def test_a_saved_ticket_is_said_by_name_and_hash(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    named = {"method__ticket": "s/0123456789abcdef@3", "method__ticket_sha256": "0" * 64}
+    write_cell(method="transfer", **named)
+    (said,) = command.commands(load(tmp_path / "made_up").cells, "s")["command"]
+    words = {"method=transfer", "method.ticket=s/0123456789abcdef@3", f"method.ticket_sha256={'0' * 64}"}
+    assert words <= set(shlex.split(said))
+
+
 def test_a_choice_of_ones_own_is_said_by_name_and_a_torn_config_has_no_command(
     write_cell: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -129,6 +137,8 @@ def test_a_choice_of_ones_own_is_said_by_name_and_a_torn_config_has_no_command(
         ({"init": {"name": "xavier_n", "gain": "${oc.env:HOME}"}}, "init.gain=${oc.env:HOME}"),
         ({"init": {"name": "xavier_n", "gain": "1,2"}}, "init.gain=1,2"),
         ({"precision": "glob(*)"}, "precision=glob(*)"),
+        ({"precision": "a/b"}, "precision=a/b"),
+        ({"precision": "../a/0123456789abcdef@1"}, "precision=../a/0123456789abcdef@1"),
         ({"optimizer": {"name": "adam", "betas": [[1], {"a": "$(b)"}]}}, "optimizer.betas=[["),
         ({"epochs": "1 --config-dir=/tmp/evil"}, "epochs=1 --config-dir=/tmp/evil"),
     ],
