@@ -16,7 +16,7 @@ from multirun_analysis.densities import leaving_out
 from multirun_analysis.load import Study
 from multirun_analysis.pairing import SAME
 from multirun_analysis.schema import COUNTED
-from multirun_analysis.view import View, described, group, label
+from multirun_analysis.view import View, choice, described, group, label
 
 # The axis of pairs of cells that differ in their seed alone.
 SEED = "seed"
@@ -133,15 +133,19 @@ def _with_masks(
 
 
 def _pairs(cells: pd.DataFrame, view: View) -> Iterator[_Pair]:
-    """Yield the pairs of cells that differ in one axis alone: first in their seeds, then in each group of columns."""
-    for choice, those in cells.groupby("_choice", observed=True):
+    """Yield the pairs of cells that differ in one axis alone: first in their seeds, then in each axis of the grid.
+
+    An axis is a column, or a group with its fields where the group's choice varies.
+    """
+    for named, those in cells.groupby("_choice", observed=True):
         for one, other in itertools.combinations(those["key"], 2):
-            yield _Pair(SEED, str(choice), "", one, other)
-    for axis in dict.fromkeys(map(group, view.choice)):
-        own = tuple(name for name in view.choice if group(name) == axis)
-        rest = tuple(name for name in view.choice if group(name) != axis)
-        named = cells.assign(_value=label(cells, own), _rest=label(cells, rest), _setting=described(cells, rest))
-        for (_, _, setting), those in named.groupby(["_rest", SEED, "_setting"], observed=True):
+            yield _Pair(SEED, str(named), "", one, other)
+    axis_of = {name: group(name) if choice(name) in view.choice else name for name in view.choice}
+    for axis in dict.fromkeys(axis_of.values()):
+        own = tuple(name for name in view.choice if axis_of[name] == axis)
+        rest = tuple(name for name in view.choice if axis_of[name] != axis)
+        each = cells.assign(_value=label(cells, own), _rest=label(cells, rest), _setting=described(cells, rest))
+        for (_, _, setting), those in each.groupby(["_rest", SEED, "_setting"], observed=True):
             by_value = those.sort_values("_value", kind="stable")[["_value", "key"]].itertuples(index=False)
             values = list(by_value)
             every = itertools.combinations(values, 2) if len(values) <= ALL_PAIRS else _with_first(values)

@@ -289,7 +289,7 @@ def test_a_study_that_prunes_all_its_weights_stops_at_its_last_level_with_some(
     run = command(study, "--export", "csv", "--style", "screen")  # with warnings as errors
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.count("no weights remain from level 3 on\n") == 4
-    assert run.stdout.count("  written  ") == 12
+    assert run.stdout.count("  written  ") == 13
     assert set(pd.read_csv(study / "figures" / "levels.csv")["level"]) == {0, 1, 2, 3, 4}
     loaded = load(study)
     assert "Of 4 cells no weights remain, from level 3 on at the earliest: not shown." in Request(()).view(loaded).note

@@ -95,6 +95,18 @@ def test_pairs_differ_in_one_axis_alone(write_cell: Write, tmp_path: Path) -> No
     assert row["expected"] == pytest.approx(0.641 / (2 - 0.641), abs=0.01)
 
 
+def test_each_field_of_one_choice_is_an_axis(write_cell: Write, tmp_path: Path) -> None:
+    for rewind, scope in itertools.product(("init", "500it"), ("layerwise", "global")):
+        write_cell(method__rewind=rewind, method__scope=scope, levels=1, epochs=1, tickets=True)
+    table = overlap(tmp_path / "made_up")
+    assert table[["axis", "panel", "line"]].to_numpy().tolist() == [
+        ["method.rewind", "500it – init", "method.scope=global"],
+        ["method.rewind", "500it – init", "method.scope=layerwise"],
+        ["method.scope", "global – layerwise", "method.rewind=500it"],
+        ["method.scope", "global – layerwise", "method.rewind=init"],
+    ]
+
+
 def test_many_values_are_each_paired_with_the_first(write_cell: Write, tmp_path: Path) -> None:
     for init in "abcdef":
         write_cell(init=f"{init}_n", levels=1, epochs=1, tickets=True)
