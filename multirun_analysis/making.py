@@ -10,7 +10,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from ltsweep.errors import did_you_mean
-from ltsweep.store.disk import leftovers
+from ltsweep.store.disk import leftovers, read
 from multirun_analysis import closing, disk, export, figures, report, stamp, style, view, where
 from multirun_analysis.claims import Claim
 from multirun_analysis.densities import left_out
@@ -19,6 +19,9 @@ from multirun_analysis.load import Study, load, with_weights
 from multirun_analysis.notes import sentences
 from multirun_analysis.stamp import Made
 from multirun_analysis.view import View
+
+# Bytes of a page, above which it is none of ours.
+_MOST_PAGE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def _is_unlinked(out: Path, had: Mapping[str, Made]) -> bool:
 def _link(out: Path, had: dict[str, Made]) -> None:
     """Write the page and the stamp with links to the figures that stand beside it."""
     page, names = had[report.FILE], report.figures(out)
-    page.pages = [_written(out / report.FILE, report.linked((out / report.FILE).read_bytes(), names))]
+    page.pages = [_written(out / report.FILE, report.linked(read(out / report.FILE, _MOST_PAGE), names))]
     page.links = names
     stamp.write(out, had)
 
