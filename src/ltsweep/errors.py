@@ -30,6 +30,14 @@ class BrokenFileError(ValueError):
     """A file is not what was written: torn, truncated, empty, foreign, or changed by a single bit."""
 
 
+def said_within(error: BaseException) -> str | None:
+    """Return what a UserError says that another error wraps, as OmegaConf's do of what a resolver raises; else None."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, UserError):
+        found = found.__cause__ or found.__context__
+    return None if found is None else str(found)
+
+
 def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
     """Return `did you mean NAME? ` for up to `most` known names near a mistaken one; nothing where none is near."""
     close = difflib.get_close_matches(name, list(known), n=most)

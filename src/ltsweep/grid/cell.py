@@ -10,9 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ltsweep.errors import UserError
+from ltsweep.errors import UserError, said_within
 from ltsweep.grid.check import GROUPS, check
-from ltsweep.grid.hints import hint
 from ltsweep.grid.key import digest, key, without
 from ltsweep.grid.rules import number, whole
 from ltsweep.schema import SETTINGS
@@ -84,7 +83,7 @@ def _taken_apart(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], di
     try:
         plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        if said := hint(error):
+        if said := said_within(error):
             raise UserError(said) from None
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(plain, dict)

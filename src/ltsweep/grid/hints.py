@@ -4,7 +4,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationResolutionError
 
-from ltsweep.errors import UserError, did_you_mean
+from ltsweep.errors import did_you_mean, said_within
 from ltsweep.grid.check import GROUPS, VALUES
 from ltsweep.schema import SETTINGS
 from ltsweep.words import shown
@@ -16,10 +16,7 @@ _MOST = 3
 def hint(error: Exception) -> str | None:
     """Return one line for an unknown name or choice of the config, or a UserError of a resolver; None for any other."""
     if isinstance(error, InterpolationResolutionError):
-        found: BaseException | None = error  # OmegaConf wraps what a resolver raises, by `raise` alone
-        while found is not None and not isinstance(found, UserError):
-            found = found.__cause__ or found.__context__
-        return None if found is None else str(found)
+        return said_within(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         near = did_you_mean(choice, error.options, _MOST)
