@@ -10,6 +10,8 @@ from benchmarks.attack.oracles import FAILURES, FINE
 
 # Readings of a change that always leaves the numbers as they are, above which the change itself is in doubt.
 _OFTEN = 30
+# Characters that are shown of what a failure was.
+_DETAIL = 1_500
 _OURS = re.compile(r'File "[^"]*?/((?:src/ltsweep|multirun_analysis|src/hydra_plugins)/[^"]+)", line (\d+), in (\w+)')
 
 
@@ -52,15 +54,17 @@ def speeds(readings: Sequence[Reading]) -> list[str]:
 
 
 def kinds(readings: Sequence[Reading]) -> list[str]:
-    """Return a line on each kind of failure, the most frequent first, with the first mutant that shows it."""
+    """Return lines on each kind of failure, the most frequent first, with the first mutant that shows it and how."""
     found: dict[tuple[str, str, str], list[Reading]] = defaultdict(list)
     for one in failed(readings):
         found[one.outcome, one.reader, cause(one)].append(one)
     ordered = sorted(found.items(), key=lambda item: -len(item[1]))
-    return [
-        f"{len(ones):6,} x {outcome}, {reader}: {why}\n           {min(ones, key=lambda one: one.number).said[:300]}"
-        for (outcome, reader, why), ones in ordered
-    ]
+    lines = []
+    for (outcome, reader, why), ones in ordered:
+        first = min(ones, key=lambda one: one.number)
+        shown = " ".join(first.detail.split())[:_DETAIL]
+        lines.append(f"{len(ones):6,} x {outcome}, {reader}: {why}\n           {first.said[:300]}\n           {shown}")
+    return lines
 
 
 def cause(one: Reading) -> str:
