@@ -11,7 +11,7 @@ from benchmarks.attack.oracles import FAILURES, FINE
 # Readings of a change that always leaves the numbers as they are, above which the change itself is in doubt.
 _OFTEN = 30
 # Characters that are shown of what a failure was.
-_DETAIL = 1_500
+_DETAIL = 3_000
 _OURS = re.compile(r'File "[^"]*?/((?:src/ltsweep|multirun_analysis|src/hydra_plugins)/[^"]+)", line (\d+), in (\w+)')
 
 
