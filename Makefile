@@ -34,7 +34,7 @@ figures: $(READY)  ## redraw what is out of date, for every study under multirun
 	  $(RUN) -m multirun_analysis "$$@" $(ARGS)
 
 test: $(READY)  ## run all tests, one process more than there are cores, up to five (TESTS=tests/ltsweep/prune for some)
-	$(RUN) -m pytest --numprocesses=$$($(RUN) -c 'import os; print(min(5, os.cpu_count() + 1))') --dist=loadfile $(TESTS)
+	$(RUN) -m pytest --numprocesses=$$($(RUN) -c 'import os; print(min(5, os.cpu_count() + 1))') --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(READY)  ## style and types
 	$(VENV)/bin/ruff check .
