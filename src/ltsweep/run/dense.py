@@ -13,7 +13,7 @@ from ltsweep.grid.cell import Cell
 from ltsweep.grid.key import digest, without
 from ltsweep.method.axes import TICKET, Length
 from ltsweep.run.extent import Statuses, method_of
-from ltsweep.schema import DENSE_KEY, DIVERGED, EXTENT, TICKET_ARM, weights_file
+from ltsweep.schema import DENSE_KEY, EXTENT, TICKET_ARM, weights_file
 
 _OF_LATER_LEVELS = ("method", "prune_rate", *EXTENT)
 
@@ -37,7 +37,7 @@ def followers(cells: Sequence[Cell], statuses: Statuses, length: Callable[[Cell]
     """
     ready: dict[str, list[str]] = {}
     for key, status in statuses.items():
-        if DENSE_KEY in status and has_dense(status) and status["status"] != DIVERGED:
+        if DENSE_KEY in status and has_dense(status):
             ready.setdefault(status[DENSE_KEY], []).append(key)
     found: dict[str, str] = {}
     for cell in cells:

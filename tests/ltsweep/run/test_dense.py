@@ -1,5 +1,6 @@
 """The dense network that cells share: trained once, taken over with the same bits, and not if it is broken."""
 
+import dataclasses
 import itertools
 import math
 
@@ -134,6 +135,25 @@ def test_weights_that_are_not_what_was_written_are_not_taken_over(cell, settings
     run([other], settings)
     assert [level for level, _ in trained] == [0, 1, 2]
     assert "dense_of" not in CellRecords(settings.study, other.key).status()
+
+
+def test_a_dense_network_that_diverged_is_taken_over_as_that(cell, settings, trained, tmp_path):
+    """Beside a neighbour it trains to its end, so that there are weights to take over, none of them finite."""
+    sgd = ("optimizer=sgd", "evaluate_every=2")
+    cells = [cell(*sgd, f"lr.value={lr}", f"method={name}") for lr in (1000, 0.01) for name in ("imp", "one_shot")]
+    together = dataclasses.replace(settings, stack_size=2)
+    statuses = run(cells, together)
+    assert [statuses[one.key]["status"] for one in cells] == ["diverged", "diverged", "done", "done"]
+    assert trained[0] == (0, 2)
+    assert [level for level, _ in trained].count(0) == 1
+    alone = Settings(tmp_path / "alone", tmp_path, device="cpu", workers=1, stack_size=2)
+    run([cells[1], cells[3]], alone)
+    for one in (cells[1], cells[3]):
+        found = [
+            [{**row, "seconds": 0} for row in pq.read_table(where.study / one.key / "levels.parquet").to_pylist()]
+            for where in (together, alone)
+        ]
+        assert repr(found[0]) == repr(found[1])  # nan is not equal to itself
 
 
 def test_a_dense_network_with_a_twin_is_not_shared(cell, settings, trained):
