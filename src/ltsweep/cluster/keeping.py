@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 from ltsweep.cluster.follow import take_over
 from ltsweep.cluster.looking import compare, list_cells, matching, say
-from ltsweep.errors import CannotWriteError, UserError
+from ltsweep.errors import UserError
 from ltsweep.schema import STATUS
+from ltsweep.show.ending import exit_after
 from ltsweep.show.labels import bytes_, count_cells, known_labels
 from ltsweep.store import disk
 from ltsweep.store.contents import size_of, status_of, statuses_in, study_of
@@ -56,15 +57,12 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0, 1 if studies differ or nothing was removed, 2 for a mistake."""
-    try:
-        given = _parser().parse_args(arguments)
-        sys.exit(given.run(given))
-    except CannotWriteError as error:
-        print(f"ltsweep: {printable(' '.join(str(error).split()))}", file=sys.stderr)
-        sys.exit(1)
-    except (UserError, OSError) as error:
-        print(f"ltsweep: {printable(' '.join(str(error).split()))}", file=sys.stderr)
-        sys.exit(2)
+    exit_after(lambda: _run(_parser().parse_args(arguments)))
+
+
+def _run(given: argparse.Namespace) -> int:
+    code: int = given.run(given)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

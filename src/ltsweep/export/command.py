@@ -6,18 +6,18 @@ into the study.
 
 import argparse
 import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from ltsweep.errors import CannotWriteError, UserError
+from ltsweep.errors import UserError
 from ltsweep.export.opened import DRAWN, EXAMPLE, Ticket, open_ticket
 from ltsweep.grid.flat import flatten
+from ltsweep.show.ending import exit_after
 from ltsweep.show.page import WIDE, Column, page, plain, table
-from ltsweep.words import printable, shown
+from ltsweep.words import shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,14 +53,7 @@ In a program of yours:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0, 1 if the seed draws other weights or the disk is full, 2 for a mistake."""
-    try:
-        sys.exit(_run(_given(arguments)))
-    except CannotWriteError as error:
-        print(f"ltsweep: {printable(' '.join(str(error).split()))}", file=sys.stderr)
-        sys.exit(1)
-    except (UserError, OSError) as error:
-        print(f"ltsweep: {printable(' '.join(str(error).split()))}", file=sys.stderr)
-        sys.exit(2)
+    exit_after(lambda: _run(_given(arguments)))
 
 
 def _given(arguments: Sequence[str] | None) -> argparse.Namespace:
