@@ -10,6 +10,8 @@ from benchmarks.attack.oracles import FAILURES, FINE
 
 # Readings of a change that always leaves the numbers as they are, above which the change itself is in doubt.
 _OFTEN = 30
+# A file's time decides nothing but whether the writer that a stamp names is still at work.
+_HARMLESS = frozenset({"other_time"})
 # Characters that are shown of what a failure was.
 _DETAIL = 3_000
 _OURS = re.compile(r'File "[^"]*?/((?:src/ltsweep|multirun_analysis|src/hydra_plugins)/[^"]+)", line (\d+), in (\w+)')
@@ -80,8 +82,12 @@ def cause(one: Reading) -> str:
 
 
 def without_effect(readings: Sequence[Reading]) -> list[str]:
-    """Return the changes that no reader ever noticed, though they were read often."""
+    """Return the changes that no reader ever noticed, though they were read often and are there to be noticed."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for one in readings:
         counts[one.change][one.outcome] += 1
-    return sorted(name for name, found in counts.items() if set(found) == {"unchanged"} and found.total() >= _OFTEN)
+    return sorted(
+        name
+        for name, found in counts.items()
+        if set(found) == {"unchanged"} and found.total() >= _OFTEN and name not in _HARMLESS
+    )
