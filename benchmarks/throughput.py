@@ -40,6 +40,7 @@ from ltsweep.engine.train import Group, train
 from ltsweep.engine.train import scored as scored_networks
 from ltsweep.engine.trained import MaskedWeights
 from ltsweep.init import draw, xavier_normal
+from ltsweep.method import TICKET, EdgePopup, Past
 from ltsweep.models import lenet_300_100
 from ltsweep.optim import constant
 from ltsweep.run.hardware import cores, hardware
@@ -105,8 +106,12 @@ def tensor_dataset(data: Dataset, threads: int, steps: int) -> float:
 def in_memory(data: Dataset, steps: int) -> float:
     """Return the seconds of an epoch of a careful loop: batches gathered from memory, fused Adam, masks applied."""
     model = lenet_300_100((1, 28, 28), 10)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
-    masks = [(p.data, torch.ones_like(p)) for p in model.parameters() if p.dim() > 1]
+    return careful(model, [(p.data, torch.ones_like(p)) for p in model.parameters() if p.dim() > 1], data, steps)
+
+
+def careful(model: torch.nn.Module, masks: list[tuple[torch.Tensor, torch.Tensor]], data: Dataset, steps: int) -> float:
+    """Return the seconds of an epoch of training and a look at the test set. masks: pairs of a weight and its mask."""
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=RATE, fused=True)
     train_x, test_x = data.inputs(data.train_x), data.inputs(data.test_x)
     order = torch.randperm(EXAMPLES).repeat(2 + steps // STEPS_AN_EPOCH).split(BATCH)
     for number, index in zip(range(steps + 10), order, strict=False):
@@ -116,13 +121,51 @@ def in_memory(data: Dataset, steps: int) -> float:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        torch._foreach_mul_([weight for weight, _ in masks], [mask for _, mask in masks])
+        if masks:
+            torch._foreach_mul_([weight for weight, _ in masks], [mask for _, mask in masks])
     trained = (time.perf_counter() - began) / steps * STEPS_AN_EPOCH
     began = time.perf_counter()
     with torch.no_grad():
         for x, y in zip(test_x.split(1000), data.test_y.split(1000), strict=True):
             (model(x).argmax(1) == y).sum().item()
     return trained + time.perf_counter() - began
+
+
+class Popup(torch.nn.Linear):
+    """A layer of edge-popup as its authors write it: of frozen weights the half with the highest scores, by sorting."""
+
+    def __init__(self, *size: int) -> None:
+        super().__init__(*size)
+        self.scores = torch.nn.Parameter(torch.empty_like(self.weight))
+        torch.nn.init.kaiming_uniform_(self.scores, a=5**0.5)
+        self.weight.requires_grad_(False)
+        self.bias.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weight * Half.apply(self.scores.abs()), self.bias)
+
+
+class Half(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, scores: torch.Tensor) -> torch.Tensor:
+        mask = scores.clone()
+        _, order = scores.flatten().sort()
+        half = scores.numel() // 2
+        mask.flatten()[order[:half]] = 0
+        mask.flatten()[order[half:]] = 1
+        return mask
+
+    @staticmethod
+    def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+def popup_by_sorting(data: Dataset, steps: int) -> float:
+    """Return the seconds of an epoch of edge-popup in a careful loop: batches gathered from memory, fused Adam."""
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), Popup(784, 300), torch.nn.ReLU(), Popup(300, 100), torch.nn.ReLU(), Popup(100, 10)
+    )
+    return careful(model, [], data, steps)
 
 
 def transforms(data: Dataset, folder: str, steps: int) -> float:
@@ -140,9 +183,9 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, 
     """Return the seconds of an epoch of one run in a stack of ours, on one thread.
 
     scored: once an epoch, `nothing`, the `test` set, or `all`, the training set too. without: `nothing`, `replay`, or
-    `both`, that is replaying and the choice of the library that multiplies.
+    `both`, that is replaying and the choice of the library that multiplies; or `weights`: scores are trained instead.
     """
-    if without != "nothing":
+    if without in ("replay", "both"):
         train_module.replayed = train_module.as_written
     if without == "both":
         gemm.by_numpy = lambda: False
@@ -150,16 +193,23 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, 
     network = Network(model)
     weights = [draw(model, xavier_normal, seed, "init") for seed in range(networks)]
     masks = [{name: torch.ones_like(value) for name, value in w.items() if value.dim() > 1} for w in weights]
-    state = network.stack(weights, masks, torch.device("cpu"))
-    trained = MaskedWeights(network)
+    state, trained = network.stack(weights, masks, torch.device("cpu")), MaskedWeights(network)
+    if without == "weights":
+        method, rates = EdgePopup(), dict.fromkeys(masks[0], 0.5)
+        starts = [
+            method.start(TICKET, Past(model, xavier_normal, seed, 1, own, mask, rates=rates))
+            for seed, (own, mask) in enumerate(zip(weights, masks, strict=True))
+        ]
+        state = network.stack(weights, [s[1] for s in starts], torch.device("cpu"), scores=[s[3] for s in starts])
+        trained = method.trained(network, 1, [rates] * networks)
     part = Dataset(data.train_x[:EXAMPLES], data.train_y[:EXAMPLES], data.test_x[:1], data.test_y[:1])
     order = part.batches([Draws(seed, 0, 0, 1) for seed in range(networks)], BATCH)
     size = networks // groups
-    rates = [
+    by_rate = [
         Group(slice(g * size, (g + 1) * size), partial(constant, value=RATE * (1 + g)), {"weight_decay": 0.0})
         for g in range(groups)
     ]
-    loop = train(network, trained, state, part, order, partial(torch.optim.Adam, fused=True), rates, steps + 10)
+    loop = train(network, trained, state, part, order, partial(torch.optim.Adam, fused=True), by_rate, steps + 10)
     for _ in range(10):
         next(loop)
     began = time.perf_counter()
@@ -218,6 +268,8 @@ def _child(loop: str, folder: str, steps: int, start: "multiprocessing.Barrier",
         seconds = stacked(data, int(arguments[0]), int(arguments[1]), steps, arguments[2], arguments[3])
     elif name == "in_memory":
         seconds = in_memory(data, steps)
+    elif name == "popup_by_sorting":
+        seconds = popup_by_sorting(data, steps)
     elif name == "transforms":
         seconds = transforms(data, folder, steps)
     else:
@@ -299,6 +351,8 @@ def main() -> None:
         "the same, run as written, products by PyTorch": f"stacked {STACK} 1 nothing both",
     }.items():
         loops[what] = (loop, 2, share)
+    loops["edge-popup as its authors write it, data in memory, two at once"] = ("popup_by_sorting", 2, share)
+    loops["ltsweep, edge-popup, 1 a stack, two at once"] = ("stacked 1 1 test weights", 2, steps)
     costs: dict[str, list[Cost]] = {name: [] for name in loops}
     floors: list[Floor] = []
     for number in range(options.rounds):

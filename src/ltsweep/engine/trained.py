@@ -122,4 +122,4 @@ class _Used(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         weight, *score = ctx.saved_tensors
         through = grads[0] * weight
-        return (through * score[0].sign() if score else through), None, None, None
+        return (through.mul_(score[0].sign()) if score else through), None, None, None
