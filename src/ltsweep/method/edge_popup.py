@@ -14,9 +14,10 @@ from ltsweep.engine.stack import Network, Tensors
 from ltsweep.engine.trained import Trained, TrainedScores
 from ltsweep.errors import UserError
 from ltsweep.init import kaiming_uniform
-from ltsweep.method.axes import Arm, Length, Past, Rates, Start
+from ltsweep.method.axes import TICKET, Arm, Length, Past, Rates, Start
 from ltsweep.method.pruning import CONTROLS, Pruning
 from ltsweep.prune import Layer
+from ltsweep.prune.budget import Budget
 from ltsweep.rng import generator
 from ltsweep.words import shown
 
@@ -28,8 +29,11 @@ CHOICES = {
     "begin": ("anew", "before"),
 }
 
-# Controls that mean something where the mask is learned: other weights, or another order of the examples.
-_OTHER_WEIGHTS = (schema.REINIT, "sign_constant", schema.TWIN)
+# Controls that mean something where masks are learned.
+_MEANT = (schema.REINIT, schema.RANDOM_MASK, "random_ticket", "sign_constant", schema.TWIN)
+
+# The scores that hold a mask as it is: no step is long enough to change a number of this size.
+_HELD = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,8 @@ class EdgePopup(Pruning):
     level starts from those scores anew, or from those of the level before. keep_last: the weights, buffers and scores
     at the end of each level are kept; scale and begin=before do so too.
 
-    Controls have other weights than the ticket, whose scores are trained likewise.
+    A control with other weights has scores of its own, trained likewise. A control with another mask keeps it: its
+    network is that of a random mask over weights that nothing has trained.
     """
 
     trains_scores: ClassVar[bool] = True
@@ -66,15 +71,15 @@ class EdgePopup(Pruning):
                 )
         if self.score != "magnitude":
             raise UserError("method=edge_popup learns which weights are used, so it takes no method.score")
-        if wrong := [one for one in self.controls if one in CONTROLS and one not in _OTHER_WEIGHTS]:
+        if wrong := [one for one in self.controls if one in CONTROLS and one not in _MEANT]:
             raise UserError(
-                f"method.controls={shown(wrong)}: with method=edge_popup the masks are learned, so a control has other "
-                f"weights or another order of the examples: {', '.join(_OTHER_WEIGHTS)}, or a function of your own"
+                f"method.controls={shown(wrong)}: method=edge_popup learns masks over weights that never move; of "
+                f"controls it takes {', '.join(_MEANT)}, or a function of your own"
             )
-        if self.scope == "global" and (self.scale or any(one != schema.TWIN for one in self.controls)):
+        if self.scope == "global" and (self.scale or self.controls):
             raise UserError(
-                "method.scope=global learns the share of each layer, so it takes neither method.scale nor "
-                f"method.controls other than {schema.TWIN}"
+                "method.scope=global learns the share of each layer, which differs between networks, so it takes "
+                "neither method.scale nor method.controls"
             )
 
     def check(self, layers: Sequence[Layer], rates: Rates, levels: int) -> None:
@@ -91,16 +96,18 @@ class EdgePopup(Pruning):
         """Return the frozen weights, the masks of the scores at first, None and these scores."""
         if not past.level:
             return super().start(arm, past)
-        past = dataclasses.replace(past, masks={name: torch.ones_like(past.initial[name]) for name in past.masks})
-        weights, shapes = dict(super().start(arm, past)[0]), {name: mask.shape for name, mask in past.masks.items()}
-        budget = self.budget(shapes, past.rates, past.level)
-        scores = self._scores(past, weights)
-        ranked = {name: (value.abs() if self.rank == "magnitude" else value)[None] for name, value in scores.items()}
-        dense = {name: mask[None] for name, mask in past.masks.items()}
-        masks = {name: mask[0] for name, mask in prune.keep_budget(ranked, dense, [budget], self._together).items()}
+        budget = self.budget({name: mask.shape for name, mask in past.masks.items()}, past.rates, past.level)
+        scores = self._scores(past, past.initial)
+        first = self._highest(scores, budget)
+        weights, masks = super().start(arm, dataclasses.replace(past, masks=first))[:2]
+        if any(not torch.equal(masks[name], mask) for name, mask in first.items()):
+            scores = {name: mask * _HELD for name, mask in masks.items()}
+        elif arm != TICKET:
+            scores = self._scores(past, weights)
+            masks = self._highest(scores, budget)
         if self.scale:
-            for name, used in budget.items():
-                weights[name] = weights[name] * math.sqrt(weights[name].numel() / max(used, 1))
+            share = {name: used / past.initial[name].numel() for name, used in budget.items() if used}
+            weights = {n: w / math.sqrt(share[n]) if n in share else w for n, w in weights.items()}
         return weights, masks, None, scores
 
     def trained(self, network: Network, level: int, rates: Sequence[Rates]) -> Trained:
@@ -113,6 +120,12 @@ class EdgePopup(Pruning):
 
     def prune(self, look: Look, rates: Sequence[Rates]) -> None:
         """Return None: each level learns its own masks."""
+
+    def _highest(self, scores: Tensors, budget: Budget) -> Tensors:
+        """Return the masks of the highest scores of one network, name -> (*shape)."""
+        ranked = {name: (value.abs() if self.rank == "magnitude" else value)[None] for name, value in scores.items()}
+        dense = {name: torch.ones_like(value) for name, value in ranked.items()}
+        return {name: mask[0] for name, mask in prune.keep_budget(ranked, dense, [budget], self._together).items()}
 
     @property
     def _together(self) -> bool:

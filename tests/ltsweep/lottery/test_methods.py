@@ -37,7 +37,7 @@ METHODS = {
     "synflow": AtInit(score="synflow", rounds=10),
     "erk": AtInit(score="random", scope="erk", controls=["shuffle"]),
     "snip_layerwise": AtInit(score="snip", scope="layerwise", remaining=[0.3, 0.05]),
-    "edge_popup": EdgePopup(controls=["reinit", "sign_constant", "twin"]),
+    "edge_popup": EdgePopup(controls=["reinit", "random_mask", "sign_constant", "twin"]),
     "edge_popup_global": EdgePopup(scope="global", begin="before", rank="value"),
     "edge_popup_ladder": EdgePopup(remaining=[0.3, 0.05], score_init="constant", scale=True),
 }

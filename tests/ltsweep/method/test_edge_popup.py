@@ -1,6 +1,7 @@
 """Edge-popup as a method: what it refuses, from which scores and weights a level starts, and what it trains."""
 
 import dataclasses
+import functools
 import math
 
 import pytest
@@ -38,14 +39,14 @@ def past(tiny):
         ({"begin": "late"}, r"^method\.begin=late is unknown; choose from anew, before$"),
         ({"score": "snip"}, r"^method=edge_popup learns which weights are used, so it takes no method\.score$"),
         (
-            {"controls": ["random_mask"]},
-            r"^method\.controls=\['random_mask'\]: .* learned, .*: reinit, sign_constant, twin",
+            {"controls": ["frozen"]},
+            r"^method\.controls=\['frozen'\]: .* never move; of controls it takes reinit, random_",
         ),
+        ({"scope": "global", "scale": True}, r"^method\.scope=global learns the share of each layer, which differs"),
         (
-            {"scope": "global", "scale": True},
-            r"^method\.scope=global learns the share of each layer, so it takes neither",
+            {"scope": "global", "controls": ["twin"]},
+            r"^method\.scope=global .* neither method\.scale nor method\.contro",
         ),
-        ({"scope": "global", "controls": ["reinit"]}, r"^method\.scope=global .* method\.controls other than twin$"),
     ],
 )
 def test_what_makes_no_sense_is_refused(fields, text):
@@ -118,6 +119,23 @@ def test_controls_have_other_weights_and_scores_of_their_own(past):
     assert constant[0]["fc.weight"].abs().unique().numel() == 1
     assert torch.equal(twin[3]["fc.weight"], ticket[3]["fc.weight"])
     assert [int(start[1]["fc.weight"].sum()) for start in (reinit, constant, twin)] == [96] * 3
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [(torch.optim.Adam, 0.01), (torch.optim.SGD, 1.0)])
+def test_a_random_mask_stays_as_it_is_over_weights_that_nothing_trains(
+    make_program, make_member, run, tiny, optimizer, lr
+):
+    """Beside a ticket that learns; its scores in the records are those before the first step, at every evaluation."""
+    method = EdgePopup(controls=["random_mask", "random_ticket"], rank="value")
+    make = functools.partial(optimizer, fused=True)
+    program = make_program(tiny, method=method, levels=1, make_optimizer=make, clip=1.0)
+    _, done = run(program, [make_member(program, "a", lr=lr, rates=0.5, weight_decay=0.1)]).done.values()
+    for arm in ("random_mask", "random_ticket"):
+        rows = [row for row in done.evaluations if row["arm"] == arm]
+        assert len({row["test_loss"] for row in rows}) == 1
+        assert len(rows) > 2
+    assert len({row["test_loss"] for row in done.evaluations if row["arm"] == "ticket"}) > 1
+    assert {tuple(row["layer_remaining"]) for row in done.summaries} == {(96, 18)}
 
 
 def test_signed_constants_have_the_signs_of_the_normal_draw(tiny):
