@@ -111,7 +111,7 @@ def signed_constant(
     gain: float | str = 1.0,
     negative_slope: float = 0.01,
 ) -> Tensor:
-    """Draw s or -s, each half of the time, s = gain / sqrt(fan) (Ramanujan et al. 2020, section 4.4).
+    """Draw s or -s, each half of the time, s = gain / sqrt(fan) (Ramanujan et al. 2020).
 
     The signs are those that `kaiming_normal` draws from the same stream.
     """
