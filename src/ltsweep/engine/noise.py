@@ -43,13 +43,26 @@ class Noise(nn.Module):
 
     def bits(self, shape: Sequence[int]) -> Tensor:
         """Return 64 random bits for each element of a shape, int64, and advance the stream in place."""
-        key = _mixed(self.stream.add_(_GAMMA))
-        places = torch.arange(1, math.prod(shape) + 1, device=self.stream.device).mul_(_GAMMA).view(tuple(shape))
-        return _mixed(places + key)
+        return bits(self.stream, shape)
 
     def happens(self, probability: float, shape: Sequence[int]) -> Tensor:
         """Return booleans of a shape, each true with a probability above 0 and up to 1, and advance the stream."""
         return self.bits(shape) >= 2**63 - round(probability * 2**64)
+
+
+def bits(stream: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return 64 random bits for each element of a shape, int64, and advance the stream in place.
+
+    stream: the state of a generator, or those of C networks, (C,), with which the bits are (C, *shape).
+    """
+    key = _mixed(stream.add_(_GAMMA))
+    places = torch.arange(1, math.prod(shape) + 1, device=stream.device).mul_(_GAMMA).view(tuple(shape))
+    return _mixed(places + key.view(*key.shape, *(1 for _ in shape)))
+
+
+def uniform(stream: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return numbers from 0 and below 1 of the grid of 2^-24, float32, as `bits`."""
+    return _shifted(bits(stream, shape), 40).to(torch.float32).mul_(2.0**-24)
 
 
 def _mixed(state: Tensor) -> Tensor:
@@ -77,6 +90,11 @@ def streams(model: nn.Module, cells: Sequence[Draws], device: torch.device) -> T
 
     They differ between cells, levels and modules. The networks of a cell share them, as they share its batches.
     """
+    return first_states(stream_names(model), cells, device)
+
+
+def first_states(names: Sequence[str], cells: Sequence[Draws], device: torch.device) -> Tensors:
+    """Return the states in which generators of these names begin a level, name -> (C,), as `streams` says."""
     every, places = by_order(cells)
 
     def first(cell: Draws, order: str, name: str) -> Tensor:
@@ -84,7 +102,7 @@ def streams(model: nn.Module, cells: Sequence[Draws], device: torch.device) -> T
 
     return {
         name: torch.stack([first(cell, order, name) for cell, order in every]).index_select(0, places).to(device)
-        for name in stream_names(model)
+        for name in names
     }
 
 

@@ -110,8 +110,8 @@ def _clip(leaves: Tensors, free: Tensors, most: float) -> None:
 
 
 def scored(network: Network, trained: Trained, state: State) -> Forward:
-    """Return the networks of `state` for an evaluation, with the weights that training would use now."""
-    return Forward(network, trained.weights(trained.leaves(state), state), state.buffers, training=False)
+    """Return the networks of `state` for an evaluation."""
+    return Forward(network, trained.scored(state), state.buffers, training=False)
 
 
 def _take_rates_from_memory(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:

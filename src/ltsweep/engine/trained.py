@@ -7,18 +7,28 @@ import torch
 from torch import Tensor
 
 from ltsweep.engine.highest import keep_highest
+from ltsweep.engine.noise import first_states, uniform
+from ltsweep.engine.problem import Draws
 from ltsweep.engine.stack import Network, State, Tensors
 
 
 class Trained(Protocol):
     """The trained tensors of a stack's state. These functions are recorded, so they read no number back."""
 
+    def memory(self, cells: Sequence[Draws], device: torch.device) -> Tensors:
+        """Return the tensors besides leaves that `weights` changes, name -> (C, ...), as a level begins with them."""
+        ...
+
     def leaves(self, state: State) -> Tensors:
         """Return the tensors that the optimizer moves, name -> (C, *shape), as views of the state's own memory."""
         ...
 
     def weights(self, leaves: Tensors, state: State) -> Tensors:
-        """Return the parameters that the forward pass uses, in torch's layout, differentiable in the leaves."""
+        """Return the parameters that a training step uses, in torch's layout, differentiable in the leaves."""
+        ...
+
+    def scored(self, state: State) -> Tensors:
+        """Return the parameters that an evaluation uses, in torch's layout."""
         ...
 
     def after_step(self, leaves: Tensors, state: State) -> None:
@@ -43,6 +53,10 @@ class MaskedWeights:
         """Keep the network, which knows the layout of its weights in memory."""
         self._network = network
 
+    def memory(self, cells: Sequence[Draws], device: torch.device) -> Tensors:
+        """Return nothing."""
+        return {}
+
     def leaves(self, state: State) -> Tensors:
         """Return the parameters as they lie in memory."""
         return self._network.transposed(state.params)
@@ -50,6 +64,10 @@ class MaskedWeights:
     def weights(self, leaves: Tensors, state: State) -> Tensors:
         """Return the leaves in torch's layout."""
         return self._network.transposed(leaves)
+
+    def scored(self, state: State) -> Tensors:
+        """Return the parameters themselves."""
+        return state.params
 
     def after_step(self, leaves: Tensors, state: State) -> None:
         """Multiply the weights by their masks, and add what is held in place of zeros."""
@@ -86,6 +104,10 @@ class TrainedScores:
         self._names = list(budgets[0])
         self._kept = torch.tensor([[budget[name] for name in self._names] for budget in budgets])  # (C, layers)
 
+    def memory(self, cells: Sequence[Draws], device: torch.device) -> Tensors:
+        """Return nothing."""
+        return {}
+
     def leaves(self, state: State) -> Tensors:
         """Return the scores as they lie in memory."""
         self._kept = self._kept.to(state.scores[self._names[0]].device)
@@ -96,6 +118,10 @@ class TrainedScores:
         frozen, masks = self._network.transposed(state.params), self._network.transposed(state.masks)
         used = {name: _Used.apply(score, frozen[name], masks[name], self._magnitude) for name, score in leaves.items()}
         return {**state.params, **self._network.transposed(used)}
+
+    def scored(self, state: State) -> Tensors:
+        """Return the weights under their masks."""
+        return state.used
 
     def after_step(self, leaves: Tensors, state: State) -> None:
         """Make the masks those of the highest scores."""
@@ -123,3 +149,51 @@ class _Used(torch.autograd.Function):
         weight, *score = ctx.saved_tensors
         through = grads[0] * weight
         return (through.mul_(score[0].sign()) if score else through), None, None, None
+
+
+class Supermasks:
+    """Probabilities of masks are trained, over weights that never move: each step draws masks anew.
+
+    A weight is used with the probability sigmoid(score), by numbers from each cell's own stream. The gradient passes
+    the draw as if it were its probability: dL/ds = dL/d(w used) * w * sigmoid'(s) (Zhou et al. 2019, section 5). Masks
+    are ones where the probability is a half or more. All other parameters stay as they are too.
+    """
+
+    _STREAM = "supermasks"
+
+    def __init__(self, network: Network, expected: bool) -> None:
+        """Keep how networks are scored: under their masks or, where `expected`, with weights times probabilities."""
+        self._network, self._expected = network, expected
+
+    def memory(self, cells: Sequence[Draws], device: torch.device) -> Tensors:
+        """Return the state of the stream of each network, (C,)."""
+        return first_states([self._STREAM], cells, device)
+
+    def leaves(self, state: State) -> Tensors:
+        """Return the scores as they lie in memory."""
+        return self._network.transposed(state.scores)
+
+    def weights(self, leaves: Tensors, state: State) -> Tensors:
+        """Return the frozen parameters, with zeros in place of the weights that this step does not use."""
+        stream, scores = state.memory[self._STREAM], self._network.transposed(leaves)
+        used = {}
+        for name, score in scores.items():
+            probability = score.sigmoid()
+            drawn = (uniform(stream, score.shape[1:]) < probability).to(score.dtype)
+            used[name] = state.params[name] * (drawn + probability - probability.detach())
+        return {**state.params, **used}
+
+    def scored(self, state: State) -> Tensors:
+        """Return the weights under their masks, or times their probabilities."""
+        if not self._expected:
+            return state.used
+        return {**state.params, **{name: state.params[name] * score.sigmoid() for name, score in state.scores.items()}}
+
+    def after_step(self, leaves: Tensors, state: State) -> None:
+        """Make the masks those of probabilities of a half or more."""
+        for name, score in state.scores.items():
+            torch.ge(score, 0, out=state.masks[name])
+
+    def free(self, state: State) -> Tensors:
+        """Return nothing: every score can change."""
+        return {}

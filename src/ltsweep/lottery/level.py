@@ -40,7 +40,7 @@ def train_level(
     kept = program.kept(look.level) if arms[0] == TICKET else ()
     networks = len(members) * len(arms)
     total = sum(math.prod(layer.shape) for layer in program.layers)
-    remaining = [sum(int(torch.count_nonzero(mask[c])) for mask in state.masks.values()) for c in range(networks)]
+    state.memory.update(trained.memory(draws, program.device))
     start, tensors, before = (
         (checkpoint.step, checkpoint.tensors, checkpoint.seconds) if checkpoint else (first, None, 0.0)
     )
@@ -62,6 +62,8 @@ def train_level(
 
     def evaluate(step: int, rates: Sequence[float | None], seconds: float) -> Progress:
         splits = program.splits_due(step, first)
+        counts = [torch.count_nonzero(mask.flatten(1), dim=1) for mask in state.masks.values()]  # each (C,)
+        remaining = torch.stack(counts).sum(0).tolist()
         scores = problem.evaluate(scored(network, trained, state), state.memory, draws, splits)
         for c, member in enumerate(members):
             tables[member.key].evaluations.extend(

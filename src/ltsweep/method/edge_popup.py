@@ -52,7 +52,7 @@ class EdgePopup(Pruning):
     network is that of a random mask over weights that nothing has trained.
     """
 
-    trains_scores: ClassVar[bool] = True
+    of_scores: ClassVar[int] = 3  # the score, the weight under its mask, and the gradient of this
 
     score_init: str = "kaiming_uniform"
     rank: str = "magnitude"

@@ -53,7 +53,7 @@ class Pruning:
     """
 
     begins_dense: ClassVar[bool] = True  # level 0 is the dense network, whatever the fields
-    trains_scores: ClassVar[bool] = False  # later levels hold scores beside the weights
+    of_scores: ClassVar[int] = 0  # numbers of each prunable weight that a level which trains scores holds beside others
 
     controls: Sequence[str | Control] = ()
     draws: int = 1

@@ -8,10 +8,11 @@ from torch import nn
 
 from ltsweep.data import Examples
 from ltsweep.engine import train as train_module
+from ltsweep.engine.noise import uniform
 from ltsweep.engine.problem import Draws
 from ltsweep.engine.stack import Network
 from ltsweep.engine.train import Group, scored, snapshot, train
-from ltsweep.engine.trained import TrainedScores
+from ltsweep.engine.trained import Supermasks, TrainedScores
 from ltsweep.init import draw, kaiming_normal
 from ltsweep.optim import constant
 
@@ -154,3 +155,83 @@ def test_what_is_used_is_the_weights_under_their_masks(popup):
         assert torch.equal(value, state.params[name] * state.masks[name] if name in state.masks else state.params[name])
     every = state.every(2)
     assert torch.equal(every.scores["fc.weight"], state.scores["fc.weight"][:1])
+
+
+# -- supermasks
+
+
+@pytest.fixture
+def supermasks(popup):
+    """Return a function that makes the same two networks with probabilities of masks, and their streams."""
+
+    def make(expected=False, **how):
+        network, _, state, data = popup(magnitude=False, **how)
+        trained = Supermasks(network, expected)
+        trained.after_step({}, state)
+        state.memory.update(trained.memory([Draws(seed, 1, 0, 1) for seed in (0, 1)], CPU))
+        return network, trained, state, data
+
+    return make
+
+
+def test_a_step_through_drawn_masks_is_the_formula_by_hand(supermasks, tiny):
+    """A score goes down by lr * dL/dw * w * p (1 - p), dL/dw that of the weight as the drawn masks have it."""
+    network, how, state, data = supermasks(model=tiny, dtype=torch.float64)
+    scores, stream = copies(state.scores), state.memory["supermasks"].clone()
+    index = next(data.batches([Draws(0, 1, 0, 1)] * 2, 16))[0]
+    group = Group(slice(0, 2), functools.partial(constant, value=0.3), {})
+    sgd = functools.partial(torch.optim.SGD, fused=True)
+    next(train(network, how, state, data, iter([(index,)]), sgd, [group], 1))
+    assert not torch.equal(stream, state.memory["supermasks"])
+    drawn = {n: (uniform(stream, score.shape[1:]) < score.sigmoid()).double() for n, score in scores.items()}
+    for c in range(2):
+        used = {name: (state.params[name][c] * drawn[name][c]).requires_grad_() for name in scores}
+        hidden = nn.functional.leaky_relu(data.train_x[index[c]].flatten(1) @ used["fc.weight"].T, 0.1)
+        nn.functional.cross_entropy(hidden @ used["output.weight"].T, data.train_y[index[c]]).backward()
+        for name, score in scores.items():
+            p = score[c].sigmoid()
+            expected = score[c] - 0.3 * used[name].grad * state.params[name][c] * p * (1 - p)
+            torch.testing.assert_close(state.scores[name][c], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_masks_are_probabilities_of_a_half_and_weights_as_drawn_at_every_step(supermasks, monkeypatch, precision):
+    ended = []
+    for way in (train_module.replayed, train_module.as_written):
+        monkeypatch.setattr(train_module, "replayed", way)
+        network, how, state, data = supermasks(precision=precision)
+        drawn, first = copies(state.params), copies(state.masks)
+        for step, optimizer in trained(network, how, state, data, 12):
+            assert same(state.params, drawn)
+            assert all(torch.equal(mask, (state.scores[name] >= 0).float()) for name, mask in state.masks.items())
+            if step == 5:
+                saved = copies(snapshot(network, state, optimizer))
+        assert not same(state.masks, first)
+        ended.append(copies(state.scores))
+    assert same(*ended)
+    network, how, again, data = supermasks(precision=precision)
+    for _ in trained(network, how, again, data, 12, start=5, saved=saved):
+        pass
+    assert same(again.scores, state.scores)  # the stream is in the snapshot
+
+
+def test_scored_are_the_masks_or_the_probabilities(supermasks):
+    for expected in (False, True):
+        network, how, state, _ = supermasks(expected)
+        found, before = scored(network, how, state).weights, state.memory["supermasks"].clone()
+        for name, score in state.scores.items():
+            share = score.sigmoid() if expected else (score >= 0).float()
+            assert torch.equal(found[name], state.params[name] * share)
+        assert torch.equal(before, state.memory["supermasks"])
+
+
+def test_uniform_numbers_are_of_each_network_s_own_stream():
+    one, two = torch.tensor([5, 9]), torch.tensor([9])
+    numbers, alone = uniform(one, (400, 50)), uniform(two, (400, 50))
+    assert torch.equal(numbers[1], alone[0])
+    assert not torch.equal(numbers[0], numbers[1])
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    for row in (*numbers, uniform(two, (400, 50))[0]):
+        assert row.mean() == pytest.approx(0.5, abs=0.011)  # five standard errors
+        assert row.var() == pytest.approx(1 / 12, abs=0.003)

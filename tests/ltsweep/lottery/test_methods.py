@@ -12,7 +12,7 @@ from ltsweep.errors import UserError
 from ltsweep.lottery import level as level_module
 from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import Checkpoint, LevelDone
-from ltsweep.method import IMP, TICKET, AtInit, EdgePopup
+from ltsweep.method import IMP, TICKET, AtInit, EdgePopup, Supermask
 from ltsweep.method.axes import Length
 from ltsweep.prune import compounded
 
@@ -40,6 +40,8 @@ METHODS = {
     "edge_popup": EdgePopup(controls=["reinit", "random_mask", "sign_constant", "twin"]),
     "edge_popup_global": EdgePopup(scope="global", begin="before", rank="value"),
     "edge_popup_ladder": EdgePopup(remaining=[0.3, 0.05], score_init="constant", scale=True),
+    "supermask": Supermask(keep_last=True),
+    "supermask_expected": Supermask(scored_by="expected", remaining=[0.7, 0.2]),
 }
 STEPS = 5
 
@@ -109,7 +111,11 @@ def test_counts_are_exact_and_masked_weights_stay_as_they_are_after_every_step(m
         left = expected(method, program, member, event.level)
         for summary in event.summaries:
             found = dict(zip(summary["layers"], summary["layer_remaining"], strict=True))
-            if method.scope in ("global", "erk"):
+            if isinstance(method, Supermask):  # it learns how many
+                masks = event.learned or event.next_masks or {name: torch.ones(n) for name, n in left.items()}
+                assert found == {name: int(mask.sum()) for name, mask in masks.items()}
+                assert {row["weights_remaining"] for row in event.evaluations[-1:]} == {sum(found.values())}
+            elif method.scope in ("global", "erk"):
                 assert abs(sum(found.values()) - sum(left.values())) <= (2 if isinstance(method, IMP) else 0)
             else:
                 assert found == left
