@@ -37,11 +37,11 @@ METHODS = {
     "synflow": AtInit(score="synflow", rounds=10),
     "erk": AtInit(score="random", scope="erk", controls=["shuffle"]),
     "snip_layerwise": AtInit(score="snip", scope="layerwise", remaining=[0.3, 0.05]),
-    "edge_popup": EdgePopup(controls=["reinit", "random_mask", "sign_constant", "twin"]),
-    "edge_popup_global": EdgePopup(scope="global", begin="before", rank="value"),
-    "edge_popup_ladder": EdgePopup(remaining=[0.3, 0.05], score_init="constant", scale=True),
-    "supermask": Supermask(keep_last=True),
-    "supermask_expected": Supermask(scored_by="expected", remaining=[0.7, 0.2]),
+    "edge_popup": EdgePopup(
+        score_init="constant", scale=True, controls=["reinit", "random_mask", "sign_constant", "twin"]
+    ),
+    "edge_popup_global": EdgePopup(scope="global", begin="before", rank="value", remaining=[0.3, 0.05]),
+    "supermask": Supermask(scored_by="expected", keep_last=True, remaining=[0.7, 0.2]),
 }
 STEPS = 5
 
