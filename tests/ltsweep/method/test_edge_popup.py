@@ -11,6 +11,8 @@ from ltsweep.engine.stack import Network
 from ltsweep.engine.trained import MaskedWeights, TrainedScores
 from ltsweep.errors import UserError
 from ltsweep.init import draw, kaiming_normal, signed_constant
+from ltsweep.measure.connectivity import Connectivity
+from ltsweep.measure.weights import Weights
 from ltsweep.method import TICKET, Arm, EdgePopup, Past
 from ltsweep.prune import Layer, layers_of
 
@@ -141,3 +143,14 @@ def test_a_random_mask_stays_as_it_is_over_weights_that_nothing_trains(
 def test_signed_constants_have_the_signs_of_the_normal_draw(tiny):
     one, other = (draw(tiny, init, 3, "init")["fc.weight"] for init in (signed_constant, kaiming_normal))
     assert torch.equal(one.sign(), other.sign())
+
+
+def test_the_line_to_a_twin_is_between_the_weights_that_are_used(make_program, make_member, run, tiny):
+    """Its ends are the ticket and the twin as they were scored, whose frozen weights are equal, and masks are not."""
+    method, measured = EdgePopup(controls=["twin"]), {"connectivity": Connectivity(), "weights": Weights()}
+    program = make_program(tiny, method=method, levels=1, steps=20, measurements=measured)
+    _, done = run(program, [make_member(program, "a", lr=0.1, rates=0.5)]).done.values()
+    error = {row["arm"]: pytest.approx(1 - row["final_test_accuracy"]) for row in done.summaries}
+    ends = {row["at"]: row["value"] for row in done.readings if row["name"] == "test_error"}
+    assert (ends[0.0], ends[1.0]) == (error["ticket"], error["twin"])
+    assert {row["value"] for row in done.readings if row["name"] == "distance"} == {0}
