@@ -81,13 +81,13 @@ def by_sorting(
     """Do so by sorting, without reading a number back, so that a CUDA graph can hold it."""
     values = [one.abs().flatten(1) if magnitude else one.flatten(1) for one in scores]  # each (C, N)
     if together:
-        whole = [kept[:, [n]] == one.shape[1] for n, one in enumerate(values)]  # each (C, 1)
+        whole = [kept[:, n : n + 1] == one.shape[1] for n, one in enumerate(values)]  # each (C, 1)
         values = [one.masked_fill(all_, torch.inf) for one, all_ in zip(values, whole, strict=True)]
         stay = torch.split(
             _ranked(torch.cat(values, dim=1), kept.sum(1, keepdim=True)), [one.shape[1] for one in values], dim=1
         )
     else:
-        stay = tuple(_ranked(one, kept[:, [n]]) for n, one in enumerate(values))
+        stay = tuple(_ranked(one, kept[:, n : n + 1]) for n, one in enumerate(values))
     for mask, here in zip(masks, stay, strict=True):
         mask.copy_(here.view(mask.shape))
 

@@ -110,6 +110,7 @@ class TrainedScores:
 
     def leaves(self, state: State) -> Tensors:
         """Return the scores as they lie in memory."""
+        # Here, since a recorded step cannot copy from the host.
         self._kept = self._kept.to(state.scores[self._names[0]].device)
         return self._network.transposed(state.scores)
 
