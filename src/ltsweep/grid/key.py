@@ -16,6 +16,7 @@ NEUTRAL: dict[str, Any] = {
     "method.score_level": None,
     "method.remaining": None,
     "dataset.augment": [],
+    "prune_rate.embedding": None,
     "evaluate_train": True,
     "label_smoothing": 0.0,
     "clip": None,

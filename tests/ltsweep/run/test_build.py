@@ -43,8 +43,8 @@ def digits_data():
         ("model", ["lenet_300_100", "lenet5", "mlp", "conv2", "conv4", "conv6", "alexnet", "vgg19", "resnet20"]),
         ("optimizer", ["adam", "sgd"]),
         ("lr", ["constant", "warmup", "step", "cosine"]),
-        ("prune_rate", ["uniform", "half_output", "by_type"]),
-        ("method", ["imp"]),
+        ("prune_rate", ["uniform", "half_output", "by_type", "but_first", "but_last", "but_embeddings"]),
+        ("method", ["imp", "one_shot", "snip", "grasp", "synflow", "random"]),
     ],
 )
 def test_every_choice_can_be_made(make_cell, group, choices):
