@@ -39,12 +39,12 @@ from ltsweep.engine import gemm
 from ltsweep.engine import train as train_module
 from ltsweep.engine.look import Look, Stage
 from ltsweep.engine.problem import Draws
-from ltsweep.engine.stack import Network, State
+from ltsweep.engine.stack import Network, Tensors
 from ltsweep.engine.train import Group, train
 from ltsweep.engine.train import scored as scored_networks
-from ltsweep.engine.trained import MaskedWeights
+from ltsweep.engine.trained import MaskedWeights, Trained
 from ltsweep.init import draw, xavier_normal
-from ltsweep.method import AtInit
+from ltsweep.method import TICKET, AtInit, EdgePopup, Past
 from ltsweep.models import conv, lenet_300_100
 from ltsweep.optim import constant
 from ltsweep.run.hardware import cores, hardware
@@ -112,8 +112,12 @@ def tensor_dataset(data: Dataset, threads: int, steps: int) -> float:
 def in_memory(data: Dataset, steps: int, model_name: str) -> float:
     """Return the seconds of an epoch of a careful loop: batches gathered from memory, fused Adam, masks applied."""
     model = MODELS[model_name]()
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
-    masks = [(p.data, torch.ones_like(p)) for p in model.parameters() if p.dim() > 1]
+    return careful(model, [(p.data, torch.ones_like(p)) for p in model.parameters() if p.dim() > 1], data, steps)
+
+
+def careful(model: torch.nn.Module, masks: list[tuple[torch.Tensor, torch.Tensor]], data: Dataset, steps: int) -> float:
+    """Return the seconds of an epoch of training and a look at the test set. masks: pairs of a weight and its mask."""
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=RATE, fused=True)
     train_x, test_x = data.inputs(data.train_x), data.inputs(data.test_x)
     order = torch.randperm(EXAMPLES).repeat(2 + steps // STEPS_AN_EPOCH).split(BATCH)
     for number, index in zip(range(steps + 10), order, strict=False):
@@ -123,13 +127,51 @@ def in_memory(data: Dataset, steps: int, model_name: str) -> float:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        torch._foreach_mul_([weight for weight, _ in masks], [mask for _, mask in masks])
+        if masks:
+            torch._foreach_mul_([weight for weight, _ in masks], [mask for _, mask in masks])
     trained = (time.perf_counter() - began) / steps * STEPS_AN_EPOCH
     began = time.perf_counter()
     with torch.no_grad():
         for x, y in zip(test_x.split(1000), data.test_y.split(1000), strict=True):
             (model(x).argmax(1) == y).sum().item()
     return trained + time.perf_counter() - began
+
+
+class Popup(torch.nn.Linear):
+    """A layer of edge-popup as its authors write it: of frozen weights the half with the highest scores, by sorting."""
+
+    def __init__(self, *size: int) -> None:
+        super().__init__(*size)
+        self.scores = torch.nn.Parameter(torch.empty_like(self.weight))
+        torch.nn.init.kaiming_uniform_(self.scores, a=5**0.5)
+        self.weight.requires_grad_(False)
+        self.bias.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self.weight * Half.apply(self.scores.abs()), self.bias)
+
+
+class Half(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, scores: torch.Tensor) -> torch.Tensor:
+        mask = scores.clone()
+        _, order = scores.flatten().sort()
+        half = scores.numel() // 2
+        mask.flatten()[order[:half]] = 0
+        mask.flatten()[order[half:]] = 1
+        return mask
+
+    @staticmethod
+    def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+def popup_by_sorting(data: Dataset, steps: int) -> float:
+    """Return the seconds of an epoch of edge-popup in a careful loop: batches gathered from memory, fused Adam."""
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), Popup(784, 300), torch.nn.ReLU(), Popup(300, 100), torch.nn.ReLU(), Popup(100, 10)
+    )
+    return careful(model, [], data, steps)
 
 
 def transforms(data: Dataset, folder: str, steps: int) -> float:
@@ -147,22 +189,32 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, 
     """Return the seconds of an epoch of one run in a stack of ours, on one thread.
 
     scored: once an epoch, `nothing`, the `test` set, or `all`, the training set too. without: `nothing`, `replay`, or
-    `both`, that is replaying and the choice of the library that multiplies.
+    `both`, that is replaying and the choice of the library that multiplies; or `weights`: scores are trained instead.
     """
-    if without != "nothing":
+    if without in ("replay", "both"):
         train_module.replayed = train_module.as_written
     if without == "both":
         gemm.by_numpy = lambda: False
-    network, _, state = made(networks, model_name)
-    trained = MaskedWeights(network)
+    model = MODELS[model_name]()
+    network, weights, masks = made(model, networks)
+    state = network.stack(weights, masks, torch.device("cpu"))
+    trained: Trained = MaskedWeights(network)
+    if without == "weights":
+        method, rates = EdgePopup(), dict.fromkeys(masks[0], 0.5)
+        starts = [
+            method.start(TICKET, Past(model, xavier_normal, seed, 1, own, mask, rates=rates))
+            for seed, (own, mask) in enumerate(zip(weights, masks, strict=True))
+        ]
+        state = network.stack(weights, [s[1] for s in starts], torch.device("cpu"), scores=[s[3] for s in starts])
+        trained = method.trained(network, 1, [rates] * networks)
     part = Dataset(data.train_x[:EXAMPLES], data.train_y[:EXAMPLES], data.test_x[:1], data.test_y[:1])
     order = part.batches([Draws(seed, 0, 0, 1) for seed in range(networks)], BATCH)
     size = networks // groups
-    rates = [
+    by_rate = [
         Group(slice(g * size, (g + 1) * size), partial(constant, value=RATE * (1 + g)), {"weight_decay": 0.0})
         for g in range(groups)
     ]
-    loop = train(network, trained, state, part, order, partial(torch.optim.Adam, fused=True), rates, steps + 10)
+    loop = train(network, trained, state, part, order, partial(torch.optim.Adam, fused=True), by_rate, steps + 10)
     for _ in range(10):
         next(loop)
     began = time.perf_counter()
@@ -178,13 +230,11 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, 
     return (took + time.perf_counter() - began) / networks
 
 
-def made(networks: int, model_name: str) -> tuple[Network, list[dict[str, torch.Tensor]], State]:
-    """Return a stack of dense networks, with the weights of each."""
-    model = MODELS[model_name]()
+def made(model: torch.nn.Module, networks: int) -> tuple[Network, list[Tensors], list[Tensors]]:
+    """Return the program of some networks, the initial weights of each, and dense masks."""
     weights = [draw(model, xavier_normal, seed, "init") for seed in range(networks)]
     masks = [{name: torch.ones_like(value) for name, value in w.items() if value.dim() > 1} for w in weights]
-    network = Network(model)
-    return network, weights, network.stack(weights, masks, torch.device("cpu"))
+    return Network(model), weights, masks
 
 
 def snip_alone(data: Dataset, networks: int) -> float:
@@ -206,7 +256,8 @@ def snip_stacked(data: Dataset, networks: int) -> float:
     """Return the seconds of a SNIP mask of one network, of a stack of ours, its weights drawn too."""
     method = AtInit(score="snip", remaining=[SPARSE])
     began = time.perf_counter()
-    network, weights, state = made(networks, "lenet")
+    network, weights, masks = made(MODELS["lenet"](), networks)
+    state = network.stack(weights, masks, torch.device("cpu"))
     stage = Stage(network, data, [Draws(seed, 0, 0, 1) for seed in range(networks)])
     method.prune(Look(0, 0, state, weights, stage), [dict.fromkeys(state.masks, 0.2)] * networks)
     return (time.perf_counter() - began) / networks
@@ -259,6 +310,8 @@ def _child(loop: str, folder: str, steps: int, start: "multiprocessing.Barrier",
         find = {"alone": snip_alone, "stacked": snip_stacked}[arguments[0]]
         find(data, steps)  # warms up
         seconds = find(data, steps)
+    elif name == "popup_by_sorting":
+        seconds = popup_by_sorting(data, steps)
     elif name == "transforms":
         seconds = transforms(data, folder, steps)
     else:
@@ -347,6 +400,8 @@ def main() -> None:
         "the same, run as written, products by PyTorch": f"stacked {STACK} 1 nothing both lenet",
     }.items():
         loops[what] = (loop, 2, share)
+    loops["edge-popup as its authors write it, data in memory, two at once"] = ("popup_by_sorting", 2, share)
+    loops["ltsweep, edge-popup, 1 a stack, two at once"] = ("stacked 1 1 test weights lenet", 2, steps)
     few = max(10, steps // 10)
     conv: dict[str, tuple[str, int, int]] = {
         "data in memory, a careful loop, two at once": ("in_memory conv2", 2, few),

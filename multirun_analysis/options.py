@@ -142,8 +142,8 @@ def parser() -> argparse.ArgumentParser:
         type=_numbers,
         default=(),
         metavar="FRACTION[,FRACTION]",
-        help="weights remaining at the levels that training_curves, heat_map and surviving_weights show"
-        " (default: each its own choice)",
+        help="weights remaining at the levels that training_curves, heat_map, surviving_weights and accuracy_vs_width"
+        " show (default: each its own choice)",
     )
     how.add_argument(
         "--band",

@@ -20,18 +20,28 @@ _PAIRS = [*_KEYS, "key", "level", "remaining", "left", "right", "difference"]
 # Greatest relative difference between the weights remaining of two levels that are paired: pruning rates may differ.
 SAME = 0.02
 
+# Greatest relative distance of a level from the weights remaining at which it is looked for.
+NEAR = 0.12
+
 
 @dataclass(frozen=True)
 class Side:
     """One side of a comparison: which cells, and which of their scores.
 
     config: config column -> value, or a list of which any will do. arm: the ticket or a control. dense: the score of
-    the cell before any pruning stands for every level.
+    the cell before any pruning stands for every level. at: the score at the level nearest to these weights remaining,
+    at most a part `NEAR` off, stands for every level.
     """
 
     config: Mapping[str, object] = field(default_factory=dict)
     arm: str = TICKET
     dense: bool = False
+    at: float | None = None
+
+    @property
+    def one_level(self) -> bool:
+        """Return whether the score of one level stands for all."""
+        return self.dense or self.at is not None
 
 
 def scores(levels: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -62,12 +72,12 @@ def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
     left side)`, remaining, left, right, difference` (left less right). A column that follows from a side, as
     `init.gain` from `init`, is not matched; every other one is. A score without its partner is left out.
     """
-    one, two = _of(found, left), _of(found, right)
+    one, two = chosen(found, left), chosen(found, right)
     settings = _settings(found, one, two, {*left.config, *right.config})
     one, two = (side.assign(setting=side["key"].astype("str").map(settings).astype("str")) for side in (one, two))
     one = one.assign(left=one["value"])[[*_KEYS, "key", "level", "remaining", "left"]]
     two = two.assign(right=two["value"])[[*_KEYS, "remaining", "right"]]
-    if right.dense:
+    if right.one_level:
         pairs = one.merge(two.drop(columns="remaining"), on=_KEYS)
     else:
         one, two = (side.assign(depth=-np.log(side["remaining"])).sort_values("depth") for side in (one, two))
@@ -81,10 +91,14 @@ def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
     )
 
 
-def _of(found: pd.DataFrame, side: Side) -> pd.DataFrame:
+def chosen(found: pd.DataFrame, side: Side) -> pd.DataFrame:
+    """Return the rows of a table of `scores` that are of a side."""
     rows = found[found["arm"].eq(side.arm) & holds(found, side.config)]
     if side.dense:
         rows = rows[rows["level"].eq(0)]
+    if side.at is not None:
+        rows = rows.assign(off=np.log(rows["remaining"] / side.at).abs()).sort_values("off", kind="stable")
+        rows = rows[rows["off"].le(np.log1p(NEAR))].drop_duplicates("key").drop(columns="off")
     return rows if "seed" in rows else rows.assign(seed=0)
 
 

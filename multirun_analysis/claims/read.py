@@ -15,7 +15,7 @@ from ltsweep.store import reader
 from ltsweep.words import shown
 from multirun_analysis import curves
 from multirun_analysis.errors import AnalysisError
-from multirun_analysis.pairing import Side
+from multirun_analysis.pairing import NEAR, Side
 from multirun_analysis.schema import RENAMED
 
 # Where the effect has to be, as seen from `value`.
@@ -55,7 +55,7 @@ class Claim:
     value: float = 0.0
     margin: float = 0.0
     relative: bool = False
-    tolerance: float = 0.12
+    tolerance: float = NEAR
 
 
 def published(own: Sequence[Path] = ()) -> list[Claim]:
@@ -192,8 +192,8 @@ def _side(value: object) -> Side:
     if value == "dense":
         return Side(dense=True)
     config = _config(value)
-    arm = config.pop("arm", TICKET)
-    return Side(config, _text(arm))
+    arm, at = config.pop("arm", TICKET), config.pop("remaining", None)
+    return Side(config, _text(arm), at=None if at is None else _part(at))
 
 
 def _compare(value: object) -> tuple[tuple[Side, Side], ...]:
@@ -203,7 +203,7 @@ def _compare(value: object) -> tuple[tuple[Side, Side], ...]:
     found = []
     for pair in pairs:
         left, right = _side(pair["left"]), _side(pair["right"])
-        if left.dense:
+        if left.one_level:
             raise ValueError
         # Against dense, both sides are of the same cells.
         found.append((left, Side(left.config, dense=True) if right.dense else right))
@@ -219,7 +219,7 @@ _FIELDS: dict[str, tuple[Callable[[object], Any], str]] = {
     "compare": (
         _compare,
         "left and right, or a list of such pairs; a side is {init: xavier_u}, {arm: reinit} or both,"
-        " {} for all cells; right may be the word dense",
+        " {} for all cells; right may be the word dense, or have remaining: a fraction, the level nearest to it",
     ),
     "metric": (_one_of(*METRICS), f"one of {', '.join(METRICS)}"),
     "remaining": (_remaining, "a fraction above 0 and up to 1, {from: high, to: low} or area"),

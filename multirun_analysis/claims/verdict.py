@@ -178,8 +178,7 @@ def _lacking(levels: pd.DataFrame, claim: Claim) -> str:
 
 
 def _none(scores: pd.DataFrame, side: Side) -> bool:
-    rows = scores["arm"].eq(side.arm) & pairing.holds(scores, side.config)
-    return not (rows & scores["level"].eq(0)).any() if side.dense else not rows.any()
+    return pairing.chosen(scores, side).empty
 
 
 def said(side: Side) -> str:
@@ -187,7 +186,8 @@ def said(side: Side) -> str:
     if side.dense:
         return "dense network"
     says = [f"{name}={_value(value)}" for name, value in side.config.items()]
-    return " ".join([*says, *([f"arm {side.arm}"] if side.arm != TICKET or not says else [])])
+    arm = [f"arm {side.arm}"] if side.arm != TICKET or not says else []
+    return " ".join([*says, *arm, *([f"at {side.at:.4g} remaining"] if side.at is not None else [])])
 
 
 def _value(value: object) -> str:

@@ -104,6 +104,32 @@ def orthogonal(
     return nn.init.orthogonal_(torch.empty(*shape), _gain(gain, negative_slope), generator=rng)
 
 
+def signed_constant(
+    shape: Sequence[int],
+    rng: torch.Generator,
+    fan_mode: str = "fan_in",
+    gain: float | str = 1.0,
+    negative_slope: float = 0.01,
+) -> Tensor:
+    """Draw s or -s, each half of the time, s = gain / sqrt(fan) (Ramanujan et al. 2020).
+
+    The signs are those that `kaiming_normal` draws from the same stream.
+    """
+    std = _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode))
+    return torch.where(torch.empty(*shape).normal_(generator=rng) < 0, -std, std)
+
+
+def unsigned_constant(
+    shape: Sequence[int],
+    rng: torch.Generator,
+    fan_mode: str = "fan_in",
+    gain: float | str = 1.0,
+    negative_slope: float = 0.01,
+) -> Tensor:
+    """Return s = gain / sqrt(fan) everywhere; nothing is drawn."""
+    return torch.full(tuple(shape), _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode)))
+
+
 def pytorch_default(shape: Sequence[int], rng: torch.Generator) -> Tensor:
     """Draw U(-a, a), a = 1 / sqrt(fan_in), as `reset_parameters` of nn.Linear and nn.Conv2d does."""
     bound = 1 / math.sqrt(_fan(shape, "fan_in"))

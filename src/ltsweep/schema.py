@@ -6,9 +6,11 @@ multirun/<study>/<key>/config.yaml                    the resolved config
                        levels.parquet                 one row for each (arm, draw, level)
                        readings.parquet               one row for each reading of a measurement, if any was asked for
                        tickets/init.safetensors       the initial weights
-                       tickets/level_03.safetensors   the mask of level 3, one bit a weight
+                       tickets/level_03.safetensors   the mask of level 3, one bit a weight: with which it began or,
+                                                      where scores are trained, which it learned
                        tickets/weights_00_500.safetensors
-                                                      the ticket's weights after step 500 of level 0, if a method asks
+                                                      the ticket's weights after step 500 of level 0, if a method asks;
+                                                      with their scores, where scores are trained in place of weights
                        cell.log
                        .broken/                       files that were not what had been written
 """
@@ -59,6 +61,9 @@ TICKET = "ticket"
 REINIT = "reinit"
 RANDOM_MASK = "random_mask"
 TWIN = "twin"  # the ticket once more, on batches of its own order
+
+# Before the name of a weight: its score, among the tensors of a file of weights.
+SCORE_OF = "scores/"
 
 # An arm as status.json names it: what is trained, and the number of its draw.
 ARM = r"[^/]{1,100}/[0-9]{1,6}"

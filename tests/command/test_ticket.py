@@ -79,6 +79,8 @@ def test_the_real_command_describes_verifies_and_measures(folder):
     assert counts["all"] == ["50,200", "2,328", "4.64%"]
     assert len(re.findall(r"^[ A-Z0-9-]{10}[0-9a-f]{64}  (?:config.yaml|tickets/)", out, re.MULTILINE)) == 3
     assert re.search(r"^seed [01] draws the recorded initial weights again, bit for bit$", out, re.MULTILINE)
+    mask = (folder / "multirun/default" / key / "tickets/level_02.safetensors").stat().st_size
+    assert f"\nits mask file has {mask:,} bytes, the weights that the seed draws {4 * 50_610:,}\n" in out
     rows = {row.split()[0]: row.split()[1:] for row in out.splitlines() if row.endswith(" ms")}
     assert list(rows) == ["dense", "masked", "pruned", "compact"]
     assert rows["dense"][0] == rows["masked"][0] == "50,610"

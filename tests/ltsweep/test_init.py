@@ -37,6 +37,8 @@ FORMULAS = {
     "he_double": ("normal", lambda i, _: 4 / i),
     "he_truncated": ("truncated", lambda i, _: 2 / i),
     "pytorch": ("uniform", lambda i, _: 1 / (3 * i)),
+    "signed_constant": ("signed", lambda i, _: 2 / i),
+    "unsigned_constant": ("constant", lambda i, _: 2 / i),
     "orthogonal": ("orthogonal", None),
 }
 
@@ -68,6 +70,11 @@ def test_moments_and_bounds(make_init, name, shape):
     n = weight.numel()
     assert weight.shape == shape
     scaled = weight / std
+    if distribution in ("signed", "constant"):
+        torch.testing.assert_close(scaled.abs(), torch.ones_like(scaled), rtol=1e-6, atol=0)
+        positive = int((scaled > 0).sum())
+        assert abs(positive - n / 2) < 5 * math.sqrt(n) / 2 if distribution == "signed" else positive == n
+        return
     largest, variance, fourth = scaled.abs().max().item(), scaled.pow(2).mean().item(), scaled.pow(4).mean().item()
     assert abs(scaled.mean()) < 5 / math.sqrt(n)
     if distribution == "uniform":
@@ -122,7 +129,9 @@ def test_fan_mode_scales_by_the_root_of_the_fans(make_init, name):
     torch.testing.assert_close(wide / narrow, torch.full(CONV, math.sqrt(500 / 1200)), rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("name", ["xavier_u", "xavier_n", "kaiming_u", "kaiming_n", "he_truncated", "orthogonal"])
+@pytest.mark.parametrize(
+    "name", ["xavier_u", "xavier_n", "kaiming_u", "kaiming_n", "he_truncated", "orthogonal", "signed_constant"]
+)
 @pytest.mark.parametrize(
     ("gain", "factor"),
     [
@@ -189,12 +198,20 @@ def test_draws_of_one_seed_are_paired_across_inits(make_init, tiny, one, other):
         torch.testing.assert_close(second[name], first[name] * ratio, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("name", [name for name in FORMULAS if not name.endswith("signed_constant")])
 def test_one_seed_gives_the_same_draw_and_another_changes_every_weight(make_init, tiny, name):
     first, again, other = (draw(tiny, make_init(name), seed, "init") for seed in (1, 1, 2))
     for weight in ("fc.weight", "output.weight"):
         assert torch.equal(first[weight], again[weight])
         assert int((first[weight] == other[weight]).sum()) == 0
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("signed_constant", 0.35, 0.65), ("unsigned_constant", 1, 1)])
+def test_another_seed_draws_other_signs_alone(make_init, tiny, name, low, high):
+    first, again, other = (draw(tiny, make_init(name), seed, "init")["fc.weight"] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert low <= float((first == other).double().mean()) <= high
+    assert torch.equal(first.sign(), draw(tiny, make_init("kaiming_n"), 1, "init")["fc.weight"].sign()) == (low < 1)
 
 
 def test_a_draw_depends_on_nothing_drawn_before(tiny, tiny_bn):

@@ -25,6 +25,8 @@ class State:
 
     `masks` holds zeros and ones for the prunable weights alone; a masked weight is exactly zero or, where `held` has
     the layer, the number there, which is zero for the others. `memory` holds the tensors of `problem.Problem.memory`.
+    `scores` holds a number for each prunable weight where these are trained in place of the weights: `params` then has
+    all weights, masked ones too, which stay as they were drawn.
     """
 
     params: Tensors
@@ -32,6 +34,14 @@ class State:
     masks: Tensors
     memory: Tensors = field(default_factory=dict)
     held: Tensors = field(default_factory=dict)
+    scores: Tensors = field(default_factory=dict)
+
+    @property
+    def used(self) -> Tensors:
+        """Return the parameters that the forward pass uses, zero where they are masked and nothing is held."""
+        if not self.scores:
+            return self.params
+        return {name: value * self.masks[name] if name in self.masks else value for name, value in self.params.items()}
 
     def every(self, step: int) -> "State":
         """Return networks 0, step, 2 * step, ... as views, without the problem's memory."""
@@ -39,7 +49,8 @@ class State:
         def take(tensors: Tensors) -> Tensors:
             return {name: value[::step] for name, value in tensors.items()}
 
-        return State(take(self.params), take(self.buffers), take(self.masks), held=take(self.held))
+        held, scores = take(self.held), take(self.scores)
+        return State(take(self.params), take(self.buffers), take(self.masks), held=held, scores=scores)
 
 
 class Network:
@@ -69,10 +80,12 @@ class Network:
         masks: Sequence[Mapping[str, Tensor]],
         device: torch.device,
         held: Sequence[Mapping[str, Tensor] | None] = (),
+        scores: Sequence[Mapping[str, Tensor]] = (),
     ) -> State:
         """Return a new state of C = len(networks) networks, which shares no memory with the arguments.
 
         held: for each network the values of its masked weights, zero elsewhere, or None where all of them are zero.
+        scores: for each network a number for each prunable weight, or none where the weights are trained.
         """
 
         def together(tensors: Sequence[Mapping[str, Tensor]]) -> Tensors:
@@ -81,6 +94,8 @@ class Network:
 
         values, mask = together(networks), together(masks)
         params = {name: values.pop(name) for name in self.parameters}
+        if scores:
+            return State(params, values, mask, scores=together(scores))
         for name, keep in mask.items():
             params[name].mul_(keep)
         if all(one is None for one in held):

@@ -48,8 +48,8 @@ def train(
     To resume inside a level, pass the snapshot as `saved`, its step as `start`, and `batches` from the next batch on.
     clip: the largest norm of a network's gradient, to which a larger one is scaled.
 
-    After each step `trained` restores its invariant: masked weights are exactly zero at every yield. The loss of one
-    network never enters another's gradient.
+    After each step `trained` restores its invariant: masked weights are exactly zero at every yield, or masks are those
+    of the scores. The loss of one network never enters another's gradient.
 
     With torch's own fused optimizers the whole step is recorded and replayed. Any other runs as written: a recording
     would not see a step count or a learning rate that is a Python number.
@@ -65,12 +65,13 @@ def train(
     )
     if saved is not None:
         _restore(network, state, optimizer, saved)
+        trained.after_step(memory, state)  # masks that are learned are not in the snapshot
 
     def take(batch: Batch) -> None:
         forward = Forward(network, trained.weights(leaves, state), state.buffers, training=True)
         problem.loss(forward, state.memory, batch).sum().backward()  # type: ignore[no-untyped-call]
         if clip is not None:
-            _clip(leaves, network.transposed(state.masks), clip)
+            _clip(leaves, trained.free(state), clip)
         for group, settings in zip(groups, optimizer.param_groups, strict=True):
             for slice_, leaf in zip(settings["params"], leaves.values(), strict=True):
                 slice_.grad = None if leaf.grad is None else leaf.grad[group.rows]
@@ -95,13 +96,13 @@ def train(
         yield step + 1, optimizer
 
 
-def _clip(leaves: Tensors, masks: Tensors, most: float) -> None:
+def _clip(leaves: Tensors, free: Tensors, most: float) -> None:
     """Scale the gradients in place so that each network's norm, over all leaves together, is at most `most`.
 
-    Removed weights do not count in the norm: their gradients move nothing.
+    free: as `Trained.free`. Removed weights do not count in the norm: their gradients move nothing.
     """
     gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-    counted = [value * masks[name] if name in masks else value for name, value in gradients.items()]
+    counted = [value * free[name] if name in free else value for name, value in gradients.items()]
     norms = torch.stack([torch.linalg.vector_norm(value.flatten(1), dim=1) for value in counted])  # (leaves, C)
     scale = (most / torch.linalg.vector_norm(norms, dim=0)).clamp(max=1)  # (C,)
     for value in gradients.values():
@@ -131,6 +132,7 @@ def _take_rates_from_memory(optimizer: torch.optim.Optimizer, device: torch.devi
 def snapshot(network: Network, state: State, optimizer: torch.optim.Optimizer) -> Tensors:
     """Return all tensors that training changes, by name. They are live, so write them out before the next step."""
     held = {f"params/{name}": value for name, value in network.transposed(state.params).items()}
+    held |= {f"scores/{name}": value for name, value in network.transposed(state.scores).items()}
     held |= {f"buffers/{name}": value for name, value in state.buffers.items()}
     held |= {f"memory/{name}": value for name, value in state.memory.items()}
     for index, slots in optimizer.state_dict()["state"].items():
@@ -142,6 +144,8 @@ def _restore(network: Network, state: State, optimizer: torch.optim.Optimizer, s
     """Copy a snapshot, bit for bit, into a state and an optimizer that have not taken a step yet."""
     for name, value in network.transposed(state.params).items():
         value.copy_(saved[f"params/{name}"])
+    for name, value in network.transposed(state.scores).items():
+        value.copy_(saved[f"scores/{name}"])
     for name, value in state.buffers.items():
         value.copy_(saved[f"buffers/{name}"])
     for name, value in state.memory.items():

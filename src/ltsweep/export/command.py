@@ -15,6 +15,7 @@ import numpy as np
 from ltsweep.errors import UserError
 from ltsweep.export.opened import DRAWN, EXAMPLE, Ticket, open_ticket
 from ltsweep.grid.flat import flatten
+from ltsweep.schema import ticket_file
 from ltsweep.show.ending import exit_after
 from ltsweep.show.page import WIDE, Column, page, plain, table
 from ltsweep.words import shown
@@ -168,6 +169,10 @@ def _rebuild(ticket: Ticket, allowed: Sequence[str]) -> "tuple[nn.Module | None,
         return model, True
     if not other:
         _say(f"seed {seed} draws the recorded initial weights again, bit for bit")
+        if ticket.level:
+            mask = (ticket.folder / ticket_file(ticket.level)).stat().st_size
+            drawn = sum(value.nbytes for value in ticket.initial.values())
+            _say(f"its mask file has {mask:,} bytes, the weights that the seed draws {drawn:,}")
     else:
         names = ", ".join(other[:_NAMED]) + ", ..." * (len(other) > _NAMED)
         _say(f"seed {seed} does not draw the recorded initial weights: {shown(names)} differ")

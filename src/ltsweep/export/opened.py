@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ltsweep.errors import BrokenFileError, UserError
-from ltsweep.schema import CONFIG, INITIAL, KEY, STATUS, TICKETS, is_weights_file, ticket_file, weights_file
+from ltsweep.schema import CONFIG, INITIAL, KEY, SCORE_OF, STATUS, TICKETS, is_weights_file, ticket_file, weights_file
 from ltsweep.store import disk, reader, tickets
 from ltsweep.store.folder import last_mask
 from ltsweep.store.tickets import Array
@@ -80,6 +80,7 @@ def open_ticket(address: str, weights: str = DRAWN) -> Ticket:
         initial = tickets.initial(folder / INITIAL, noted[INITIAL])
     with _blamed_on(folder / chosen_file):
         chosen = initial if weights == DRAWN else tickets.initial(folder / chosen_file, noted[chosen_file])
+        chosen = {name: value for name, value in chosen.items() if not name.startswith(SCORE_OF)}
         if _shapes(chosen) != _shapes(initial):
             raise BrokenFileError("is not of the shapes of the initial weights")
     with _blamed_on(folder / mask_file):

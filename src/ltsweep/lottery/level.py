@@ -15,6 +15,7 @@ from ltsweep.lottery.program import Checkpoint, Member, Program, Progress, Table
 from ltsweep.lottery.rows import evaluation_rows, newest, until_diverged
 from ltsweep.measure.reading import Moment, reading_rows, readings
 from ltsweep.method.axes import TICKET, Arm, Method
+from ltsweep.schema import SCORE_OF
 
 
 def train_level(
@@ -31,7 +32,9 @@ def train_level(
     Adds to `tables` a row for each network at each evaluation, and a row for each reading of a measurement.
     """
     state, steps, problem, method = look.state, program.steps, program.problem, program.method
-    trained, groups = method.trained(network), optimizer_groups(members, len(arms), look.level, method)
+    rates = [member.rates for member in members for _ in arms]
+    trained = method.trained(network, look.level, rates)
+    groups = optimizer_groups(members, len(arms), look.level, method)
     draws = [member.draws(program, look.level, arms) for member in members]
     first = method.first(look.level, program.length)
     kept = program.kept(look.level) if arms[0] == TICKET else ()
@@ -51,8 +54,10 @@ def train_level(
     def keep(step: int) -> None:
         if step in kept:
             for c, member in enumerate(members):
-                tensors = {**state.params, **state.buffers}
-                ticket = {name: tensors[name][c * len(arms)].detach().cpu().clone() for name in member.initial}
+                every = {**state.params, **state.buffers}
+                tensors = {name: every[name] for name in member.initial}
+                tensors |= {f"{SCORE_OF}{name}": value for name, value in state.scores.items()}
+                ticket = {name: value[c * len(arms)].detach().cpu().clone() for name, value in tensors.items()}
                 tables[member.key].kept[step] = ticket
 
     def evaluate(step: int, rates: Sequence[float | None], seconds: float) -> Progress:

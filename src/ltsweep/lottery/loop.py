@@ -48,7 +48,9 @@ def run_levels(
         pasts = [m.past(program, level, masks[m.key], functools.partial(kept_of, m)) for m in alive]
         starts = [method.start(arm, past) for past in pasts for arm in arms]
         held = [start[2] if len(start) > 2 else None for start in starts]
-        state = network.stack([start[0] for start in starts], [start[1] for start in starts], program.device, held)
+        scores = [start[3] for start in starts if len(start) > 3]
+        weights, begun = [start[0] for start in starts], [start[1] for start in starts]
+        state = network.stack(weights, begun, program.device, held, scores)
         draws = [member.draws(program, level, arms) for member in alive]
         state.memory.update(program.problem.memory(draws, program.batch_size))
         state.buffers.update(streams(program.model, draws, program.device))
@@ -56,7 +58,7 @@ def run_levels(
             level,
             method.first(level, program.length),
             state,
-            [start[0] for start in starts],
+            weights,
             Stage(network, program.problem, draws),
             functools.partial(_each, alive, kept_of),
             [str(arm) for arm in arms],
@@ -76,7 +78,9 @@ def run_levels(
         kept = {at: weights for at, weights in kept.items() if at[1] == 0}
         kept |= {(key, level, step): weights for key, one in tables.items() for step, weights in one.kept.items()}
         rates = [member.rates for member in alive]
-        following = method.prune(firsts, rates) if arms[0] == TICKET else None  # the ticket is each cell's first arm
+        ticket = arms[0] == TICKET  # it is each cell's first arm
+        following = method.prune(firsts, rates) if ticket else None
+        learns = bool(state.scores)  # its masks are those of this level, and otherwise those of the next
         survivors = []
         for c, member in enumerate(alive):
             table, diverged = until_diverged(tables[member.key].evaluations)
@@ -84,10 +88,13 @@ def run_levels(
             if following is not None:
                 pruned[member.key] = {name: mask[c].cpu() for name, mask in following.items()}
             next_masks = pruned[member.key] if following is not None and not diverged else None
+            learned = None
+            if learns and ticket and not diverged:
+                learned = {name: mask[c].cpu() for name, mask in firsts.state.masks.items()}
             summary = summaries(table, layer_counts(firsts.state, c, program.layers))
             own = {step: tables[member.key].kept[step] for step in program.kept(level) & tables[member.key].kept.keys()}
-            yield LevelDone(member.key, level, table, read, summary, next_masks, diverged, own)
-            if not diverged or (level < program.levels and member.recorded(level + 1) is not None):
+            yield LevelDone(member.key, level, table, read, summary, next_masks, diverged, own, learned)
+            if not diverged or (level < program.levels and member.recorded(level + (not learns)) is not None):
                 survivors.append(member)
         alive = survivors
         if not alive:

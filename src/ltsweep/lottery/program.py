@@ -104,7 +104,7 @@ class Member:
         self, program: Program, level: int, masks: Tensors, kept: Callable[[int, int], Tensors] = nothing_kept
     ) -> Past:
         """Return all that the cell's level may start from."""
-        return Past(program.model, self.init, self.seed, level, self.initial, masks, program.length, kept)
+        return Past(program.model, self.init, self.seed, level, self.initial, masks, program.length, kept, self.rates)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ class Checkpoint:
 class LevelDone:
     """One cell's finished level: its rows, and the next level's masks (None after a divergence or without a ticket).
 
-    kept: step -> the ticket's weights and buffers there.
+    kept: step -> the ticket's weights and buffers there. learned: this level's own masks where the level has learned
+    them; there are then none of the next.
     """
 
     key: str
@@ -158,3 +159,4 @@ class LevelDone:
     next_masks: Tensors | None
     diverged: bool
     kept: Mapping[int, Tensors] = field(default_factory=dict)
+    learned: Tensors | None = None

@@ -57,7 +57,7 @@ class Connectivity:
         stage, width = ticket.stage, len(look.arms)
         found: dict[str, list[list[float]]] = {split: [] for split in self.splits}
         for place in torch.linspace(0, 1, self.points).tolist():
-            weights = _between(ticket.state.params, look.state.params, number, width, place)
+            weights = _between(ticket.state.used, look.state.used, number, width, place)
             buffers = _between(ticket.state.buffers, look.state.buffers, number, width, place)
             forward = Forward(stage.network, weights, buffers, training=False)
             scores = stage.problem.evaluate(forward, {}, stage.draws, self.splits)

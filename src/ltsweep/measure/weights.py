@@ -19,8 +19,9 @@ class Weights:
 
     def __call__(self, look: Look) -> Iterator[Reading]:
         """Yield three readings a layer."""
+        used = look.state.used
         for name, mask in look.state.masks.items():
-            now, start = look.state.params[name], look.start[name]  # (C, *shape)
+            now, start = used[name], look.start[name]  # (C, *shape)
             changed = (torch.sign(now) != torch.sign(start)) & (mask > 0)
             yield Reading("norm", name, None, now.flatten(1).norm(dim=1))
             yield Reading("distance", name, None, (now - start).flatten(1).norm(dim=1))

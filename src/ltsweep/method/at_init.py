@@ -51,9 +51,5 @@ class AtInit(Pruning):
 
     def _budget(self, shapes: dict[str, tuple[int, ...]], rates: Rates, level: int) -> Budget:
         """Return the weights of each layer that a level has left; for a global scope their sum counts."""
-        sizes = {name: torch.Size(shape).numel() for name, shape in shapes.items()}
-        if self.remaining is None:
-            budget: Budget = prune.compounded(sizes, rates, level)
-        else:
-            budget = prune.share_of(sizes, rates, self.share(level))
+        budget = self.budget(shapes, rates, level)
         return prune.erdos_renyi_kernel(shapes, budget) if self.scope == "erk" else budget

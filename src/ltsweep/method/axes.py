@@ -1,7 +1,7 @@
 """The parts of a method: scores, removal, rewinding and controls, each a function of its own."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from torch import nn
@@ -29,6 +29,10 @@ class Arm:
 TICKET = Arm(schema.TICKET)
 
 
+# Layer name -> share of the surviving weights that one level removes.
+Rates = Mapping[str, float]
+
+
 class Length(NamedTuple):
     """The optimizer steps of a level, and of an epoch."""
 
@@ -49,8 +53,8 @@ class Past:
     """All that a level of one cell may start from.
 
     initial: the cell's initial weights and buffers, name -> (*shape). masks: the ticket's masks at this level, name ->
-    (*shape). kept: level and step -> the ticket's weights and buffers there, as the method's `keep` asked. None of them
-    may be changed in place.
+    (*shape). kept: level and step -> the ticket's weights and buffers there, as the method's `keep` asked. rates: the
+    cell's pruning rates. None of them may be changed in place.
     """
 
     model: nn.Module
@@ -61,12 +65,12 @@ class Past:
     masks: Tensors
     length: Length = NO_LENGTH
     kept: Callable[[int, int], Tensors] = nothing_kept
+    rates: Rates = field(default_factory=dict)
 
 
-# Layer name -> share of the surviving weights that one level removes.
-Rates = Mapping[str, float]
 # The weights and buffers of one network, its masks and, if masked weights stay at other values than zero, these values.
-Start = tuple[Tensors, Tensors] | tuple[Tensors, Tensors, Tensors]
+# Where scores are trained in place of weights: weights, masks, None and the scores.
+Start = tuple[Tensors, Tensors] | tuple[Tensors, Tensors, Tensors] | tuple[Tensors, Tensors, None, Tensors]
 
 Score = Callable[[Look], Tensors]  # a number for each prunable weight, name -> (C, *shape); the lowest are removed
 Remove = Callable[[Tensors, Tensors, Sequence[Rates]], Tensors]  # scores, masks and rates to the next masks
@@ -124,10 +128,13 @@ class Method(Protocol):
         """Return the weights, buffers and masks from which `arm` starts a level."""
         ...
 
-    def trained(self, network: Network) -> Trained:
-        """Return the choice of tensors that the optimizer moves."""
+    def trained(self, network: Network, level: int, rates: Sequence[Rates]) -> Trained:
+        """Return the choice of tensors that the optimizer moves at a level; rates: for each network."""
         ...
 
-    def prune(self, look: Look, rates: Sequence[Rates]) -> Tensors:
-        """Return the next level's masks, name -> (C, *shape), from a look at C trained tickets."""
+    def prune(self, look: Look, rates: Sequence[Rates]) -> Tensors | None:
+        """Return the next level's masks, name -> (C, *shape), from a look at C trained tickets.
+
+        None where each level learns its own: they are then in the state of the look.
+        """
         ...

@@ -17,6 +17,7 @@ from ltsweep.method import control
 from ltsweep.method.axes import TICKET, Arm, Control, Length, Past, Rates, Rewind, Score, Start
 from ltsweep.method.rewind import ToInit
 from ltsweep.prune import Layer
+from ltsweep.prune.budget import Budget
 from ltsweep.words import shown
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -52,6 +53,7 @@ class Pruning:
     """
 
     begins_dense: ClassVar[bool] = True  # level 0 is the dense network, whatever the fields
+    trains_scores: ClassVar[bool] = False  # later levels hold scores beside the weights
 
     controls: Sequence[str | Control] = ()
     draws: int = 1
@@ -138,9 +140,16 @@ class Pruning:
         _check_start(arm.name, start, rewound)
         return start
 
-    def trained(self, network: Network) -> Trained:
+    def trained(self, network: Network, level: int, rates: Sequence[Rates]) -> Trained:
         """Return masked weights: the optimizer moves the weights themselves."""
         return MaskedWeights(network)
+
+    def budget(self, shapes: Mapping[str, Sequence[int]], rates: Rates, level: int) -> Budget:
+        """Return the weights of each layer that a level has left: as so many prunings leave, or as `remaining` says."""
+        sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+        if self.remaining is None:
+            return prune.compounded(sizes, rates, level)
+        return prune.share_of(sizes, rates, self.share(level))
 
     def share(self, level: int) -> float:
         """Return the share of weights that a level has left by `remaining`; after its last level there is no less."""

@@ -5,6 +5,7 @@ of I numbers; those of a module that draws random numbers count seven times. The
 parameter, and a batch has B examples. In numbers of four bytes the network needs:
 
     held        P * (2 + S) + M         weights, gradients, optimizer state, masks
+                + 3 * M                 where scores are trained: these, the weights under their masks, their gradient
     on a CPU    2 * P + 2 * M           initial weights and masks, kept and copied for a level
     on a GPU    P                       gradients again: a captured step has memory of its own
     and the larger of
@@ -46,9 +47,10 @@ _CACHED = 12 * 2**20
 
 
 def held_bytes(cell: Cell) -> int:
-    """Return the bytes of one network's weights, gradients, optimizer state and masks."""
+    """Return the bytes of one network's weights, gradients, optimizer state and masks, and of its scores."""
     parameters, layers = _sizes(cell, _model(cell))
-    return 4 * (parameters * (2 + _slots(cell.config)) + sum(layers))
+    of_scores = 3 if getattr(make(cell.config, "method"), "trains_scores", False) else 0
+    return 4 * (parameters * (2 + _slots(cell.config)) + (1 + of_scores) * sum(layers))
 
 
 def network_bytes(cell: Cell, kind: str) -> int:

@@ -265,6 +265,7 @@ def _save(event: LevelDone, program: Program, record: CellRecords, cell: Cell) -
         readings=own(event.readings),
         next_masks=event.next_masks if TICKET_ARM in new else None,
         kept=event.kept if TICKET_ARM in new else None,
+        learned=event.learned if TICKET_ARM in new else None,
         measured=list(program.measurements),
     )
     first = event.summaries[0]
@@ -295,7 +296,7 @@ def _checkpoint(job: Job) -> Checkpoint | None:
     try:
         kept: dict[str, dict[int, Tensors]] = {key: {} for key in facts["rows"]}
         for name in [name for name in tensors if name.startswith("kept/")]:
-            _, key, step, tensor = name.split("/")
+            _, key, step, tensor = name.split("/", 3)
             kept[key].setdefault(int(step), {})[tensor] = tensors.pop(name)
         tables = {key: Tables(rows, facts["readings"][key], kept[key]) for key, rows in facts["rows"].items()}
         arms = tuple(Arm(name.rpartition("/")[0], int(name.rpartition("/")[2])) for name in facts["arms"])

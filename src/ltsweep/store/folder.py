@@ -9,7 +9,21 @@ import yaml
 
 from ltsweep.errors import BrokenFileError
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import CONFIG, DIVERGED, ENDED, FAILED, LOG, PENDING, STATUS, TABLES, TICKET_ARM, TICKETS, VERSION
+from ltsweep.schema import (
+    CONFIG,
+    DIVERGED,
+    ENDED,
+    FAILED,
+    INITIAL,
+    LOG,
+    PENDING,
+    STATUS,
+    TABLES,
+    TICKET_ARM,
+    TICKETS,
+    VERSION,
+    ticket_file,
+)
 from ltsweep.store import disk, reader
 from ltsweep.store.disk import Noted
 from ltsweep.words import printable
@@ -118,7 +132,10 @@ def mates_of(
 def last_mask(status: Mapping[str, Any]) -> int:
     """Return the last level of which a cell's records have the masks, 0 for none; `status`: fields of status.json.
 
-    The ticket's last level left those of the next one, but for a level at which it diverged.
+    The ticket's last level left those of the next one, but for a level at which it diverged. Where a level learns its
+    masks it left its own alone, as the noted files tell; records that are older than these notes have no such levels.
     """
     last = int(status.get("arms", {}).get(TICKET_ARM, -1))
-    return last if status["status"] == DIVERGED else last + 1
+    last = last if status["status"] == DIVERGED else last + 1
+    noted = status.get("files", {})
+    return last - 1 if INITIAL in noted and last > 0 and ticket_file(last) not in noted else last

@@ -21,6 +21,7 @@ from ltsweep.schema import (
     INITIAL,
     LEVELS_FILE,
     READINGS_FILE,
+    SCORE_OF,
     TICKET_ARM,
     TICKETS,
     is_weights_file,
@@ -101,7 +102,9 @@ class CellRecords(CellFolder):
             raise BrokenFileError(f"{name} was not kept")
         disk.check(self.folder / name, files[name], thorough=True)
         weights = load_file(self.folder / name)
-        if {one: value.shape for one, value in weights.items()} != {one: v.shape for one, v in initial.items()}:
+        shapes = {one: value.shape for one, value in weights.items()}
+        scores = {f"{SCORE_OF}{one}": value.shape for one, value in initial.items() if f"{SCORE_OF}{one}" in shapes}
+        if shapes != {one: value.shape for one, value in initial.items()} | scores:
             raise BrokenFileError(f"{name} is not of the shape of the initial weights")
         return weights
 
@@ -137,21 +140,23 @@ class CellRecords(CellFolder):
         next_masks: Mapping[str, torch.Tensor] | None = None,
         measured: Sequence[str] = (),
         kept: Mapping[int, Tensors] | None = None,
+        learned: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """Write a finished level: the next level's masks, the rows, and last the status that makes it count.
 
         arms: arm -> the level, for those that now have it. Rows have the columns of `ltsweep.schema`. next_masks:
         name -> (*shape), zeros and ones, or None where the ticket was not trained, or diverged. measured: names of the
         measurements whose readings these are. kept: step -> the ticket's weights and buffers there, name -> (*shape).
+        learned: this level's own masks, where it learned them.
         """
         before = self.status()
         arms = {**before.get("arms", {}), **arms}
         level = arms[TICKET_ARM]
-        if next_masks is not None:
-            self._make_tickets()
-            name = ticket_file(level + 1)
-            packed = tickets.pack({layer: mask.numpy() for layer, mask in next_masks.items()})
-            self.files[name] = disk.write(self.folder / name, packed)
+        for name, masks in ((ticket_file(level + 1), next_masks), (ticket_file(level), learned)):
+            if masks is not None:
+                self._make_tickets()
+                packed = tickets.pack({layer: mask.numpy() for layer, mask in masks.items()})
+                self.files[name] = disk.write(self.folder / name, packed)
         for step, weights in (kept or {}).items():
             self._make_tickets()
             name, contiguous = weights_file(level, step), {one: value.contiguous() for one, value in weights.items()}

@@ -125,7 +125,9 @@ def test_a_file_that_the_status_does_not_note_does_not_count(folder, reseal):
     files = json.loads((folder / "status.json").read_text())["files"]
     for name in [name for name in files if name.startswith("tickets/")]:
         reseal(folder, files={one: noted for one, noted in files.items() if one != name})
-        with pytest.raises(UserError, match=f"notes no {name}|holds no weights 0_5"):
+        with pytest.raises(
+            UserError, match=f"notes no {name}|holds no weights 0_5|has no level 2; on record are levels 0"
+        ):
             open_ticket(f"{folder}@{2 if '02' in name else 1}", "0_5")
 
 

@@ -49,7 +49,7 @@ def held(study, cell):
     rows = [{**row, "seconds": 0} for row in pq.read_table(records.folder / "evaluations.parquet").to_pylist()]
     names = sorted(name for name in records.status()["files"] if "weights_" in name)
     at = [tuple(map(int, name.removesuffix(".safetensors").split("_")[1:])) for name in names]
-    tensors = [records.masks(level) for level in (1, 2, 3)] + [records.weights(*one) for one in at]
+    tensors = [records.masks(level) or {} for level in (1, 2, 3)] + [records.weights(*one) for one in at]
     return rows, names, tensors
 
 
@@ -70,6 +70,23 @@ def test_killed_before_at_or_after_the_step_that_is_kept(compose, run, killed_af
     with pytest.raises(KeyboardInterrupt):
         run([cell], "killed")
     assert_same(held(run([cell], "killed"), cell), whole)
+
+
+@pytest.mark.parametrize(("level", "step"), [(1, 3), (2, 1)])
+def test_killed_in_a_level_that_goes_on_from_the_scores_of_the_one_before(compose, run, killed_after, level, step):
+    """Beside a control, whose checkpoint has scores too; the grown cell is the one that was asked for whole."""
+    fields = (*SMALL, "method=edge_popup", "method.begin=before", "method.controls=[twin]")
+    cell, shorter = from_config(compose(*fields)), from_config(compose(*fields, "levels=1"))
+    whole = held(run([cell], "whole"), cell)
+    assert whole[1] == ["tickets/weights_01_8.safetensors", "tickets/weights_02_8.safetensors"]
+    assert [set(masks) for masks in whole[2][:3]] == [set(whole[2][0]), set(whole[2][0]), set()]
+    killed_after(level, step)
+    with pytest.raises(KeyboardInterrupt):
+        run([cell], "killed")
+    assert_same(held(run([cell], "killed"), cell), whole)
+    if level == 2:
+        run([shorter], "grown")
+        assert_same(held(run([cell], "grown"), cell), whole)
 
 
 def test_killed_while_a_cell_keeps_weights_for_others(compose, run, killed_after):

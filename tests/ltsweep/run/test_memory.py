@@ -64,6 +64,8 @@ def test_every_part_is_counted(compose):
     assert network_bytes(from_config(compose()), "cpu") == 4 * (held + layer + 2 * 266_610 + 2 * 266_200)
     sgd = from_config(compose("optimizer=sgd", "optimizer.momentum=0"))
     assert network_bytes(sgd, "cuda") == 4 * (held - 2 * 266_610 + 266_610 + layer)
+    popup = from_config(compose("method=edge_popup"))
+    assert network_bytes(popup, "cuda") == 4 * (held + 3 * 266_200 + 266_610 + layer)
     # 784 numbers, flattened to as many; then 300 and 100, twice, for the layer and its activation; and 10.
     large = from_config(compose("batch_size=5000"))
     batch = 5000 * (784 + 3 * (784 + 784 + 300 + 300 + 100 + 100 + 10))

@@ -37,7 +37,7 @@ def test_every_published_claim_is_read_and_says_who_says_so() -> None:
     files = list(Path(claims.__file__).parent.glob("*.yaml"))
     assert len(found) == len(files) == len({claim.name for claim in found})
     sources = {claim.source.split(",")[0].split(" 20")[0] for claim in found}
-    assert sources == {"Wijnja", "Shu", "Frankle & Carbin", "Frankle"}
+    assert sources == {"Wijnja", "Shu", "Frankle & Carbin", "Frankle", "Ramanujan"}
 
 
 def test_the_claims_of_the_studies_are_all_there() -> None:
@@ -61,6 +61,12 @@ def test_each_method_at_initialization_is_held_against_the_ticket() -> None:
     }
     at_init = itertools.product(("snip", "grasp", "synflow", "random"), ("imp",), (0.1, 0.02))
     assert {*at_init, ("imp", "one_shot", (0.11, 0.018))} <= found
+
+
+def test_hidden_networks_are_claimed_to_be_best_with_half_of_the_weights() -> None:
+    half = [claim for claim in claims.published() if claim.source.startswith("Ramanujan") and claim.remaining == 0.5]
+    found = {(right.at, right.dense, right.config.get("model.width")) for one in half for _, right in one.compare}
+    assert found == {(0.1, False, None), (0.9, False, None), (None, True, None), (None, False, 1), (None, False, 0.25)}
 
 
 def test_metrics_are_those_that_can_be_drawn(mixed: Study) -> None:
@@ -107,6 +113,8 @@ def test_a_folder_is_read_in_order_of_its_files(tmp_path: Path) -> None:
         ({"compare": {"left": {}}}, "compare: "),
         ({"compare": []}, "compare: '[]' is not allowed; it is left and right"),
         ({"compare": {"left": "dense", "right": {}}}, "compare: "),
+        ({"compare": {"left": {"remaining": 0.5}, "right": {}}}, "compare: "),
+        ({"compare": {"left": {}, "right": {"remaining": 2}}}, "compare: "),
         ({"compare": {"left": {"init": {"name": "x"}}, "right": {}}}, "compare: "),
         ({"compare": {"left": {"arm": 3}, "right": {}}}, "compare: "),
         ({"where": "init == 'x'"}, "where: \"init == 'x'\" is not allowed; it is a mapping"),

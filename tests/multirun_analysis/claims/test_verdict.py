@@ -118,6 +118,17 @@ def test_against_dense_relative_and_over_a_range_of_levels(mixed: Study) -> None
     assert found["verdict"] == "supported"
 
 
+def test_one_level_of_a_cell_against_another(mixed: Study) -> None:
+    """The right side is the score at the level nearest to its weights remaining, whatever level the left one is at."""
+    first, last = Side({"init": "xavier_u", "lr": 1.2e-3}), Side({"init": "xavier_u", "lr": 1.2e-3}, at=0.41)
+    row = claims.judge(mixed.levels, [claim(compare=((first, last),), remaining=0.8)]).iloc[0]
+    here = {"lr": 1.2e-3, "init": "xavier_u", "arm": "ticket"}
+    effects = [accuracy(mixed, **here, seed=n, level=1) - accuracy(mixed, **here, seed=n, level=4) for n in range(3)]
+    assert (row["effect"], row["low"], row["high"]) == pytest.approx(interval(effects))
+    none = claims.judge(mixed.levels, [claim(compare=((first, Side(at=0.0001)),), remaining=0.8)]).iloc[0]
+    assert (none["verdict"], none["why"]) == ("not tested", "no cells with arm ticket at 0.0001 remaining")
+
+
 def test_an_area_is_a_mean_over_log_remaining(mixed: Study) -> None:
     found = claims.judge(mixed.levels, [claim(remaining="area", where={"lr": 0.1})]).iloc[0]
     effects = []
