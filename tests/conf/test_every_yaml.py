@@ -195,6 +195,7 @@ def test_no_setting_enters_the_key(compose):
         "validation": 1,
         "evaluate_every": 1,
         "evaluate_train": 1,
+        "evaluate_test": 1,
         "precision": "bf16",
         "label_smoothing": 0.1,
         "clip": 1,

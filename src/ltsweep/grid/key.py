@@ -17,6 +17,9 @@ NEUTRAL: dict[str, Any] = {
     "method.remaining": None,
     "dataset.augment": [],
     "evaluate_train": True,
+    "evaluate_test": None,
+    "model.depth": None,
+    "model.form": "ramp",
     "label_smoothing": 0.0,
     "clip": None,
 }

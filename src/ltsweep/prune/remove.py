@@ -20,6 +20,8 @@ def remove_lowest(scores: Tensor, mask: Tensor, counts: Sequence[int]) -> Tensor
 
     scores, mask: (C, N), the mask of zeros and ones. Of equal scores the earlier weight is removed first.
     """
+    if not any(counts):
+        return mask.clone()
     order = scores.masked_fill(mask == 0, torch.inf).argsort(dim=1, stable=True)  # (C, N)
     ranks = torch.empty_like(order)
     ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))

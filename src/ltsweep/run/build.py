@@ -5,7 +5,7 @@ import copy
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
     if isinstance(problem, Examples):
         name, validation, sample = config["dataset"]["name"], config["validation"], config.get("evaluate_train", True)
-        check_batches(problem, name, config["batch_size"], validation, sample)
+        check_batches(problem, name, config["batch_size"], validation, sample, config.get("evaluate_test"))
     elif config.get("label_smoothing"):
         name = config["dataset"]["name"]
         raise UserError(f"label_smoothing={config['label_smoothing']}: dataset={name} has no labels to smooth")
@@ -241,6 +241,8 @@ def program_of(
     steps, epoch = lengths(config, problem)
     if isinstance(problem, Examples):
         problem = dataclasses.replace(problem, label_smoothing=config.get("label_smoothing", 0.0))
+        if config.get("evaluate_test"):
+            problem = problem.with_test(config["evaluate_test"])
     return Program(
         model=model,
         layers=prunable_layers(config, model),
@@ -311,6 +313,16 @@ def with_ticket(method: Transfer, root: Path) -> Transfer:
 def make_measurements(chosen: Mapping[str, Any]) -> dict[str, Measurement]:
     """Return name -> measurement for the choices of the group measure. Raises UserError if one cannot be built."""
     return {name: make({name: fields}, name) for name, fields in chosen.items()}
+
+
+def check_measurements(cells: Sequence[Cell], measurements: Iterable[Measurement]) -> None:
+    """Raise UserError for the first model of the cells that a measurement cannot measure."""
+    checks = [check for one in measurements if (check := getattr(one, "check", None))]
+    for cell in {json.dumps(cell.config["model"]): cell for cell in cells if checks}.values():
+        with torch.device("meta"):
+            model = make(cell.config, "model")
+        for check in checks:
+            check(model)
 
 
 def data_key(cell: Cell) -> str:

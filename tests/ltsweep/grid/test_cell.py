@@ -224,6 +224,7 @@ BAD = {
     "validation": (["-1", "0.1", "true"], "whole number from 0"),
     "evaluate_every": (["0", "2.5"], "whole number from 1"),
     "evaluate_train": (["0", "-1", "1.5", "null", "some"], "true or false, or a whole number from 1"),
+    "evaluate_test": (["0", "-1", "1.5", "true"], "a whole number from 1"),
     "precision": (["half", "fp32", "null", "16"], "one of float32, tf32, bf16"),
     "label_smoothing": (["1", "-0.1", "nan", "null", "some"], "number from 0 and below 1"),
     "clip": (["0", "-1", "inf", "nan", "on"], "number above 0"),
