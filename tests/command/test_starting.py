@@ -24,7 +24,12 @@ def test_untrained_networks_are_measured_together_as_alone(command):
     assert len(together) == 4
     for key, cell in together.items():
         readings, own = (pd.read_parquet(one.path / "readings.parquet") for one in (cell, alone[key]))
-        assert readings["name"].value_counts().to_dict() == {"length": 21, "gradient": 21, "length_variance": 1}
+        assert readings["name"].value_counts().to_dict() == {
+            "length": 21,
+            "units": 21,
+            "gradient": 21,
+            "length_variance": 1,
+        }
         assert (readings["iteration"] == 0).all()
         pd.testing.assert_frame_equal(readings, own, rtol=1e-5)
         lengths = readings[readings["name"] == "length"]

@@ -136,7 +136,10 @@ def test_an_experiments_whole_grid_is_valid(compose, path):
     config = compose(f"+experiment={path.stem}", return_hydra_config=True)
     assert config.study == path.stem
     params = config.hydra.sweeper.params
-    values = [[f"{name}={value}" for value in str(text).split(",")] for name, text in params.items()]
+    few = {
+        name: re.sub(r"range\((\d+),\d+\)", r"\1", str(text)) for name, text in params.items()
+    }  # the first of a range
+    values = [[f"{name}={value}" for value in text.split(",")] for name, text in few.items()]
     points = list(itertools.product(*values))
     cells = [cell.from_config(compose(f"+experiment={path.stem}", *point)) for point in points]
     check_configs(cells)

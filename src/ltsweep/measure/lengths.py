@@ -25,8 +25,8 @@ _MOST = 10_000
 class Lengths:
     """The mean over examples of M_j for each layer j, and how far the layers differ.
 
-    length: M_j of layer `place`, at j; M_0 is that of the input, without a place. length_variance: the empirical
-    variance of M_1 to M_d, the mean of their squares less the square of their mean.
+    length: M_j of layer `place`, at j; M_0 is that of the input, without a place. units: n_j there. length_variance:
+    the empirical variance of M_1 to M_d, the mean of their squares less the square of their mean.
 
     inputs: `real` training examples, the same with a norm of 1 (`unit`), or `gaussian` numbers. examples: of each
     network, drawn by its seed. layers: patterns of module names; None takes each activation function, and a module with
@@ -82,18 +82,17 @@ class Lengths:
         return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.layers)]
 
     def __call__(self, look: Look) -> Iterator[Reading]:
-        """Yield a reading for the input and each layer, and their variance over layers."""
+        """Yield two readings for the input and each layer, and the variance over layers."""
         assert look.stage is not None
         network = look.stage.network
         x = self._inputs(look)  # (C, B, *shape)
-        yield Reading("length", "", 0, torch.stack([_length(one) for one in x]))
-        lengths = []
         with torch.no_grad():
-            found = network.watched(look.state.params, look.state.buffers, x, self.places(network.template), _length)
-        for number, (place, values) in enumerate(found, start=1):
-            yield Reading("length", place, number, values)
-            lengths.append(values)
-        yield Reading("length_variance", "", None, torch.stack(lengths).var(0, unbiased=False))
+            layers = network.watched(look.state.params, look.state.buffers, x, self.places(network.template), _length)
+        for number, (place, values) in enumerate([("", torch.stack([_length(one) for one in x])), *layers]):
+            yield Reading("length", place, number, values[:, 0])
+            yield Reading("units", place, number, values[:, 1])
+        lengths = torch.stack([values[:, 0] for _, values in layers])  # (layers, C)
+        yield Reading("length_variance", "", None, lengths.var(0, unbiased=False))
 
     def _inputs(self, look: Look) -> Tensor:
         assert look.stage is not None
@@ -122,5 +121,6 @@ def _layers(model: nn.Module, inside: str = "") -> Iterator[str]:
 
 
 def _length(outputs: Tensor) -> Tensor:
-    """Return the mean square of all numbers of outputs (B, ...); in float64, whose squares do not underflow."""
-    return outputs.double().square().mean()
+    """Return the mean square of outputs (B, ...), and how many an example has; in float64, so that none underflows."""
+    mean = outputs.double().square().mean()
+    return torch.stack([mean, torch.full_like(mean, outputs[0].numel())])
