@@ -3,8 +3,8 @@
     python benchmarks/lengths.py [--networks 100] [--depths 10 25 50 100] [--data data]
 
 The plain loop builds each network of He-initialized ReLU layers, as wide as deep, from torch's modules, and notes the
-mean square of each layer's activations on one picture of MNIST. The stack draws networks from their seeds' streams, each
-with a picture of its own, and measures them in one vmapped forward pass. The command is `+experiment=
+mean square of each layer's activations on one picture of MNIST. The stack draws networks from their seeds' streams,
+each with its own picture, and measures them in one vmapped forward pass. The command is `+experiment=
 how_to_start_training` with one initialization and depth: it starts, checks, loads MNIST, and writes the records of each
 network. Seconds are of user and system, of all processes: other programs change them less than those of the clock.
 """
