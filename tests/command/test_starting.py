@@ -38,6 +38,30 @@ def test_untrained_networks_are_measured_together_as_alone(command):
         assert len(cell.evaluations) == 1
 
 
+def test_cells_end_at_their_accuracy_each_by_itself(command):
+    """Beside each other and alone; without a stop the key is what it was, and the rows go on."""
+    train = ("dataset=digits", "device=cpu", "model.activation=relu", "levels=1", "epochs=2", "evaluate_train=false")
+    grid = (*train, "lr=1e-5,1e-3", "evaluate_every=2", "stack_size=2")
+    command.inside("-m", *grid, "study=whole")
+    command.inside("-m", *grid, "stop=at_accuracy", "stop.threshold=0.5", "study=early")
+    whole, early = (command.study(name) for name in ("whole", "early"))
+    assert not whole.cells().keys() & early.cells().keys()
+    assert "stop" not in whole.cell(lr=1e-3).config
+    assert early.cell(lr=1e-3).config["stop"]["threshold"] == 0.5
+    for lr, there in ((1e-5, False), (1e-3, True)):
+        rows, own = (
+            study.cell(lr=lr).evaluations.query("level == 0").drop(columns="seconds") for study in (whole, early)
+        )
+        pd.testing.assert_frame_equal(own, rows.head(len(own)))
+        assert (len(own) < len(rows)) is there
+        assert (own["test_accuracy"].iloc[:-1] < 0.5).all()
+        assert (own["test_accuracy"].iloc[-1] >= 0.5) == there
+        assert early.cell(lr=lr).levels["iterations"].iloc[0] == own["iteration"].iloc[-1]
+    assert (
+        "2 already finished" in command.inside("-m", *grid, "stop=at_accuracy", "stop.threshold=0.5", "study=early").out
+    )
+
+
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
@@ -46,6 +70,10 @@ def test_untrained_networks_are_measured_together_as_alone(command):
         (("model.hidden=[1,2,3]",), "model.hidden=[1, 2, 3] is out of range with model.depth=20 and model.form=ramp"),
         (("measure=[lengths]", "measure.lengths.layers=[act21]"), "lengths.layers: the model has no module act21; did"),
         (("measure=[lengths]", "measure.lengths.examples=0"), "measure.lengths.examples=0 is out of range"),
+        (("stop=at_accuracy", "stop.threshold=1.5"), "stop.threshold=1.5 cannot be reached: test_accuracy is a number"),
+        (("stop=at_accuracy", "stop.threshold=0"), "stop.threshold=0 is out of range: stop.threshold is a number"),
+        (("stop=at_accuracy", "stop.score=train_accuracy"), "stop.score=train_accuracy has no value with evaluate_tr"),
+        (("stop=at_accuracy", "stop.score=val_loss", "validation=0"), "stop.score=val_loss has no value with validat"),
         (("evaluate_test=361",), "evaluate_test=361 is more than the 360 test examples of digits"),
     ],
 )  # fmt: skip

@@ -94,6 +94,8 @@ def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> N
         raise UserError(f"{missing[0]} was removed from the config, and is needed")
     for group in GROUPS:
         choice = plain.get(group)
+        if choice is None and group in NEUTRAL:  # none is chosen, nor had older cells one
+            continue
         if not isinstance(choice, Mapping) or not all(isinstance(choice.get(n), str) for n in ("name", "_target_")):
             raise UserError(
                 f"{group}={shown(choice)} is not a choice of the group {group}; its YAML needs name and _target_"

@@ -22,6 +22,7 @@ NEUTRAL: dict[str, Any] = {
     "model.form": "ramp",
     "label_smoothing": 0.0,
     "clip": None,
+    "stop": None,
 }
 
 

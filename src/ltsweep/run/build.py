@@ -67,6 +67,10 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
             method.check(layers, rates_of(config, layers), config["levels"])
             if isinstance(method, Transfer) and once("ticket", config["method"], config["model"]):
                 with_ticket(method, root).check_ticket(tensors_of(model), layers)
+        if config.get("stop"):
+            check = getattr(make(config, "stop"), "check", None)
+            if check:
+                check(config["validation"], config.get("evaluate_train", True))
         if once("init", config["init"]):
             call(config, "init", (4, 3), generator(0))
         if once("lr", config["lr"]):
@@ -260,6 +264,7 @@ def program_of(
         precision=config["precision"],
         clip=config.get("clip"),  # older cells have no such field, nor the next
         evaluate_train=config.get("evaluate_train", True),
+        stop=make(config, "stop") if config.get("stop") else None,
         measurements=measurements or {},
         done=done or {},
         keep=keep,
