@@ -12,7 +12,7 @@ from multirun_analysis.claims.read import METRICS
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study
 from multirun_analysis.pairing import Side
-from multirun_analysis.schema import LENGTHS
+from multirun_analysis.schema import LENGTHS, REACHED
 
 GOOD = {
     "name": "mine",
@@ -65,7 +65,7 @@ def test_each_method_at_initialization_is_held_against_the_ticket() -> None:
 
 
 def test_metrics_are_those_that_can_be_drawn(mixed: Study) -> None:
-    assert list(METRICS) == [*curves.metrics(mixed.levels), *LENGTHS]
+    assert list(METRICS) == [*curves.metrics(mixed.levels), *LENGTHS, REACHED]
 
 
 def test_a_claim_of_ones_own(tmp_path: Path) -> None:
