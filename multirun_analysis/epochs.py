@@ -22,7 +22,7 @@ class Survival(NamedTuple):
     """Kaplan & Meier's estimates (1958) of a time of which some are censored.
 
     median: the first time at which half or fewer are not there yet; inf where more never are. mean: of the time or the
-    last one seen, whichever is less; low, high: its 95 % interval by Greenwood's variance.
+    last one seen, whichever is less; low, high: its 95 % interval by Greenwood's variance, within 0 and that time.
     """
 
     median: float
@@ -51,7 +51,7 @@ def kaplan_meier(times: Sequence[float], there: Sequence[bool]) -> Survival:
     )
     away = float(ndtri(0.975)) * math.sqrt(variance)
     median = next((time for time, survives, _, _ in steps if survives <= 0.5 + 1e-12), math.inf)
-    return Survival(median, mean, mean - away, mean + away)
+    return Survival(median, mean, max(mean - away, 0.0), min(mean + away, end))
 
 
 def of_cells(study: Study) -> pd.DataFrame:

@@ -23,6 +23,7 @@ def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     `df` is `epochs.table(...)`.
     """
     along = str(df["against"].iloc[0])
+    apart = 0.02 * float(df["x"].max() - df["x"].min() or 1)  # of triangles, which would hide each other
 
     def panel(ax: Axes, key: by_line.Panel, looks: by_line.Looks) -> None:
         (which,) = key.kind
@@ -33,7 +34,8 @@ def draw(df: pd.DataFrame, view: View) -> list[Figure]:
                 panels.band(ax, rows, "x", look[0], 0.15, f"_{name}")
             else:
                 beyond = rows[~np.isfinite(rows["median"])]
-                ax.plot(beyond["x"], beyond["limit"], "^", color=look[0], markersize=6, label="_beyond")
+                x = beyond["x"] + (key.lines.index(str(name)) - (len(key.lines) - 1) / 2) * apart
+                ax.plot(x, beyond["limit"], "^", color=look[0], markerfacecolor="white", markersize=6, label="_beyond")
         ax.set_ylim(bottom=0)
         ax.set_ylabel(_AXES[which])
         ax.set_xlabel(along)
