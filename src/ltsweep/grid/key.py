@@ -18,8 +18,12 @@ NEUTRAL: dict[str, Any] = {
     "dataset.augment": [],
     "prune_rate.embedding": None,
     "evaluate_train": True,
+    "evaluate_test": None,
+    "model.depth": None,
+    "model.form": "ramp",
     "label_smoothing": 0.0,
     "clip": None,
+    "stop": None,
 }
 
 

@@ -21,6 +21,8 @@ def remove_lowest(scores: Tensor, mask: Tensor, counts: Sequence[int]) -> Tensor
     scores, mask: (C, N), the mask of zeros and ones. Of equal scores the earlier weight is removed first. NaN is
     highest.
     """
+    if not any(counts):
+        return mask.clone()
     there = mask != 0
     score = torch.where(there & ~scores.isnan(), scores, torch.inf)  # (C, N)
     # The last score that goes, rather than the order of all: a fifth of the time.
