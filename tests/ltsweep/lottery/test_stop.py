@@ -11,7 +11,7 @@ from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import Checkpoint, LevelDone
 from ltsweep.lottery.stop import AtAccuracy
 from ltsweep.measure.weights import Weights
-from ltsweep.method import IMP
+from ltsweep.method import IMP, EdgePopup
 
 STEPS = 12
 
@@ -110,6 +110,20 @@ def test_weights_that_a_method_keeps_after_the_end_are_those_of_the_end(made, ru
     assert steps < 11
     for name, value in there["c", 0].kept[steps].items():
         assert torch.equal(value, done["c", 0].kept[11][name])
+
+
+def test_masks_that_a_level_learned_are_those_of_the_end(made, run):
+    method = EdgePopup(keep_last=True)
+    early = run(*made(stop=AtAccuracy(0.43), method=method)).done
+    ends = {key: early[key, 1].summaries[0]["iterations"] for key in "abc"}
+    (key, steps) = min(ends.items(), key=lambda end: end[1])
+    assert 0 < steps < max(ends.values())  # the level went on for the others
+    there = run(*made(steps=steps, method=method)).done
+    for name, mask in there[key, 1].learned.items():
+        assert torch.equal(mask, early[key, 1].learned[name])
+    for name, value in there[key, 1].kept[steps].items():
+        assert torch.equal(value, early[key, 1].kept[STEPS][name])
+    assert any(name.startswith("scores/") for name in there[key, 1].kept[steps])
 
 
 def test_a_loss_is_there_where_it_is_low_and_a_score_that_was_not_taken_is_not():
