@@ -8,7 +8,10 @@ visits every loop once; the medians over rounds are shown. A loop's steps are ti
 Memory is the most that one process of a loop held, PyTorch and the data set included. The floor is what the matrix
 products and Adam of a step take by themselves, two at once too, by the library that multiplies fastest here.
 
-The second table is what the command costs beside training, measured on scikit-learn's digits in a folder of its own.
+The second table is of Conv-2 on the same pictures, the third of masks at initialization by SNIP (Lee et al. 2019), on
+100 examples at 10 % of the weights: a loop over networks with stock autograd beside a stack of ours.
+
+The last table is what the command costs beside training, measured on scikit-learn's digits in a folder of its own.
 """
 
 import argparse
@@ -34,14 +37,15 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from ltsweep.data import Dataset, torchvision_mnist
 from ltsweep.engine import gemm
 from ltsweep.engine import train as train_module
+from ltsweep.engine.look import Look, Stage
 from ltsweep.engine.problem import Draws
-from ltsweep.engine.stack import Network
+from ltsweep.engine.stack import Network, Tensors
 from ltsweep.engine.train import Group, train
 from ltsweep.engine.train import scored as scored_networks
-from ltsweep.engine.trained import MaskedWeights
+from ltsweep.engine.trained import MaskedWeights, Trained
 from ltsweep.init import draw, xavier_normal
-from ltsweep.method import TICKET, EdgePopup, Past
-from ltsweep.models import lenet_300_100
+from ltsweep.method import TICKET, AtInit, EdgePopup, Past
+from ltsweep.models import conv, lenet_300_100
 from ltsweep.optim import constant
 from ltsweep.run.hardware import cores, hardware
 from ltsweep.run.workers import prepare_process
@@ -49,6 +53,8 @@ from ltsweep.run.workers import prepare_process
 BATCH, EXAMPLES, RATE = 60, 55_000, 1.2e-3
 STEPS_AN_EPOCH = -(-EXAMPLES // BATCH)
 STACK = 2  # networks, what ltsweep takes here by itself
+MODELS = {"lenet": lambda: lenet_300_100((1, 28, 28), 10), "conv2": lambda: conv((1, 28, 28), 10, [64], [256, 256])}
+SPARSE, SCORED = 0.1, 100  # share of the weights that a mask at initialization leaves, examples that score them
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,9 @@ def tensor_dataset(data: Dataset, threads: int, steps: int) -> float:
     return user_loop(DataLoader(train_set, batch_size=BATCH, shuffle=True), test, steps)
 
 
-def in_memory(data: Dataset, steps: int) -> float:
+def in_memory(data: Dataset, steps: int, model_name: str) -> float:
     """Return the seconds of an epoch of a careful loop: batches gathered from memory, fused Adam, masks applied."""
-    model = lenet_300_100((1, 28, 28), 10)
+    model = MODELS[model_name]()
     return careful(model, [(p.data, torch.ones_like(p)) for p in model.parameters() if p.dim() > 1], data, steps)
 
 
@@ -179,7 +185,7 @@ def transforms(data: Dataset, folder: str, steps: int) -> float:
     return user_loop(loader, (data.inputs(data.test_x), data.test_y), steps)
 
 
-def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, without: str) -> float:
+def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, without: str, model_name: str) -> float:
     """Return the seconds of an epoch of one run in a stack of ours, on one thread.
 
     scored: once an epoch, `nothing`, the `test` set, or `all`, the training set too. without: `nothing`, `replay`, or
@@ -189,11 +195,10 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, 
         train_module.replayed = train_module.as_written
     if without == "both":
         gemm.by_numpy = lambda: False
-    model = lenet_300_100((1, 28, 28), 10)
-    network = Network(model)
-    weights = [draw(model, xavier_normal, seed, "init") for seed in range(networks)]
-    masks = [{name: torch.ones_like(value) for name, value in w.items() if value.dim() > 1} for w in weights]
-    state, trained = network.stack(weights, masks, torch.device("cpu")), MaskedWeights(network)
+    model = MODELS[model_name]()
+    network, weights, masks = made(model, networks)
+    state = network.stack(weights, masks, torch.device("cpu"))
+    trained: Trained = MaskedWeights(network)
     if without == "weights":
         method, rates = EdgePopup(), dict.fromkeys(masks[0], 0.5)
         starts = [
@@ -223,6 +228,39 @@ def stacked(data: Dataset, networks: int, groups: int, steps: int, scored: str, 
     began = time.perf_counter()
     part.evaluate(scored_networks(network, trained, state), {}, cells)
     return (took + time.perf_counter() - began) / networks
+
+
+def made(model: torch.nn.Module, networks: int) -> tuple[Network, list[Tensors], list[Tensors]]:
+    """Return the program of some networks, the initial weights of each, and dense masks."""
+    weights = [draw(model, xavier_normal, seed, "init") for seed in range(networks)]
+    masks = [{name: torch.ones_like(value) for name, value in w.items() if value.dim() > 1} for w in weights]
+    return Network(model), weights, masks
+
+
+def snip_alone(data: Dataset, networks: int) -> float:
+    """Return the seconds of a SNIP mask by a loop over networks: stock autograd, one threshold over all layers."""
+    began = time.perf_counter()
+    for _ in range(networks):
+        model = MODELS["lenet"]()
+        index = torch.randperm(EXAMPLES)[:SCORED]
+        loss = cross_entropy(model(data.inputs(data.train_x[index])), data.train_y[index])
+        weights = [weight for weight in model.parameters() if weight.dim() > 1]
+        scores = [(w * g).abs() for w, g in zip(weights, torch.autograd.grad(loss, weights), strict=True)]
+        flat = torch.cat([score.flatten() for score in scores])
+        threshold = flat.kthvalue(flat.numel() - round(SPARSE * flat.numel())).values
+        [(score > threshold).float() for score in scores]
+    return (time.perf_counter() - began) / networks
+
+
+def snip_stacked(data: Dataset, networks: int) -> float:
+    """Return the seconds of a SNIP mask of one network, of a stack of ours, its weights drawn too."""
+    method = AtInit(score="snip", remaining=[SPARSE])
+    began = time.perf_counter()
+    network, weights, masks = made(MODELS["lenet"](), networks)
+    state = network.stack(weights, masks, torch.device("cpu"))
+    stage = Stage(network, data, [Draws(seed, 0, 0, 1) for seed in range(networks)])
+    method.prune(Look(0, 0, state, weights, stage), [dict.fromkeys(state.masks, 0.2)] * networks)
+    return (time.perf_counter() - began) / networks
 
 
 def floor(networks: int, repeats: int) -> Floor:
@@ -256,7 +294,7 @@ def floor(networks: int, repeats: int) -> Floor:
 
 def _child(loop: str, folder: str, steps: int, start: "multiprocessing.Barrier", out: "multiprocessing.Queue") -> None:
     name, *arguments = loop.split()
-    if name in ("stacked", "floor") or start.parties > 1:
+    if name in ("stacked", "snip", "floor") or start.parties > 1:
         prepare_process()
     data = torchvision_mnist(Path(folder), "MNIST")
     start.wait()
@@ -265,9 +303,13 @@ def _child(loop: str, folder: str, steps: int, start: "multiprocessing.Barrier",
         out.put(dataclasses.replace(found, seconds=found.seconds / start.parties))
         return
     if name == "stacked":
-        seconds = stacked(data, int(arguments[0]), int(arguments[1]), steps, arguments[2], arguments[3])
+        seconds = stacked(data, int(arguments[0]), int(arguments[1]), steps, *arguments[2:])
     elif name == "in_memory":
-        seconds = in_memory(data, steps)
+        seconds = in_memory(data, steps, arguments[0])
+    elif name == "snip":
+        find = {"alone": snip_alone, "stacked": snip_stacked}[arguments[0]]
+        find(data, steps)  # warms up
+        seconds = find(data, steps)
     elif name == "popup_by_sorting":
         seconds = popup_by_sorting(data, steps)
     elif name == "transforms":
@@ -316,6 +358,13 @@ def commands(cells: int, rounds: int) -> dict[str, float]:
     return found | {f"{cells:,} cells of one step, all that is not training": first}
 
 
+def against(medians: dict[str, float], prefix: str, scale: float) -> list[str]:
+    """Return the rows of a table of some loops: their times, and against the first of them."""
+    found = {name.removeprefix(prefix): value for name, value in medians.items() if name.startswith(prefix)}
+    first = next(iter(found.values()))
+    return [f"| {name} | {scale * value:.2f} | {first / value:.2f}x |" for name, value in found.items()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -334,29 +383,41 @@ def main() -> None:
         "DataLoader with torchvision transforms, 2 workers": ("transforms", 1, steps),
         f"TensorDataset + DataLoader, {cores()} threads": ("tensor_dataset", 1, steps),
         peer: ("tensor_dataset", 2, steps),
-        "data in memory, a careful loop, two at once": ("in_memory", 2, steps),
+        "data in memory, a careful loop, two at once": ("in_memory lenet", 2, steps),
     }
     for networks in (1, 2, 4, 8, 16, 32):
         loops[f"ltsweep, {networks} a stack, two at once"] = (
-            f"stacked {networks} 1 test nothing",
+            f"stacked {networks} 1 test nothing lenet",
             2,
             max(20, steps // networks),
         )
     share = max(20, steps // STACK)
     for what, loop in {
-        f"ltsweep, {STACK} a stack, 2 learning rates, two at once": f"stacked {STACK} 2 test nothing",
-        f"ltsweep, {STACK} a stack, training set scored too, two at once": f"stacked {STACK} 1 all nothing",
-        step: f"stacked {STACK} 1 nothing nothing",
-        "the same, run as written": f"stacked {STACK} 1 nothing replay",
-        "the same, run as written, products by PyTorch": f"stacked {STACK} 1 nothing both",
+        f"ltsweep, {STACK} a stack, 2 learning rates, two at once": f"stacked {STACK} 2 test nothing lenet",
+        f"ltsweep, {STACK} a stack, training set scored too, two at once": f"stacked {STACK} 1 all nothing lenet",
+        step: f"stacked {STACK} 1 nothing nothing lenet",
+        "the same, run as written": f"stacked {STACK} 1 nothing replay lenet",
+        "the same, run as written, products by PyTorch": f"stacked {STACK} 1 nothing both lenet",
     }.items():
         loops[what] = (loop, 2, share)
     loops["edge-popup as its authors write it, data in memory, two at once"] = ("popup_by_sorting", 2, share)
-    loops["ltsweep, edge-popup, 1 a stack, two at once"] = ("stacked 1 1 test weights", 2, steps)
-    costs: dict[str, list[Cost]] = {name: [] for name in loops}
+    loops["ltsweep, edge-popup, 1 a stack, two at once"] = ("stacked 1 1 test weights lenet", 2, steps)
+    few = max(10, steps // 10)
+    conv: dict[str, tuple[str, int, int]] = {
+        "data in memory, a careful loop, two at once": ("in_memory conv2", 2, few),
+        "ltsweep, 1 a stack, two at once": ("stacked 1 1 test nothing conv2", 2, few),
+        "ltsweep, 2 a stack, two at once": ("stacked 2 1 test nothing conv2", 2, few // 2),
+    }
+    snip: dict[str, tuple[str, int, int]] = {
+        "a loop over networks, two at once": ("snip alone", 2, 16),
+        "ltsweep, 16 a stack, two at once": ("snip stacked", 2, 16),
+    }
+    others = {f"Conv-2: {name}": loop for name, loop in conv.items()}
+    others |= {f"SNIP: {name}": loop for name, loop in snip.items()}
+    costs: dict[str, list[Cost]] = {name: [] for name in [*loops, *others]}
     floors: list[Floor] = []
     for number in range(options.rounds):
-        for name, (loop, processes, timed) in loops.items():
+        for name, (loop, processes, timed) in (loops | others).items():
             found = in_processes(loop, processes, folder, timed)
             costs[name].append(Cost(statistics.mean(c.seconds for c in found), max(c.memory for c in found)))
             print(f"round {number + 1}  {costs[name][-1].seconds:7.2f} s  {name}", file=sys.stderr, flush=True)
@@ -378,11 +439,20 @@ def main() -> None:
         *(
             f"| {name} | {value:.3f} | {medians[peer] / value:.2f}x | {memory[name] / 2**20:,.0f} MiB |"
             for name, value in medians.items()
+            if name in loops
         ),
         f"| the floor: matrix products and Adam alone, two at once | {lowest:.3f} | {medians[peer] / lowest:.2f}x | |",
         "",
         f"The fairest peer is: {peer}. A core makes {peak:.0f} GFLOP/s of large products and {rate:.0f} of these. A "
         f"training step in a stack of {STACK} takes {medians[step] / lowest:.2f} times the floor.",
+        "",
+        "| Conv-2 | s / epoch / run | against the loop |",
+        "|---|---|---|",
+        *against(medians, "Conv-2: ", 1),
+        "",
+        "| SNIP masks of LeNet-300-100 | milliseconds a network | against the loop |",
+        "|---|---|---|",
+        *against(medians, "SNIP: ", 1000),
         "",
         "| command | seconds |",
         "|---|---|",

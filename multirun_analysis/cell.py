@@ -31,6 +31,9 @@ _TRIES, _PAUSE = 20, 0.05
 # Greatest finite number of a table, float32's: no training gives a greater one, and sums of its squares are finite.
 _GREATEST = 3.5e38
 
+# Greatest finite value of a reading: the variance over layers of the mean squares of such numbers.
+_GREATEST_READING = 2e154
+
 
 class Cell(NamedTuple):
     """One cell: its row of the cells table, its config values by column, and its tables by file name.
@@ -204,7 +207,8 @@ def _check_numbers(table: pa.Table) -> None:
         if not pa.types.is_floating(column.type):
             continue
         accuracy = name.endswith("accuracy")
-        least, most = (0.0, 1.0) if accuracy else (-_GREATEST, _GREATEST)
+        greatest = _GREATEST_READING if name == "value" else _GREATEST
+        least, most = (0.0, 1.0) if accuracy else (-greatest, greatest)
         for value in pc.min_max(column).as_py().values():
             far = value is not None and (value < least or value > most)  # not a number is what was not held out
             if far and (accuracy or not np.isinf(value)):  # a cell that diverges has infinite losses

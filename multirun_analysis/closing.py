@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from ltsweep.schema import RUNNING
+from ltsweep.schema import RUNNING, TICKET
 from ltsweep.words import shown
 from multirun_analysis.schema import COUNTED, OTHER_CODE, STATUSES
+from multirun_analysis.tickets import layer_name
 from multirun_analysis.view import described, varying
 
 # Cells that the closing table lists.
@@ -67,6 +68,19 @@ def bare(levels: pd.DataFrame) -> str:
         return ""
     n, least = without["key"].nunique(), without["level"].min()
     return f"Of {n} cell{'s' if n > 1 else ''} no weights remain, from level {least} on at the earliest: not shown."
+
+
+def emptied(levels: pd.DataFrame) -> str:
+    """Return a sentence on layers without weights in networks that have some; empty where there are none."""
+    each = levels[levels["arm"].eq(TICKET) & levels["weights_remaining"].gt(0)]
+    each = each[["key", "level", "layers", "layer_remaining"]].explode(["layers", "layer_remaining"])
+    empty = each[each["layer_remaining"].eq(0)]
+    if empty.empty:
+        return ""
+    n, least = empty["key"].nunique(), empty["level"].min()
+    names = ", ".join(dict.fromkeys(map(layer_name, empty["layers"])))
+    which = f"Of {n} cell{'s' if n > 1 else ''} a layer has no weights left ({names})"
+    return f"{which}, from level {least} on at the earliest."
 
 
 def note(cells: pd.DataFrame) -> str:

@@ -129,7 +129,8 @@ def _with_masks(
         any((study.path / key / ticket_file(level)).is_file() for level in remaining[key] if level)
         for key in cells["key"]
     ]
-    return cells[there].sort_values(SEED, kind="stable").groupby("_choice", observed=True).head(seeds)
+    kept = cells[pd.Series(there, index=cells.index, dtype="bool")]  # an empty list would name no columns
+    return kept.sort_values(SEED, kind="stable").groupby("_choice", observed=True).head(seeds)
 
 
 def _pairs(cells: pd.DataFrame, view: View) -> Iterator[_Pair]:

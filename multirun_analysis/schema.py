@@ -35,10 +35,16 @@ OTHER_CODE = "made with other code"
 # A column that tells apart configs which no other column does: a hash of the whole, but for the seed.
 CONFIG_COLUMN = "config"
 
+# Columns that `lengths.with_metrics` adds to the levels table, natural logs, which a claim can be about.
+LENGTHS = ("log_length_growth", "log_length_variance")
+
+# The column that `epochs.with_metrics` adds: whether a network was at the score that ends its level.
+REACHED = "score_reached"
+
 # Every column of a tidy table that is not a config value.
 RECORD_COLUMNS = frozenset(
     {RENAMED.get(name, name) for columns in schema.TABLES.values() for name in columns}
-    | {*CELL_COLUMNS, "remaining", *schema.SCORES}
+    | {*CELL_COLUMNS, "remaining", *schema.SCORES, *LENGTHS, REACHED}
 )
 
 

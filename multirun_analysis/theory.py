@@ -13,6 +13,9 @@ from scipy.special import ndtr
 # A cumulative distribution function of weights whose standard deviation is 1.
 Distribution = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
+# The share of the variance of a normal that a cut at two standard deviations leaves.
+_AFTER_CUT = 1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
+
 # Activation -> gain, as torch.nn.init.calculate_gain has it.
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "relu": math.sqrt(2), "tanh": 5 / 3}
 
@@ -31,6 +34,21 @@ def bin_density(init: Mapping[str, object], shape: Sequence[int], edges: NDArray
         return np.full(len(edges) - 1, np.nan)
     density: NDArray[np.float64] = np.diff(distribution(edges / std)) / np.diff(edges)
     return density
+
+
+def variance(init: Mapping[str, object], shape: Sequence[int]) -> float:
+    """Return the variance of a weight as drawn, after any cut; nan where it is not known."""
+    found = _scaled(init, shape)
+    if found is None:
+        return math.nan
+    distribution, std = found
+    return std**2 * (_AFTER_CUT if distribution is _cut else 1.0)
+
+
+def is_normal(init: Mapping[str, object]) -> bool:
+    """Return whether an initialization draws from a whole normal distribution."""
+    found = _scaled(init, (1, 1))
+    return found is not None and found[0] is ndtr
 
 
 def _scaled(init: Mapping[str, object], shape: Sequence[int]) -> tuple[Distribution, float] | None:

@@ -401,11 +401,13 @@ def slurm_answers(world: World, where: str) -> None:
 
 
 def no_waiting() -> None:
-    """Take the pauses out of the program that wait for slow disks of clusters."""
+    """Take the pauses out of the program that wait for slow disks of clusters, and for a cell that is being written."""
     from ltsweep.cluster import watch
     from ltsweep.store import hold
+    from multirun_analysis import cell
 
-    for module, name in ((hold, "_SETTLE"), (hold, "_NAMED"), (watch, "_GRACE"), (watch, "_LEAVING")):
+    pauses = ((hold, "_SETTLE"), (hold, "_NAMED"), (watch, "_GRACE"), (watch, "_LEAVING"), (cell, "_PAUSE"))
+    for module, name in pauses:
         if not hasattr(module, name):
             raise AttributeError(f"{module.__name__} has no {name} any more")
         setattr(module, name, 0.0)

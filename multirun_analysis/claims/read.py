@@ -16,7 +16,7 @@ from ltsweep.words import shown
 from multirun_analysis import curves
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.pairing import NEAR, Side
-from multirun_analysis.schema import RENAMED
+from multirun_analysis.schema import LENGTHS, REACHED, RENAMED
 
 # Where the effect has to be, as seen from `value`.
 DIRECTIONS = ("greater", "less", "equal", "not_less", "not_greater")
@@ -28,7 +28,7 @@ WITH_MARGIN = DIRECTIONS[2:]
 AREA = "area"
 
 # Columns that a claim can be about.
-METRICS = tuple(curves.metrics(pd.DataFrame(columns=list(LEVELS)).rename(columns=RENAMED)))
+METRICS = (*curves.metrics(pd.DataFrame(columns=list(LEVELS)).rename(columns=RENAMED)), *LENGTHS, REACHED)
 
 # Fractions of weights remaining, from the greater one down to the smaller.
 Range = tuple[float, float]

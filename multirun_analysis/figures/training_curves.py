@@ -123,7 +123,9 @@ def _page(df: pd.DataFrame, sheet: pages.Sheet[_Panel], look: _Look, view: View)
         keys = [key for key in sheet.axes if (key.row, key.score, key.hues) == row]
         here = [df[df["row"].eq(key.row) & df[look.col].eq(key.col) & _drawn(df, key, look)] for key in keys]
         metric = next(iter(_SCORES[row[1]]))
-        fitted = [panels.limits(of[["mean", "low", "high"]].to_numpy().ravel(), metric, view.style) for of in here]
+        fitted = [
+            panels.limits(_trained(of)[["mean", "low", "high"]].to_numpy().ravel(), metric, view.style) for of in here
+        ]
         for key, of, ends in zip(keys, here, panels.share(fitted), strict=True):
             ax = sheet.axes[key]
             beyond += panels.clip(ax, _panel(ax, of, look, _SCORES[key.score]), ends)
@@ -139,6 +141,12 @@ def _page(df: pd.DataFrame, sheet: pages.Sheet[_Panel], look: _Look, view: View)
 
 def _drawn(df: pd.DataFrame, key: _Panel, look: _Look) -> "pd.Series[bool]":
     return df["score"].isin(list(_SCORES[key.score])) & df[look.hue].isin(key.hues)
+
+
+def _trained(of: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows after training began, or all of a panel that has no others: the untrained ones say little."""
+    later = of[of["iteration"].gt(0)]
+    return of if later.empty else later
 
 
 def _panel(ax: Axes, here: pd.DataFrame, look: _Look, dashes: Mapping[str, style.Dash]) -> list[Line2D]:

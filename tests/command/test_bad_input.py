@@ -87,6 +87,10 @@ CASES = {
     "a ladder that rises": (["method.remaining=[0.1,0.5]"], ["method.remaining=[0.1, 0.5]", "falling"]),
     "a scope of another method": (["method=snip", "method.scope=nodes"], ["method.scope=nodes", "global, erk"]),
     "rounds zero": (["method=synflow", "method.rounds=0"], ["method.rounds=0", "from 1"]),
+    "rates that leave nothing": (
+        ["prune_rate=uniform", "prune_rate.value=0.999", "levels=5"],
+        ["levels=5", "no weights from level 2", "levels=1 is"],
+    ),
     "nothing left": (["method=snip", "method.remaining=[1e-9]"], ["method.remaining=[1e-09]", "no weights"]),
     "draws zero": (["method.draws=0"], ["method.draws=0", "from 1"]),
     "momentum": ([SGD, "optimizer.momentum=2"], ["optimizer.momentum=2", "below 1"]),

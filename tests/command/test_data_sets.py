@@ -43,3 +43,19 @@ def test_without_scores_of_the_training_set_all_else_is_the_same(command):
     assert none["train_loss"].isna().all()
     assert (sample["train_accuracy"].dropna() * 20 % 1).abs().max() < 1e-9
     assert list(sample["train_loss"].isna()) == list(whole["train_loss"].isna())
+
+
+def test_of_fewer_test_examples_all_seeds_score_the_same_ones(command):
+    """All else is what it is with the whole test set."""
+    command.inside("-m", "dataset=digits", "evaluate_test=null,25", "seed=0,1", *SHORT)
+    few = {
+        cell.config["seed"]: cell.evaluations
+        for cell in command.study().cells().values()
+        if cell.config["evaluate_test"]
+    }
+    for seed, table in few.items():
+        assert (table["test_accuracy"] * 25 % 1).abs().max() < 1e-9
+        whole = command.study().cell(seed=seed, evaluate_test=None).evaluations
+        same = ["iteration", "train_loss", "val_loss", "val_accuracy"]
+        assert table[same].equals(whole[same])
+        assert not table["test_loss"].equals(whole["test_loss"])

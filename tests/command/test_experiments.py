@@ -13,6 +13,7 @@ EXPERIMENTS = {
     "reproducibility_report": (("model=lenet_300_100",), 2, 2),
     "lottery_ticket_hypothesis": ((), 2, 1),
     "late_rewinding": (("method.rewind=init,1it",), 2, 1),
+    "one_shot": (("method.remaining=[0.5]",), 1, 1),
     "pruning_at_init": ((), 5, 1),
     "hidden_networks": ((), 4, 2),
     "conv": (("model.width=0.1",), 3, 3),
@@ -23,7 +24,7 @@ EXPERIMENTS = {
 
 def test_every_experiment_is_tried() -> None:
     folder = Path(next(iter(ltsweep.conf.__path__))) / "experiment"
-    assert {path.stem for path in folder.glob("*.yaml")} == set(EXPERIMENTS)
+    assert {path.stem for path in folder.glob("*.yaml")} == {*EXPERIMENTS, "transfer"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -35,6 +36,15 @@ def test_an_experiment_is_one_command(command, name) -> None:
     assert {folder.status["status"] for folder in found.values()} == {"done"}
     # Cells that differ only in what comes after the dense network share its training.
     assert sum(folder.status.get("dense_of") is None for folder in found.values()) == dense
+
+
+def test_the_experiment_of_transfer_takes_a_ticket(command) -> None:
+    command.inside("study=source", *TINY, "method.controls=[]")
+    (key,) = command.study("source").cells()
+    command.inside("+experiment=transfer", *TINY, f"method.ticket=source/{key}@1", "optimizer=sgd")
+    (folder,) = command.study("transfer").cells().values()
+    assert folder.status["status"] == "done"
+    assert set(folder.levels["arm"]) == {"ticket", "reinit", "random_ticket"}
 
 
 def test_the_setups_of_the_paper_follow_the_model(command) -> None:

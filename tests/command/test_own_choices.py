@@ -106,6 +106,19 @@ MODULE = textwrap.dedent(
         pass
 
 
+    # stop
+    def good(scores, c, share):
+        return scores["test_accuracy"][c] >= share
+
+
+    class Good:
+        def __init__(self, share):
+            self.share = share
+
+        def __call__(self, scores, c):
+            return good(scores, c, self.share)
+
+
     # axes of a method, and a measurement
     def largest(look):
         return {name: -look.state.params[name].abs() for name in look.state.masks}
@@ -168,6 +181,8 @@ CHOICES = {
     ("lr", "closure"): {"_target_": "own_choices.closure", "start": 0.01},
     ("prune_rate", "function"): {"_target_": "own_choices.first_only", "_partial_": True, "share": 0.25},
     ("prune_rate", "class"): {"_target_": "own_choices.FirstOnly", "share": 0.25},
+    ("stop", "function"): {"_target_": "own_choices.good", "_partial_": True, "share": 0.9},
+    ("stop", "class"): {"_target_": "own_choices.Good", "share": 0.9},
     ("method", "function"): {"_target_": "own_choices.imp", **IMP},
     ("method", "class"): {"_target_": "own_choices.OwnIMP", **IMP},
     ("method", "axes"): {

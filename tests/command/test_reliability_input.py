@@ -35,6 +35,7 @@ FINE = {
     "prune_rate.conv": ("prune_rate=by_type", {"0"}),
     "prune_rate.fc": ("prune_rate=by_type", {"0"}),
     "prune_rate.output": ("prune_rate=by_type", {"0"}),
+    "prune_rate.embedding": ("prune_rate=by_type", {"0"}),
     "optimizer.weight_decay": ("", {"0", "1.5"}),
     "optimizer.momentum": ("optimizer=sgd", {"0"}),
     "model.negative_slope": ("", {"0"}),

@@ -22,6 +22,7 @@ from ltsweep.lottery import level, loop
 from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import LevelDone, Member, Program
 from ltsweep.method import IMP
+from ltsweep.models.dropout import Dropout
 from ltsweep.optim import constant
 from ltsweep.prune import layers_of, uniform
 
@@ -95,6 +96,14 @@ def tiny_bn():
         ("output", nn.Linear(20, 3)),
     ]
     return nn.Sequential(OrderedDict(layers))
+
+
+@pytest.fixture
+def tiny_noisy(tiny):
+    """Return the fully connected network with dropout before its output layer."""
+    return nn.Sequential(
+        OrderedDict([*list(tiny.named_children())[:-1], ("dropout", Dropout(0.3)), ("output", tiny.output)])
+    )
 
 
 @dataclass

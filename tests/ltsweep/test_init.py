@@ -22,6 +22,9 @@ def fans(shape):
     return shape[1] * kernel, shape[0] * kernel
 
 
+# The share of the variance of a normal that a cut at two standard deviations leaves.
+CUT = 0.7737413
+
 # name of the YAML -> (distribution, its variance before any cut, from fan_in and fan_out)
 FORMULAS = {
     "xavier_u": ("uniform", lambda i, o: 2 / (i + o)),
@@ -36,6 +39,7 @@ FORMULAS = {
     "he_n": ("normal", lambda i, _: 2 / i),
     "he_double": ("normal", lambda i, _: 4 / i),
     "he_truncated": ("truncated", lambda i, _: 2 / i),
+    "he_truncated_restored": ("truncated", lambda i, _: 2 / i / CUT),
     "pytorch": ("uniform", lambda i, _: 1 / (3 * i)),
     "signed_constant": ("signed", lambda i, _: 2 / i),
     "unsigned_constant": ("constant", lambda i, _: 2 / i),

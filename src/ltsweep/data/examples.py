@@ -53,6 +53,11 @@ class Examples:
         """Return the examples on a device."""
         return replace(self.map(lambda tensor: tensor.to(device)), scale=self.scale.to(device))
 
+    def with_test(self, count: int) -> "Examples":
+        """Return the examples with so many of the test examples, in a fixed choice that no seed changes."""
+        chosen = torch.randperm(len(self.test_y), generator=generator(0, "evaluate_test"))[:count]
+        return replace(self, test_x=self.test_x[chosen], test_y=self.test_y[chosen])
+
     def inputs(self, x: Tensor) -> Tensor:
         """Return examples (N, *input_shape) as networks take them, without augmentation."""
         return self.scale(x)
@@ -240,10 +245,13 @@ def _check_pictures(data: Examples, name: str, x: Tensor) -> None:
         raise UserError(f"dataset={name}: augment={unknown} is unknown; choose of {', '.join(AUGMENTATIONS)}")
 
 
-def check_batches(data: Examples, name: str, batch_size: int, validation: int, sample: bool | int = True) -> None:
+def check_batches(
+    data: Examples, name: str, batch_size: int, validation: int, sample: bool | int = True, test: int | None = None
+) -> None:
     """Raise UserError where a config asks for more examples than data set `name` has.
 
-    sample: as `evaluate_train`, the number of training examples that are scored, or whether all are.
+    sample: as `evaluate_train`, the number of training examples that are scored, or whether all are. test: as
+    `evaluate_test`, the number of test examples that are scored, None for all.
     """
     examples = len(data.train_y)
     left = examples - validation
@@ -253,3 +261,7 @@ def check_batches(data: Examples, name: str, batch_size: int, validation: int, s
         raise UserError(f"batch_size={batch_size} is more than the {left} training examples of {name}")
     if sample > left:
         raise UserError(f"evaluate_train={sample} is more than the {left} training examples of {name}; true scores all")
+    if (test or 0) > len(data.test_y):
+        raise UserError(
+            f"evaluate_test={test} is more than the {len(data.test_y)} test examples of {name}; null scores all"
+        )

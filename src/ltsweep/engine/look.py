@@ -5,7 +5,7 @@ Letters: C networks, B examples.
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from ltsweep.engine.problem import Draws, Problem
 from ltsweep.engine.stack import Forward, Network, State, Tensors
 
 # The level of the stream from which scores draw their examples; no level that is trained has this number.
-_SCORED = -1
+SCORED = -1
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,18 @@ class Stage:
     network: Network
     problem: Problem
     draws: Sequence[Draws]  # one for each cell; every network of a cell shares it
+
+
+@dataclass(frozen=True)
+class _Inputs(Forward):
+    """A forward pass that keeps what it was given."""
+
+    found: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, x: Tensor, shared: bool = False) -> Tensor:
+        """Return the outputs for x."""
+        self.found.append(x)
+        return super().__call__(x, shared)
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,24 @@ class Look:
         `temperature`. The examples are the same at each call; normalization sees them as in training.
         """
         assert self.stage is not None
-        problem, buffers = self.stage.problem, {name: value.clone() for name, value in self.state.buffers.items()}
+        buffers = {name: value.clone() for name, value in self.state.buffers.items()}
         forward = Forward(self.stage.network, {**self.state.params, **leaves}, buffers, training=True)
-        draws = [replace(one, level=_SCORED) for one in self.stage.draws]
+        return self._loss(replace(forward, temperature=temperature), examples)
+
+    def inputs(self, examples: int) -> Tensor:
+        """Return the inputs of these training examples as networks take them, (C, B, *shape)."""
+        assert self.stage is not None
+        seen = _Inputs(self.stage.network, self.state.params, self.state.buffers, training=False)
+        self._loss(seen, examples)
+        return seen.found[0]
+
+    def _loss(self, forward: Forward, examples: int) -> Tensor:
+        assert self.stage is not None
+        problem = self.stage.problem
+        draws = [replace(one, level=SCORED) for one in self.stage.draws]
         batch = next(problem.batches(draws, examples))
         memory = {name: value.clone() for name, value in problem.memory(draws, examples).items()}
-        return problem.loss(replace(forward, temperature=temperature), memory, batch)
+        return problem.loss(forward, memory, batch)
 
     def flow(self, leaves: Tensors, buffers: Tensors) -> Tensor:
         """Return the sum of each network's outputs for one example of ones, (C,), differentiable in `leaves`."""

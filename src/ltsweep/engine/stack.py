@@ -5,7 +5,7 @@ Letters: C networks, B examples a batch, N examples of a split, I and O the inpu
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -127,6 +127,42 @@ class Network:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
             outputs: Tensor = vmap(one, in_dims=(0, 0, None if shared else 0))(dict(params), dict(buffers), x)
         return outputs.float() if self._bf16 else outputs
+
+    def watched(
+        self,
+        params: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        x: Tensor,
+        modules: Collection[str],
+        read: Callable[[Tensor], Tensor],
+    ) -> list[tuple[str, Tensor]]:
+        """Return what `read` makes of the outputs of some modules, in the order in which an evaluation calls them.
+
+        x: (C, B, *shape). read: of one network's outputs (B, *outputs). Each result has the leading axis C; a module
+        that is called twice is in the list twice.
+        """
+        names: list[str] = []
+        seen: list[Tensor] = []
+
+        def noting(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+            def note(_module: nn.Module, _inputs: object, out: Tensor) -> None:
+                names.append(name)
+                seen.append(read(out))
+
+            return note
+
+        def one(p: Tensors, b: Tensors, inputs: Tensor) -> tuple[Tensor, ...]:
+            functional_call(self.template, (p, b), (inputs,))
+            return tuple(seen)
+
+        hooks = [self.template.get_submodule(name).register_forward_hook(noting(name)) for name in modules]
+        try:
+            self.template.eval()
+            found = vmap(one)(dict(params), dict(buffers), x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return list(zip(names, found, strict=True))
 
     def activations(self, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[int]:
         """Return the numbers that one example has as the input, and as the output of each module without children.

@@ -28,11 +28,12 @@ VALUES = (
     "validation",
     "evaluate_every",
     "evaluate_train",
+    "evaluate_test",
     "precision",
     "label_smoothing",
     "clip",
 )
-OPTIONAL = ("iterations", "evaluate_every", "clip")
+OPTIONAL = ("iterations", "evaluate_every", "evaluate_test", "clip")
 
 _SHARE = number(0, 1, below=True)
 _SHAPE = shape(whole(1, 1_000_000))
@@ -50,6 +51,7 @@ RULES: dict[str, Rule] = {
     "validation": whole(0, 1_000_000_000),
     "evaluate_every": whole(1, 1_000_000_000),
     "evaluate_train": any_of(flag(), whole(1, 1_000_000_000)),
+    "evaluate_test": whole(1, 1_000_000_000),
     "precision": one_of("float32", "tf32", "bf16"),
     "label_smoothing": number(0, 1, below=True),
     "clip": number(0, math.inf, above=True),
@@ -92,6 +94,8 @@ def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> N
         raise UserError(f"{missing[0]} was removed from the config, and is needed")
     for group in GROUPS:
         choice = plain.get(group)
+        if choice is None and group in NEUTRAL:  # none is chosen, nor had older cells one
+            continue
         if not isinstance(choice, Mapping) or not all(isinstance(choice.get(n), str) for n in ("name", "_target_")):
             raise UserError(
                 f"{group}={shown(choice)} is not a choice of the group {group}; its YAML needs name and _target_"

@@ -16,9 +16,14 @@ NEUTRAL: dict[str, Any] = {
     "method.score_level": None,
     "method.remaining": None,
     "dataset.augment": [],
+    "prune_rate.embedding": None,
     "evaluate_train": True,
+    "evaluate_test": None,
+    "model.depth": None,
+    "model.form": "ramp",
     "label_smoothing": 0.0,
     "clip": None,
+    "stop": None,
 }
 
 

@@ -11,7 +11,9 @@ from ltsweep.words import shown
 
 # Modules whose public functions and classes a study may name: the package's choices, with their submodules, and those
 # of torch and torchvision that make networks and optimizers and neither read, write nor run anything.
-_OURS = tuple(f"ltsweep.{name}" for name in ("models", "init", "optim", "prune", "method", "measure", "data"))
+_OURS = tuple(
+    f"ltsweep.{name}" for name in ("models", "init", "optim", "prune", "method", "measure", "data", "lottery.stop")
+)
 _TORCH = (
     "torch.nn",
     "torch.nn.functional",

@@ -4,13 +4,14 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 
 from ltsweep.engine.look import Look
 from ltsweep.engine.stack import Network
 from ltsweep.engine.train import Group, Schedule, scored, snapshot, train
+from ltsweep.lottery.ended import Ended
 from ltsweep.lottery.program import Checkpoint, Member, Program, Progress, Tables
 from ltsweep.lottery.rows import evaluation_rows, newest, until_diverged
 from ltsweep.measure.reading import Moment, reading_rows, readings
@@ -29,7 +30,9 @@ def train_level(
 ) -> Iterator[Progress | Checkpoint]:
     """Train the state of `look`, a look before the first step, in place for a level.
 
-    Adds to `tables` a row for each network at each evaluation, and a row for each reading of a measurement.
+    Adds to `tables` a row for each network at each evaluation, and a row for each reading of a measurement. A network
+    whose level ends early is trained along, since its neighbours would otherwise go on as another program. Its rows end
+    there, and after the level it has the weights that it had there.
     """
     state, steps, problem, method = look.state, program.steps, program.problem, program.method
     rates = [member.rates for member in members for _ in arms]
@@ -44,20 +47,25 @@ def train_level(
     start, tensors, before = (
         (checkpoint.step, checkpoint.tensors, checkpoint.seconds) if checkpoint else (first, None, 0.0)
     )
+    ended = Ended(checkpoint.tensors if checkpoint else {})
 
-    def measure(moment: Moment, step: int) -> None:
+    def measure(moment: Moment, step: int, over: Collection[int] = ()) -> None:
         now = dataclasses.replace(look, iteration=step)
         found = list(readings(program.measurements, moment, now)) if program.measurements else []
         for c, member in enumerate(members):
-            tables[member.key].readings.extend(reading_rows(found, now, arms, c))
+            rows, table = reading_rows(found, now, arms, c), tables[member.key]
+            if moment == "end":
+                last = {(arm.name, arm.draw): newest(table.evaluations, arm)["iteration"] for arm in arms}
+                rows = [{**row, "iteration": last[row["arm"], row["draw"]]} for row in rows]
+            gone = [(arm.name, arm.draw) for place, arm in enumerate(arms) if c * len(arms) + place in over]
+            table.readings.extend(row for row in rows if (row["arm"], row["draw"]) not in gone)
 
     def keep(step: int) -> None:
         if step in kept:
             for c, member in enumerate(members):
-                every = {**state.params, **state.buffers}
-                tensors = {name: every[name] for name in member.initial}
-                tensors |= {f"{SCORE_OF}{name}": value for name, value in state.scores.items()}
-                ticket = {name: value[c * len(arms)].detach().cpu().clone() for name, value in tensors.items()}
+                weights = ended.weights(c * len(arms), state)
+                names = [*member.initial, *(f"{SCORE_OF}{name}" for name in state.scores)]
+                ticket = {name: weights[name].detach().cpu().clone() for name in names}
                 tables[member.key].kept[step] = ticket
 
     def evaluate(step: int, rates: Sequence[float | None], seconds: float) -> Progress:
@@ -65,31 +73,41 @@ def train_level(
         counts = [torch.count_nonzero(mask.flatten(1), dim=1) for mask in state.masks.values()]  # each (C,)
         remaining = torch.stack(counts).sum(0).tolist()
         scores = problem.evaluate(scored(network, trained, state), state.memory, draws, splits)
+        over = ended.networks
         for c, member in enumerate(members):
-            tables[member.key].evaluations.extend(
-                evaluation_rows(
-                    arms,
-                    scores,
-                    c * len(arms),
-                    level=look.level,
-                    weights_remaining=remaining[c * len(arms)],
-                    weights_total=total,
-                    epoch=step / program.steps_per_epoch,
-                    iteration=step,
-                    lr=rates[c],
-                    seconds=seconds / networks,
-                )
+            rows = evaluation_rows(
+                arms,
+                scores,
+                c * len(arms),
+                level=look.level,
+                weights_remaining=remaining[c * len(arms)],
+                weights_total=total,
+                epoch=step / program.steps_per_epoch,
+                iteration=step,
+                lr=rates[c],
+                seconds=seconds / networks,
             )
-        measure("evaluation" if step > first else "start", step)
+            own = enumerate(rows, start=c * len(arms))
+            tables[member.key].evaluations.extend(row for number, row in own if number not in over)
+        if program.stop:
+            for c in range(networks):
+                if c not in over and program.stop(scores, c):
+                    ended.end(c, state)
+        measure("evaluation" if step > first else "start", step, over)
         return Progress(look.level, step, {key: newest(table.evaluations, arms[0]) for key, table in tables.items()})
 
-    def have_diverged() -> bool:
-        return all(until_diverged(table.evaluations)[1] for table in tables.values())
+    def all_over() -> bool:
+        over = ended.networks
+        return all(
+            until_diverged(tables[member.key].evaluations)[1]
+            or over.issuperset(range(c * len(arms), (c + 1) * len(arms)))
+            for c, member in enumerate(members)
+        )
 
     if checkpoint is None:
         yield evaluate(first, [None] * len(members), 0.0)
         keep(first)
-    if first < steps and not have_diverged():
+    if first < steps and not all_over():
         batches = itertools.islice(problem.batches(draws, program.batch_size), start, None)
         saved_at = time.perf_counter()
         began = saved_at - before
@@ -104,13 +122,19 @@ def train_level(
             now = time.perf_counter()
             if due:
                 yield evaluate(step, _rates(groups, optimizer, len(members), len(arms)), now - began)
-                if have_diverged():
+                if all_over():
                     break
             save = step % program.steps_per_epoch == 0 or now - saved_at >= program.checkpoint_every
             if save and step < steps:
                 saved_at = now
-                held = snapshot(network, state, optimizer)
+                held = snapshot(network, state, optimizer) | ended.tensors
                 yield Checkpoint(look.level, tuple(arms), step, now - began, dict(tables), held)
+    if ended.networks:
+        ended.restore(state)
+        trained.after_step(trained.leaves(state), state)  # the masks are those of the scores again
+        for step in kept:
+            if any(step not in tables[member.key].kept for member in members):
+                keep(step)
     measure("end", max(row["iteration"] for table in tables.values() for row in table.evaluations))
 
 

@@ -11,6 +11,7 @@ from ltsweep.engine.stack import Tensors
 from ltsweep.engine.train import MakeOptimizer, Schedule
 from ltsweep.init import Init
 from ltsweep.lottery.rows import Row
+from ltsweep.lottery.stop import Stop
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Arm, Length, Method, Past, Rates, nothing_kept
 from ltsweep.prune import Layer
@@ -41,6 +42,7 @@ class Program:
     precision: str = "float32"
     clip: float | None = None  # largest norm of a network's gradient
     evaluate_train: bool | int = True  # all training examples are scored, none, or so many
+    stop: Stop | None = None  # ends a network's level early
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     done: Mapping[str, int] = field(default_factory=dict)
     keep: Collection[int] = ()

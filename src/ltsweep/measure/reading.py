@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from torch import Tensor
 
 from ltsweep.engine.look import Look
+from ltsweep.errors import UserError
 from ltsweep.method.axes import Arm
+from ltsweep.words import shown
 
 # When a measurement is taken: before the first step of a level, at each evaluation, or after the last step.
 Moment = Literal["start", "evaluation", "end"]
@@ -30,7 +32,8 @@ class Reading(NamedTuple):
 class Measurement(Protocol):
     """A function that looks at a stack and changes nothing.
 
-    moments: when it is called; a plain function, without moments, is called at the end of each level.
+    moments: when it is called; a plain function, without moments, is called at the end of each level. It may have a
+    method `check`, which raises UserError for a model that it cannot measure.
     """
 
     moments: Collection[Moment]
@@ -38,6 +41,15 @@ class Measurement(Protocol):
     def __call__(self, look: Look) -> Iterable[Reading]:
         """Yield the readings of the C networks."""
         ...
+
+
+def check_moments(name: str, moments: object) -> None:
+    """Raise UserError unless `moments` of a measurement is a list of moments."""
+    allowed = get_args(Moment)
+    if not isinstance(moments, list | tuple) or not moments or not set(map(str, moments)) <= set(allowed):
+        raise UserError(
+            f"measure.{name}.moments={shown(moments)} is out of range: it is a list of {', '.join(allowed)}"
+        )
 
 
 def readings(measurements: Mapping[str, Measurement], moment: Moment, look: Look) -> Iterator[Reading]:

@@ -61,6 +61,16 @@ class IMP(Pruning):
                 "add prune_rate=but_last"
             )
 
+    def pools(self, layers: Sequence[Layer], rates: Rates) -> dict[str, int]:
+        """Return the weights of each layer, or its units; with a global scope those of all layers under one name."""
+        if self.scope == "nodes":
+            return {layer.name: layer.shape[0] for layer in layers}
+        sizes = super().pools(layers, rates)
+        ranked = [name for name in sizes if rates[name] > 0]
+        if self.scope != "global" or not ranked:
+            return sizes
+        return sizes | dict.fromkeys(ranked, 0) | {ranked[0]: sum(sizes[name] for name in ranked)}
+
     @property
     def rewinding(self) -> Rewind:
         """Return the rewinding of that name."""

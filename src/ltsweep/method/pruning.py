@@ -83,7 +83,7 @@ class Pruning:
         return {name_of(one): chosen("controls", one, CONTROLS) for one in self.controls}
 
     def check(self, layers: Sequence[Layer], rates: Rates, levels: int) -> None:
-        """Raise UserError where `remaining` says nothing of a level, or leaves it no weights."""
+        """Raise UserError where `remaining` says nothing of a level, or where a level has no weights left."""
         if self.remaining is not None and levels > len(self.remaining):
             raise UserError(
                 f"method.remaining={shown(list(self.remaining))} has {len(self.remaining)} shares, and levels={levels} "
@@ -92,6 +92,18 @@ class Pruning:
         sizes = {layer.name: math.prod(layer.shape) for layer in layers}
         if self.remaining is not None and not sum(prune.share_of(sizes, rates, self.remaining[-1]).values()):
             raise UserError(f"method.remaining={shown(list(self.remaining))} leaves no weights in the end")
+        left = self.pools(layers, rates)
+        for level in range(1, levels + 1 if self.remaining is None else 0):
+            left = prune.compounded(left, rates, 1)
+            if not any(left.values()):
+                raise UserError(
+                    f"levels={levels}: the pruning rates leave no weights from level {level} on, so levels={level - 1} "
+                    "is the most"
+                )
+
+    def pools(self, layers: Sequence[Layer], rates: Rates) -> dict[str, int]:
+        """Return what the pruning rates are shares of: name of a layer -> the number of its weights."""
+        return {layer.name: math.prod(layer.shape) for layer in layers}
 
     @property
     def rewinding(self) -> Rewind:

@@ -1,8 +1,8 @@
 """Models: each a function that builds one network, and a YAML in conf/model/."""
 
 from ltsweep.models.convolutional import alexnet, conv, lenet5, vgg
-from ltsweep.models.dense import lenet_300_100, mlp
+from ltsweep.models.dense import lenet_300_100, mlp, residual_mlp
 from ltsweep.models.dropout import Dropout
 from ltsweep.models.residual import resnet
 
-__all__ = ["Dropout", "alexnet", "conv", "lenet5", "lenet_300_100", "mlp", "resnet", "vgg"]
+__all__ = ["Dropout", "alexnet", "conv", "lenet5", "lenet_300_100", "mlp", "residual_mlp", "resnet", "vgg"]

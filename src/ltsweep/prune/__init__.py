@@ -2,13 +2,14 @@
 
 from ltsweep.prune.budget import between, compounded, erdos_renyi_kernel, keep_budget, share_of
 from ltsweep.prune.layers import Layer, layers_of
-from ltsweep.prune.rates import but_first, but_last, by_type, half_output, uniform
+from ltsweep.prune.rates import but_embeddings, but_first, but_last, by_type, half_output, uniform
 from ltsweep.prune.remove import count, prune_global, prune_layerwise, prune_nodes, remove_lowest, shuffle
 from ltsweep.prune.scores import grasp, magnitude, magnitude_increase, movement, random, snip, synflow
 
 __all__ = [
     "Layer",
     "between",
+    "but_embeddings",
     "but_first",
     "but_last",
     "by_type",

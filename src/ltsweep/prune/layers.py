@@ -3,12 +3,14 @@
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from torch import nn
 
 from ltsweep.errors import UserError, did_you_mean
 from ltsweep.words import shown
+
+Kind: TypeAlias = Literal["conv", "fc", "embedding", "output"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Layer:
 
     name: str
     shape: tuple[int, ...]
-    kind: Literal["conv", "fc", "output"]
+    kind: Kind
 
 
 def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: str | None = None) -> list[Layer]:
@@ -53,9 +55,13 @@ def layers_of(model: nn.Module, prunable: Sequence[str] | None = None, output: s
         )
     last = output if output is not None else names[-1]
 
-    def kind(name: str) -> Literal["conv", "fc", "output"]:
+    embeddings = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+
+    def kind(name: str) -> Kind:
         if name == last:
             return "output"
+        if name in embeddings:
+            return "embedding"
         return "conv" if len(shapes[name]) > 2 else "fc"
 
     return [Layer(name, shapes[name], kind(name)) for name in names]

@@ -18,13 +18,20 @@ def count(rate: float, surviving: int) -> int:
 def remove_lowest(scores: Tensor, mask: Tensor, counts: Sequence[int]) -> Tensor:
     """Return a new mask without the `counts[c]` lowest-scored survivors of network c.
 
-    scores, mask: (C, N), the mask of zeros and ones. Of equal scores the earlier weight is removed first.
+    scores, mask: (C, N), the mask of zeros and ones. Of equal scores the earlier weight is removed first. NaN is
+    highest.
     """
-    order = scores.masked_fill(mask == 0, torch.inf).argsort(dim=1, stable=True)  # (C, N)
-    ranks = torch.empty_like(order)
-    ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
-    removed = torch.tensor(counts, device=order.device).unsqueeze(1)  # (C, 1)
-    return mask * (ranks >= removed)
+    if not any(counts):
+        return mask.clone()
+    there = mask != 0
+    score = torch.where(there & ~scores.isnan(), scores, torch.inf)  # (C, N)
+    # The last score that goes, rather than the order of all: a fifth of the time.
+    last = torch.stack([row.kthvalue(max(n, 1)).values for row, n in zip(score, counts, strict=True)]).unsqueeze(1)
+    lower, equal = score < last, there & (score == last)
+    short = torch.tensor(counts, device=mask.device).unsqueeze(1) - lower.sum(1, keepdim=True)  # (C, 1)
+    if not torch.equal(equal.sum(1, keepdim=True), short):
+        equal &= equal.cumsum(1) <= short
+    return mask * ~(lower | equal)
 
 
 def keep_layerwise(

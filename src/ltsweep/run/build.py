@@ -5,7 +5,7 @@ import copy
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,10 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
             method.check(layers, rates_of(config, layers), config["levels"])
             if isinstance(method, Transfer) and once("ticket", config["method"], config["model"]):
                 with_ticket(method, root).check_ticket(tensors_of(model), layers)
+        if config.get("stop"):
+            check = getattr(make(config, "stop"), "check", None)
+            if check:
+                check(config["validation"], config.get("evaluate_train", True))
         if once("init", config["init"]):
             call(config, "init", (4, 3), generator(0))
         if once("lr", config["lr"]):
@@ -156,7 +160,7 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
     if isinstance(problem, Examples):
         name, validation, sample = config["dataset"]["name"], config["validation"], config.get("evaluate_train", True)
-        check_batches(problem, name, config["batch_size"], validation, sample)
+        check_batches(problem, name, config["batch_size"], validation, sample, config.get("evaluate_test"))
     elif config.get("label_smoothing"):
         name = config["dataset"]["name"]
         raise UserError(f"label_smoothing={config['label_smoothing']}: dataset={name} has no labels to smooth")
@@ -241,6 +245,8 @@ def program_of(
     steps, epoch = lengths(config, problem)
     if isinstance(problem, Examples):
         problem = dataclasses.replace(problem, label_smoothing=config.get("label_smoothing", 0.0))
+        if config.get("evaluate_test"):
+            problem = problem.with_test(config["evaluate_test"])
     return Program(
         model=model,
         layers=prunable_layers(config, model),
@@ -258,6 +264,7 @@ def program_of(
         precision=config["precision"],
         clip=config.get("clip"),  # older cells have no such field, nor the next
         evaluate_train=config.get("evaluate_train", True),
+        stop=make(config, "stop") if config.get("stop") else None,
         measurements=measurements or {},
         done=done or {},
         keep=keep,
@@ -311,6 +318,16 @@ def with_ticket(method: Transfer, root: Path) -> Transfer:
 def make_measurements(chosen: Mapping[str, Any]) -> dict[str, Measurement]:
     """Return name -> measurement for the choices of the group measure. Raises UserError if one cannot be built."""
     return {name: make({name: fields}, name) for name, fields in chosen.items()}
+
+
+def check_measurements(cells: Sequence[Cell], measurements: Iterable[Measurement]) -> None:
+    """Raise UserError for the first model of the cells that a measurement cannot measure."""
+    checks = [check for one in measurements if (check := getattr(one, "check", None))]
+    for cell in {json.dumps(cell.config["model"]): cell for cell in cells if checks}.values():
+        with torch.device("meta"):
+            model = make(cell.config, "model")
+        for check in checks:
+            check(model)
 
 
 def data_key(cell: Cell) -> str:

@@ -9,7 +9,7 @@ import torch
 from ltsweep.engine.problem import Problem
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.run.build import check_configs, check_outputs, load_data, make_measurements
+from ltsweep.run.build import check_configs, check_measurements, check_outputs, load_data, make_measurements
 from ltsweep.run.dense import has_dense
 from ltsweep.run.extent import Statuses, check_definitions, together, unfinished
 from ltsweep.run.hardware import cores, find_devices
@@ -59,7 +59,7 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
     stack_size = count(settings.stack_size, "stack_size", 0)
     workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
     check_configs(cells, settings.study.absolute().parent)
-    make_measurements(settings.measure)
+    check_measurements(cells, make_measurements(settings.measure).values())
     folders = {cell.key: CellFolder(settings.study, cell.key) for cell in cells}
     seen = {key: None if again else folder.seen() for key, folder in folders.items()}
     statuses = {key: NOT_BEGUN if again else folder.status() for key, folder in folders.items()}

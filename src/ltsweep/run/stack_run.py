@@ -203,12 +203,13 @@ def _run_levels(
     begins: Mapping[str, int],
     asked: Mapping[str, Cell],
     checkpoint: Checkpoint | None,
-) -> Iterator[News]:
+) -> Iterator[News | Note]:
     """Run the levels until no cell of `asked` is left.
 
-    begins: key -> the level from which on a cell is written and told of.
+    begins: key -> the level from which on a cell is written and told of. Of each layer that pruning empties the user
+    is told once, with the first cell that has lost it; every cell's log has it.
     """
-    left = set(begins)
+    left, told = set(begins), set[str]()
     for event in run_levels(program, members, min(begins.values()), checkpoint):
         match event:
             case Checkpoint():
@@ -233,6 +234,10 @@ def _run_levels(
             case LevelDone(key, level) if key in left and level >= begins[key]:
                 news = _save(event, program, records[key], asked[key])
                 yield news
+                if new := [name for name in _emptied(event) if name not in told]:
+                    told |= {*new}
+                    gone = f"no weights of {', '.join(new)} are left at level {level}"
+                    yield Note(f"cell {key}: {gone}; the network is trained on")
                 if news.status in FINISHED:
                     left.remove(key)
                 if not left:
@@ -270,9 +275,16 @@ def _save(event: LevelDone, program: Program, record: CellRecords, cell: Cell) -
         f"level {event.level:2d}  remaining {remaining:7.2%}  "
         f"{loss} loss {first[f'final_{loss}_loss']:.4f}  test accuracy {accuracy:.4f}"
         + ("" if TICKET_ARM in new else f"  ({', '.join(new)})")
+        + (f"  warning: no weights left of {', '.join(empty)}" if (empty := _emptied(event)) else "")
     )
     done = steps_done(program, event.level, program.steps)
     return News(event.key, status, event.level, done, accuracy if TICKET_ARM in new else None, remaining)
+
+
+def _emptied(event: LevelDone) -> list[str]:
+    """Return the layers of which a level has no weights."""
+    counts = event.summaries[0]
+    return [name for name, left in zip(counts["layers"], counts["layer_remaining"], strict=True) if not left]
 
 
 def _checkpoint(job: Job) -> Checkpoint | None:

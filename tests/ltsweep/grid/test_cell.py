@@ -224,6 +224,7 @@ BAD = {
     "validation": (["-1", "0.1", "true"], "whole number from 0"),
     "evaluate_every": (["0", "2.5"], "whole number from 1"),
     "evaluate_train": (["0", "-1", "1.5", "null", "some"], "true or false, or a whole number from 1"),
+    "evaluate_test": (["0", "-1", "1.5", "true"], "a whole number from 1"),
     "precision": (["half", "fp32", "null", "16"], "one of float32, tf32, bf16"),
     "label_smoothing": (["1", "-0.1", "nan", "null", "some"], "number from 0 and below 1"),
     "clip": (["0", "-1", "inf", "nan", "on"], "number above 0"),
@@ -265,7 +266,13 @@ def test_every_rule_is_tested():
 @pytest.mark.parametrize("name", BAD)
 def test_a_value_out_of_range_is_one_line_that_names_it_and_what_is_allowed(compose, name):
     values, allowed = BAD[name]
-    overrides = OVERRIDES if name not in ("dataset.mean", "dataset.std") else ("dataset=mnist", *OVERRIDES[1:])
+    overrides = (
+        (*OVERRIDES, "stop=at_accuracy")
+        if name == "stop.name"
+        else OVERRIDES
+        if name not in ("dataset.mean", "dataset.std")
+        else ("dataset=mnist", *OVERRIDES[1:])
+    )
     for value in values:
         config = compose(*overrides, f"{name}={value}")
         with pytest.raises(UserError) as caught:
@@ -408,7 +415,7 @@ def test_a_choice_brings_rules_and_fields_that_decide_no_number(compose):
 
 
 def test_groups_are_the_folders_of_conf():
-    assert set(check_module.GROUPS) == {"dataset", "init", "lr", "method", "model", "optimizer", "prune_rate"}
+    assert set(check_module.GROUPS) == {"dataset", "init", "lr", "method", "model", "optimizer", "prune_rate", "stop"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from ltsweep.errors import UserError
 from ltsweep.grid.targets import check_targets
 
 CONF = Path(ltsweep.conf.__file__).parent
-GROUPS = ("dataset", "init", "lr", "measure", "method", "model", "optimizer", "prune_rate")
+GROUPS = ("dataset", "init", "lr", "measure", "method", "model", "optimizer", "prune_rate", "stop")
 YAMLS = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
 
 

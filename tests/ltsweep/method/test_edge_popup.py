@@ -12,6 +12,8 @@ from ltsweep.engine.trained import MaskedWeights, TrainedScores
 from ltsweep.errors import UserError
 from ltsweep.init import draw, kaiming_normal, signed_constant
 from ltsweep.measure.connectivity import Connectivity
+from ltsweep.measure.gradients import Gradients
+from ltsweep.measure.lengths import Lengths
 from ltsweep.measure.weights import Weights
 from ltsweep.method import TICKET, Arm, EdgePopup, Past
 from ltsweep.prune import Layer, layers_of
@@ -154,3 +156,20 @@ def test_the_line_to_a_twin_is_between_the_weights_that_are_used(make_program, m
     ends = {row["at"]: row["value"] for row in done.readings if row["name"] == "test_error"}
     assert (ends[0.0], ends[1.0]) == (error["ticket"], error["twin"])
     assert {row["value"] for row in done.readings if row["name"] == "distance"} == {0}
+
+
+def test_measurements_see_the_weights_that_are_used(make_program, make_member, run, tiny):
+    """As of a network whose other weights are zero, and not of all that were drawn."""
+    compared = []
+
+    def compare(look):
+        plain = dataclasses.replace(look, state=dataclasses.replace(look.state, params=look.state.used, scores={}))
+        for measurement in (Lengths(examples=8), Gradients(examples=8)):
+            for one, other in zip(measurement(look), measurement(plain), strict=True):
+                torch.testing.assert_close(one.values, other.values, equal_nan=True)
+                compared.append(one.name)
+        return ()
+
+    program = make_program(tiny, method=EdgePopup(), levels=1, steps=3, measurements={"compare": compare})
+    run(program, [make_member(program, "a", rates=0.5)])
+    assert {"length", "gradient"} <= set(compared)

@@ -6,6 +6,7 @@ from ltsweep.engine.stack import State
 from ltsweep.errors import UserError
 from ltsweep.init import draw, xavier_uniform
 from ltsweep.method import IMP, TICKET, Arm, Past
+from ltsweep.method.imp import SCOPES
 from ltsweep.prune import Layer, layers_of
 
 REINIT, RANDOM_MASK = Arm("reinit"), Arm("random_mask")
@@ -69,6 +70,21 @@ def test_global_pruning_takes_one_rate_and_spares_layers_at_zero():
     IMP(scope="global", remaining=[0.5]).check(both, {"a": 0.1, "b": 0.2}, 1)
     with pytest.raises(UserError, match=r"^method\.scope=global .*prune_rate=uniform"):
         IMP(scope="global").check(both, {"a": 0.1, "b": 0.2}, 3)
+
+
+@pytest.mark.parametrize("scope", ["layerwise", "global", "nodes"])
+@pytest.mark.parametrize("rates", [{"a": 0.9, "b": 0.9, "c": 0.9}, {"a": 0.6, "b": 0.6, "c": 0.6}])
+def test_more_levels_than_leave_weights_are_refused_at_the_level_that_pruning_empties(scope, rates):
+    shapes = {"a": (6, 5), "b": (4, 6), "c": (3, 4)}
+    masks = {name: torch.ones(1, *shape) for name, shape in shapes.items()}
+    level = 0
+    while any(mask.any() for mask in masks.values()):
+        level += 1
+        masks = SCOPES[scope]({name: torch.rand_like(mask) for name, mask in masks.items()}, masks, [rates])
+    given = [*layers(**shapes)[:2], Layer("c", (3, 4), "fc")]
+    IMP(scope=scope).check(given, rates, level - 1)
+    with pytest.raises(UserError, match=rf"^levels=9: .* from level {level} on, so levels={level - 1} is the most$"):
+        IMP(scope=scope).check(given, rates, 9)
 
 
 def test_nodes_are_no_classes_and_a_ladder_has_a_share_for_each_level():

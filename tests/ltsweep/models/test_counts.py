@@ -32,6 +32,7 @@ RESNET = {"conv": 3 * 16 * 9} | {
 LAYERS = {
     "lenet_300_100": {"fc1": 3072 * 300, "fc2": 300 * 100, "output": 100 * 10},
     "mlp": {"fc1": 3072 * 300, "fc2": 300 * 100, "output": 100 * 10},
+    "residual_mlp": {"fc0": 3072 * 5} | {f"module{n}.fc1": 5 * 5 for n in range(1, 11)} | {"output": 5 * 10},
     "lenet5": CONV_2 | {"fc1": 16 * 16 * 64 * 256} | ENDS,
     "conv2": CONV_2 | {"fc1": 16 * 16 * 64 * 256} | ENDS,
     "conv4": CONV_4 | {"fc1": 8 * 8 * 128 * 256} | ENDS,

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from ltsweep.errors import UserError
-from ltsweep.models import lenet5, lenet_300_100
+from ltsweep.models import lenet5, lenet_300_100, mlp, residual_mlp
 
 SHAPES = {
     lenet_300_100: {"fc1": (300, 784), "fc2": (100, 300), "output": (7, 100)},
@@ -60,3 +60,46 @@ def test_activation(build):
 def test_an_unknown_activation_is_refused(build):
     with pytest.raises(UserError, match=r"^model\.activation=swish .*relu, leaky_relu"):
         build((1, 8, 8), 3, activation="swish")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "depth", "form", "sizes"),
+    [
+        ([7], 4, "ramp", [7, 7, 7, 7]),
+        ([2, 8], 4, "ramp", [2, 4, 6, 8]),
+        ([8, 2], 3, "ramp", [8, 5, 2]),
+        ([8, 2], 1, "ramp", [8]),
+        ([2, 8], 5, "repeat", [2, 8, 2, 8, 2]),
+        ([2, 8], None, "repeat", [2, 8]),
+    ],
+)
+def test_the_hidden_layers_of_a_deep_network(hidden, depth, form, sizes):
+    model = mlp((3, 3), 4, hidden, depth=depth, form=form)
+    assert [layer.out_features for layer in model if isinstance(layer, nn.Linear)] == [*sizes, 4]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "depth", "form", "text"),
+    [
+        ([], 3, "ramp", r"model\.hidden=\[\] .* one size, or the first and the last"),
+        ([1, 2, 3], 3, "ramp", r"model\.hidden=\[1, 2, 3\] .* one size, or the first and the last"),
+        ([1, 2, 3], 2, "repeat", r"model\.hidden=\[1, 2, 3\] .* 1 to 2 sizes"),
+        ([1], 2, "round", r"model\.form=round is unknown; choose one of ramp, repeat"),
+    ],
+)
+def test_hidden_layers_that_cannot_be_made_are_refused(hidden, depth, form, text):
+    with pytest.raises(UserError, match=text):
+        mlp((3, 3), 4, hidden, depth=depth, form=form)
+
+
+def test_a_residual_network_adds_scaled_modules():
+    model, x = residual_mlp((2, 3), 4, depth=3, layers=2, units=5, b=0.5), torch.randn(6, 2, 3)
+    w = dict(model.named_parameters())
+
+    def layer(name, x):
+        return (x @ w[f"{name}.weight"].T + w[f"{name}.bias"]).clamp(min=0)
+
+    f = layer("fc0", x.flatten(1))
+    for number in (1, 2, 3):
+        f = f + 0.5**number * layer(f"module{number}.fc2", layer(f"module{number}.fc1", f))
+    torch.testing.assert_close(model(x), f @ w["output.weight"].T + w["output.bias"])

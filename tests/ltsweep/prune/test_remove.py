@@ -1,15 +1,18 @@
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from ltsweep.engine.look import Look
 from ltsweep.engine.stack import State
 from ltsweep.models import lenet5, lenet_300_100
 from ltsweep.prune import (
+    but_embeddings,
     by_type,
     count,
     half_output,
@@ -263,6 +266,20 @@ def test_rates_of_every_kind():
     assert half_output(layers, 0.2) == dict(zip(names, [0.2, 0.2, 0.2, 0.2, 0.1], strict=True))
     rates = by_type(layers, 0.9, conv=0.1, fc=0.2, output=0.05)
     assert rates == dict(zip(names, [0.1, 0.1, 0.2, 0.2, 0.05], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        (partial(by_type, value=0.9, conv=0.1, fc=0.2, output=0.05), [0.2, 0.2, 0.05]),
+        (partial(by_type, value=0.9, conv=0.1, fc=0.2, output=0.05, embedding=0.0), [0.0, 0.2, 0.05]),
+        (partial(but_embeddings, value=0.3), [0.0, 0.3, 0.3]),
+    ],
+)
+def test_an_embedding_is_a_kind_of_its_own(rates, expected):
+    layers = layers_of(nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 5), nn.Linear(5, 7)))
+    assert [layer.kind for layer in layers] == ["embedding", "fc", "output"]
+    assert list(rates(layers).values()) == expected
 
 
 def test_prunable_weights_of_the_published_networks():

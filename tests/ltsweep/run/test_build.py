@@ -43,8 +43,8 @@ def digits_data():
         ("model", ["lenet_300_100", "lenet5", "mlp", "conv2", "conv4", "conv6", "alexnet", "vgg19", "resnet20"]),
         ("optimizer", ["adam", "sgd"]),
         ("lr", ["constant", "warmup", "step", "cosine"]),
-        ("prune_rate", ["uniform", "half_output", "by_type"]),
-        ("method", ["imp"]),
+        ("prune_rate", ["uniform", "half_output", "by_type", "but_first", "but_last", "but_embeddings"]),
+        ("method", ["imp", "one_shot", "snip", "grasp", "synflow", "random"]),
     ],
 )
 def test_every_choice_can_be_made(make_cell, group, choices):
@@ -185,6 +185,7 @@ def test_labels_are_smoothed_where_there_are_any(make_cell, digits_data, tmp_pat
         (("dataset.num_classes=9",), r"^dataset=digits: train labels run to 9, num_classes is 9$"),
         (("+dataset.width=3",), r"^dataset: .*width"),
         (("evaluate_train=1238",), r"^evaluate_train=1238 is more than the 1237 training examples of digits; true "),
+        (("evaluate_test=361",), r"^evaluate_test=361 is more than the 360 test examples of digits; null scores all$"),
     ],
 )
 def test_a_config_that_does_not_fit_its_data_is_one_line(make_cell, overrides, text, tmp_path):

@@ -47,3 +47,11 @@ def test_one_cell_has_no_overlap(write_cell: Write, tmp_path: Path) -> None:
     study = load(tmp_path / "made_up")
     with pytest.raises(NothingToShow, match=r"no two cells .* that differ in one thing alone"):
         figure_file.table(study, choose(study.cells))
+
+
+def test_dense_networks_alone_have_no_overlap(write_cell: Write, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_cell(levels=0, epochs=1, seed=seed, tickets=True)
+    study = load(tmp_path / "made_up")
+    with pytest.raises(NothingToShow, match="have masks of the same number of weights"):
+        figure_file.table(study, choose(study.cells))

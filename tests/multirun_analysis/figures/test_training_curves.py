@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -82,6 +83,21 @@ def test_one_evaluation_without_validation_is_a_marked_point(write_cell: Callabl
         [("100 % (dense)|test_accuracy", "o")],
         [("100 % (dense)|train_loss", "o")],
     ]
+
+
+def test_an_untrained_network_does_not_stretch_the_axes(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    write_cell(levels=0, epochs=4)
+    study = load(tmp_path / "made_up")
+    learning = {"test_accuracy": [0.4, 0.55, 0.7, 0.85], "train_loss": [1.5, 1.2, 0.9, 0.6]}
+    learned = study.evaluations.assign(**learning, val_loss=learning["train_loss"])
+    untrained = {"iteration": 0, "epoch": 0.0, "test_accuracy": 0.1, "train_loss": 2.3, "val_loss": 2.3}
+    rows = pd.concat([learned.iloc[[0]].assign(**untrained), learned], ignore_index=True)
+    figure = drawn(dataclasses.replace(study, evaluations=rows), choose(study.cells))
+    accuracy, loss = figure.axes
+    assert 0.1 < accuracy.get_ylim()[0] < 0.4
+    assert 1.5 < loss.get_ylim()[1] < 2.3
+    for ax in (accuracy, loss):
+        assert {tuple(line.get_xdata()) for line in ax.lines if line.get_label() == "_beyond"} == {(0,)}
 
 
 def test_levels_are_those_asked_for(mixed: Study) -> None:
