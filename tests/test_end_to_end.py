@@ -81,6 +81,7 @@ def test_every_figure_is_drawn_or_says_why_not(study: Path, tmp_path: Path, caps
         "connectivity",
         "heat_map",
         "length_scales",
+        "runs_test",
     }
     assert len(pd.read_parquet(tmp_path / "levels.parquet")) == len(pd.read_csv(tmp_path / "levels.csv")) == 28
     assert len(pd.read_parquet(tmp_path / "readings.parquet")) == len(pd.read_csv(tmp_path / "readings.csv")) == 252
