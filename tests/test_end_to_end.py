@@ -79,6 +79,7 @@ def test_every_figure_is_drawn_or_says_why_not(study: Path, tmp_path: Path, caps
     # One config value varies, and a heat map needs two; all else has what it needs.
     assert {name for name in figures.names() if files.get(name) == "nothing"} == {
         "connectivity",
+        "epochs_to_score",
         "heat_map",
         "length_scales",
         "runs_test",
