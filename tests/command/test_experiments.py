@@ -14,6 +14,7 @@ EXPERIMENTS = {
     "lottery_ticket_hypothesis": ((), 2, 1),
     "late_rewinding": (("method.rewind=init,1it",), 2, 1),
     "pruning_at_init": ((), 5, 1),
+    "how_to_start_training": (("init=he_n,lecun_n", "model.depth=3"), 2, 2),
     "conv": (("model.width=0.1",), 3, 3),
     "conv_dropout": (("model.width=0.1",), 6, 6),
     "deep": (("model.width=0.1", "method.rewind=init,1it", "lr.warmup=1"), 4, 2),
