@@ -77,8 +77,14 @@ def test_every_figure_is_drawn_or_says_why_not(study: Path, tmp_path: Path, caps
         assert files.get(f"{name}.png", files.get(name)) in ("written", "nothing"), said
         assert (tmp_path / f"{name}.png").exists() == (files.get(f"{name}.png") == "written")
     # One config value varies, which is no width, and a heat map needs two; all else has what it needs.
-    nothing = {name for name in figures.names() if files.get(name) == "nothing"}
-    assert nothing == {"accuracy_vs_width", "connectivity", "heat_map", "length_scales"}
+    assert {name for name in figures.names() if files.get(name) == "nothing"} == {
+        "accuracy_vs_width",
+        "connectivity",
+        "epochs_to_score",
+        "heat_map",
+        "length_scales",
+        "runs_test",
+    }
     assert len(pd.read_parquet(tmp_path / "levels.parquet")) == len(pd.read_csv(tmp_path / "levels.csv")) == 28
     assert len(pd.read_parquet(tmp_path / "readings.parquet")) == len(pd.read_csv(tmp_path / "readings.csv")) == 252
     page = (tmp_path / "report.html").read_text()

@@ -100,10 +100,10 @@ def _choice(group: str) -> str:
 
 @functools.cache
 def _groups() -> Choices:
-    """Return the groups of a cell and their default choices, in the order of the defaults list."""
+    """Return the groups of a cell and their default choices, empty for none, in the order of the defaults list."""
     entries = _load("config.yaml")["defaults"]
     pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-    groups = [(str(group), str(choice)) for group, choice in pairs if group not in SETTINGS]
+    groups = [(str(group), str(choice or "")) for group, choice in pairs if group not in SETTINGS]
     return tuple((group, choice) for group, choice in groups if not group.startswith("override "))
 
 
@@ -112,7 +112,8 @@ def _defaults(chosen: Choices) -> dict[str, object]:
     """Return the values of a config in which only choices are made; of an unknown choice those of the default one."""
     config = {name: value for name, value in _load("config.yaml").items() if name not in ("defaults", *SETTINGS)}
     for group, choice in chosen:
-        config[group] = _load(f"{group}/{choice if _known(group, choice) else dict(_groups())[group]}.yaml")
+        if shipped := choice if _known(group, choice) else dict(_groups())[group]:
+            config[group] = _load(f"{group}/{shipped}.yaml")
     return configs.values(_resolved(config, config))
 
 

@@ -125,11 +125,14 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("ticket_sha256", _ticket_sha256, replace=True)
 
 
-def _ticket_sha256(name: object, step: object) -> str:
-    """Return the value of `${ticket_sha256:NAME,STEP}`: by it, the key of a cell is of what a saved ticket holds."""
+def _ticket_sha256(name: object, step: object, field: str = "method.ticket") -> str:
+    """Return the value of `${ticket_sha256:NAME,STEP}`: by it, the key of a cell is of what a saved ticket holds.
+
+    field: the name of the config that names the ticket, where it is another.
+    """
     from ltsweep.store.saved import saved  # loads numpy
 
-    return saved(name, step).sha256
+    return saved(name, step, field=field).sha256
 
 
 def _say(text: str) -> None:

@@ -4,7 +4,8 @@ A weight has torch's layout (out, in, *kernel): fan_in = in * prod(kernel), fan_
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -144,6 +145,72 @@ def _pytorch_bias(weight_shape: Sequence[int], rng: torch.Generator) -> Tensor:
 pytorch_default.bias = _pytorch_bias  # type: ignore[attr-defined]
 
 
+DRAWS = ("iid", "shuffle", "normal")
+
+
+@dataclass(frozen=True)
+class Like:
+    """Draws that are like the trained weights of a finished cell, layer by layer; biases are zero.
+
+    source: <study>/<key>@<level>; of a level above 0 the weights that its mask leaves. step: of the cell's dense
+    network, whose weights are taken; None for the last that it kept. draw: `iid` draws each weight from all of its
+    layer, with replacement; `shuffle` puts them at random places; `normal` draws from the normal distribution of their
+    mean and variance. source_sha256: of the files. weights: layer -> (its shape, its weights), once they are read.
+    """
+
+    source: str | None = None
+    step: int | None = None
+    source_sha256: str = ""
+    draw: str = "iid"
+    weights: Mapping[str, tuple[Sequence[int], Tensor]] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UserError for an unknown way to draw."""
+        if self.draw not in DRAWS:
+            raise UserError(f"init.draw={shown(self.draw)} is unknown; choose one of {', '.join(DRAWS)}")
+        if self.weights is not None and not isinstance(self.weights, dict):
+            raise UserError("init.weights is read from the files of init.source, and not given")
+
+    def __call__(self, shape: Sequence[int], rng: torch.Generator) -> Tensor:
+        """Raise UserError: a draw has to be told its layer."""
+        raise UserError("init=like draws the layers of a whole network alone")
+
+    def of(self, layer: str) -> Init:
+        """Return the initialization of one layer, a name of a weight."""
+        assert self.weights is not None, "the source is not read yet"
+        _, values = self.weights[layer]
+
+        def drawn(shape: Sequence[int], rng: torch.Generator) -> Tensor:
+            if self.draw == "normal":
+                std, mean = torch.std_mean(values.double(), correction=0)
+                return torch.empty(*shape).normal_(float(mean), float(std), generator=rng)
+            n = len(values)
+            shuffled = self.draw == "shuffle"
+            place = torch.randperm(n, generator=rng) if shuffled else torch.randint(n, tuple(shape), generator=rng)
+            return values[place].view(*shape)
+
+        return drawn
+
+    def check(self, model: nn.Module) -> None:
+        """Raise UserError unless the source has a layer of this shape for each weight of `model`, with weights left."""
+        assert self.weights is not None, "the source is not read yet"
+        for name, weight in model.named_parameters():
+            if weight.dim() < 2:
+                continue
+            shape, values = self.weights.get(name, ((), torch.empty(0)))
+            if tuple(shape) != tuple(weight.shape):
+                there = f"of shape {list(shape)}" if shape else "absent"
+                raise UserError(
+                    f"init.source={shown(self.source)} is of another network: its {shown(name)} is {there}, and here "
+                    f"of shape {list(weight.shape)}"
+                )
+            if len(values) < (weight.numel() if self.draw == "shuffle" else 1):
+                raise UserError(
+                    f"init.source={shown(self.source)} leaves {len(values)} of the {weight.numel()} weights of "
+                    f"{shown(name)}, too few for init.draw={self.draw}; @0 has all"
+                )
+
+
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Return every parameter and buffer of `model` by its name, but random streams, which begin anew at each level."""
     streams = stream_names(model)
@@ -154,8 +221,9 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[str, Tensor]:
     """Draw one network: name -> tensor, every parameter and buffer of `model` but random streams, in torch's layout.
 
-    Weights (two or more dimensions) come from `init`, each from a stream of its own. Their biases are zero, as in the
-    papers, unless `init` has an attribute `bias`: a function from the shape of the weight and a generator to the bias.
+    Weights (two or more dimensions) come from `init`, each from a stream of its own; `Like` is told their names. Their
+    biases are zero, as in the papers, unless `init` has an attribute `bias`: a function from the shape of the weight
+    and a generator to the bias.
     Normalization parameters and buffers keep the values of `model`.
     """
     drawn = {name: value.detach().clone() for name, value in tensors_of(model).items()}
@@ -163,7 +231,8 @@ def draw(model: nn.Module, init: Init, seed: int, *purpose: str | int) -> dict[s
     for name, weight in model.named_parameters():
         if weight.dim() < 2:
             continue
-        drawn[name] = init(tuple(weight.shape), generator(seed, *purpose, name))
+        own: Init = init.of(name) if isinstance(init, Like) else init
+        drawn[name] = own(tuple(weight.shape), generator(seed, *purpose, name))
         bias = name.removesuffix("weight") + "bias"
         if name.endswith("weight") and bias in drawn:
             rng = generator(seed, *purpose, bias)

@@ -16,6 +16,7 @@ EXPERIMENTS = {
     "one_shot": (("method.remaining=[0.5]",), 1, 1),
     "pruning_at_init": ((), 5, 1),
     "hidden_networks": ((), 4, 2),
+    "how_to_start_training": (("init=he_n,lecun_n", "model.depth=3"), 2, 2),
     "conv": (("model.width=0.1",), 3, 3),
     "conv_dropout": (("model.width=0.1",), 6, 6),
     "deep": (("model.width=0.1", "method.rewind=init,1it", "lr.warmup=1"), 4, 2),

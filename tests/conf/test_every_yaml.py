@@ -33,8 +33,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 YAMLS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
 CHOICES = [path for path in YAMLS if path.parts[0] in cell.GROUPS]
-# A transfer needs a saved ticket on the disk: tests/ltsweep/run/test_transfer.py makes it.
-WHOLE = [path for path in CHOICES if str(path) != "method/transfer.yaml"]
+# These need a saved network on the disk: tests/ltsweep/run/test_transfer.py and test_like.py make it.
+WHOLE = [path for path in CHOICES if str(path) not in ("method/transfer.yaml", "init/like.yaml")]
 EXPERIMENTS = [path for path in YAMLS if path.parts[0] == "experiment"]
 MEASURES = [path for path in YAMLS if path.parts[0] == "measure"]
 HYDRA = [path for path in YAMLS if path.parts[0] == "hydra"]

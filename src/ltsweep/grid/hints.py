@@ -34,6 +34,10 @@ def hint(error: Exception) -> str | None:
 def _missing(name: str, node: DictConfig) -> str:
     path, choice = str(node._get_full_key(None)), node.get("name")
     names = [str(key) for key in node if not str(key).startswith("_")]
+    if not path and name in GROUPS:
+        return (
+            f"no {name} is chosen, so none has that field; {name}=NAME chooses one, python -m ltsweep --help lists them"
+        )
     if path:
         name, names = f"{path}.{name}", [f"{path}.{key}" for key in names if key != "name"]
     else:

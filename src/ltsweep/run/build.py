@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import functools
 import inspect
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.key import without
 from ltsweep.grid.place import ROOT
-from ltsweep.init import draw, tensors_of
+from ltsweep.init import Init, Like, draw, tensors_of
 from ltsweep.lottery.program import Member, Program, Tables
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Length, nothing_kept
@@ -30,7 +31,7 @@ from ltsweep.method.transfer import Ticket, Transfer
 from ltsweep.models.dropout import with_own_dropout
 from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
-from ltsweep.store.saved import saved
+from ltsweep.store.saved import SOURCE, saved
 from ltsweep.words import shown
 
 # Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation, the
@@ -71,7 +72,10 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
             check = getattr(make(config, "stop"), "check", None)
             if check:
                 check(config["validation"], config.get("evaluate_train", True))
-        if once("init", config["init"]):
+        if isinstance(init := make(config, "init"), Like):
+            if once("like", config["init"], config["model"]):
+                with_weights(init, root).check(model)
+        elif once("init", config["init"]):
             call(config, "init", (4, 3), generator(0))
         if once("lr", config["lr"]):
             call(config, "lr", 0, 1)
@@ -278,18 +282,19 @@ def member_of(
     recorded: Callable[[int], Tensors | None] = lambda level: None,
     kept: Callable[[int, int], Tensors] = nothing_kept,
     dense: Tables | None = None,
+    root: Path = Path(ROOT),
 ) -> Member:
     """Return `cell`'s own part of a stack, with its recorded weights and masks, or drawn and dense."""
     config = cell.config
     optimizer = config["optimizer"]
     if initial is None:
-        initial = initial_weights(config, program.model)
+        initial = initial_weights(config, program.model, root)
         if isinstance(program.method, Transfer):
             initial = program.method.initial(initial)
     return Member(
         key=cell.key,
         seed=config["seed"],
-        init=make(config, "init"),
+        init=init_of(config, root),
         schedule=make(config, "lr"),
         group=cell.optimizer_group,
         settings={"weight_decay": optimizer["weight_decay"]} if "weight_decay" in optimizer else {},
@@ -301,9 +306,29 @@ def member_of(
     )
 
 
-def initial_weights(config: Mapping[str, Any], model: torch.nn.Module) -> Tensors:
+def initial_weights(config: Mapping[str, Any], model: torch.nn.Module, root: Path = Path(ROOT)) -> Tensors:
     """Return the weights that a cell's seed draws for its model, with the model's own buffers, name -> (*shape)."""
-    return draw(model, make(config, "init"), config["seed"], "init")
+    return draw(model, init_of(config, root), config["seed"], "init")
+
+
+def init_of(config: Mapping[str, Any], root: Path = Path(ROOT)) -> Init:
+    """Return a config's initialization, with the weights of the source that it names, if it does."""
+    init: Init = make(config, "init")
+    return with_weights(init, root) if isinstance(init, Like) else init
+
+
+def with_weights(init: Like, root: Path) -> Like:
+    """Return the initialization with the weights of its source. Raises UserError, as `Saved.read` does."""
+    weights, masks = _read(init.source, init.step, root, init.source_sha256)
+    kept = {name: values[masks[name]] if name in masks else values.ravel() for name, values in weights.items()}
+    return dataclasses.replace(
+        init, weights={name: (weights[name].shape, torch.from_numpy(values)) for name, values in kept.items()}
+    )
+
+
+@functools.lru_cache(maxsize=4)  # each cell of a stack asks for it
+def _read(source: str, step: int | None, root: Path, sha256: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return saved(source, step, root, SOURCE).read(sha256)
 
 
 def with_ticket(method: Transfer, root: Path) -> Transfer:

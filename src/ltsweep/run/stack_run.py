@@ -145,7 +145,7 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
         weights = initial[key] if key in begins else record.initial()
         dense = None if weights else _dense(job, key, program)
         recorded = _recorded(record) if weights else _nothing
-        members.append(member_of(cell, program, weights, recorded, record.weights, dense))
+        members.append(member_of(cell, program, weights, recorded, record.weights, dense, root))
         if key not in begins:
             continue
         if not weights:

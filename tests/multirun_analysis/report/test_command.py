@@ -77,21 +77,35 @@ def test_a_command_composes_to_the_same_cell(tmp_path: Path, overrides: list[str
     assert key({name: value for name, value in again.items() if name not in SETTINGS}) == key(own)
 
 
-@pytest.mark.parametrize("group", ["dataset", "init", "lr", "model", "optimizer", "prune_rate"])
+@pytest.mark.parametrize("group", ["dataset", "init", "lr", "model", "optimizer", "prune_rate", "stop"])
 def test_the_defaults_are_those_that_omegaconf_resolves(group: str) -> None:
     from omegaconf import OmegaConf
 
     conf = resources.files("ltsweep.conf")
     usual = dict(command._groups())
     for file in sorted((conf / group).iterdir(), key=str):
+        if file.name == "like.yaml":  # it names a file whose hash the command alone reads
+            continue
         choices = usual | {group: file.name.removesuffix(".yaml")}
         config = OmegaConf.create((conf / "config.yaml").read_text())
         for name in ("defaults", "hydra"):
             config.pop(name)
         for each, choice in choices.items():
-            config[each] = OmegaConf.create((conf / each / f"{choice}.yaml").read_text())
+            if choice:
+                config[each] = OmegaConf.create((conf / each / f"{choice}.yaml").read_text())
         resolved = OmegaConf.to_container(config, resolve=True)
         assert command._defaults(tuple(choices.items())) == configs.values(resolved)
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "more"), [("at_accuracy", 0.2, []), ("mine", 0.3, ["--config-dir", "MY_CONF"])]
+)
+def test_a_group_of_which_none_is_chosen_by_default(
+    write_cell: Callable[..., str], tmp_path: Path, name: str, threshold: float, more: list[str]
+) -> None:
+    write_cell(stop={"name": name, "_target_": "a.b", "threshold": threshold, "score": "test_accuracy"})
+    (said,) = command.commands(load(tmp_path / "made_up").cells, "made up")["command"]
+    assert [word for word in shlex.split(said)[3:] if "stop" in word or word in more] == [*more, f"stop={name}"]
 
 
 def test_only_what_differs_from_the_defaults_is_said(write_cell: Callable[..., str], tmp_path: Path) -> None:
