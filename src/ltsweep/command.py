@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -43,6 +44,10 @@ _OURS = (Path(__file__).parent, Path(__file__).parents[1] / "hydra_plugins" / "l
 
 # Characters of a message: some list every choice of a group.
 _LONGEST = 2_000
+
+# Characters of a line of groups in the help, and Hydra's own way to list them.
+_WIDTH = 110
+_LIST_GROUPS = Hydra.format_config_groups
 
 # Names of functions that pass the user's words to Hydra: an error that Hydra then raises is the user's mistake.
 _COMPOSING = (
@@ -221,6 +226,14 @@ def _register_plugins() -> None:
     ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign,assignment]
     ConfigRepository.initialize_sources = initialize_sources  # type: ignore[method-assign,assignment]
     Hydra.run = _refuse_run  # type: ignore[method-assign,assignment]
+    Hydra.format_config_groups = _groups_in_lines  # type: ignore[method-assign,assignment]
+
+
+def _groups_in_lines(hydra: Hydra, predicate: Callable[[str], bool], compact: bool = True) -> str:
+    """Return the groups and their choices, as `--help` lists them, in lines that fit a terminal."""
+    listed = _LIST_GROUPS(hydra, predicate, compact).splitlines()
+    lines = [textwrap.wrap(line, _WIDTH, subsequent_indent="    ", break_on_hyphens=False) for line in listed]
+    return "".join(f"{line}\n" for wrapped in lines for line in wrapped)
 
 
 def _refuse_run(hydra: Hydra, config_name: str | None, task_function: TaskFunction, overrides: list[str]) -> NoReturn:
