@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
@@ -32,7 +32,7 @@ def run_levels(
     """
     network, method = Network(program.model, program.precision), program.method
     alive = sorted(members, key=lambda member: member.group)  # neighbours share an optimizer group
-    dense = {m.key: {layer.name: torch.ones_like(m.initial[layer.name]) for layer in program.layers} for m in alive}
+    dense = {m.key: unpruned(program, m) for m in alive}
     pruned: dict[str, Tensors] = {}  # key -> the masks that the level before left
     kept: dict[tuple[str, int, int], Tensors] = {}  # key, level, step -> the ticket's weights and buffers of this run
 
@@ -45,24 +45,8 @@ def run_levels(
         if not arms:
             continue
         masks = {m.key: m.recorded(level) or pruned.get(m.key, dense[m.key]) for m in alive}
-        pasts = [m.past(program, level, masks[m.key], functools.partial(kept_of, m)) for m in alive]
-        starts = [method.start(arm, past) for past in pasts for arm in arms]
-        held = [start[2] if len(start) > 2 else None for start in starts]
-        scores = [start[3] for start in starts if len(start) > 3]
-        weights, begun = [start[0] for start in starts], [start[1] for start in starts]
-        state = network.stack(weights, begun, program.device, held, scores)
-        draws = [member.draws(program, level, arms) for member in alive]
-        state.memory.update(program.problem.memory(draws, program.batch_size))
-        state.buffers.update(streams(program.model, draws, program.device))
-        look = Look(
-            level,
-            method.first(level, program.length),
-            state,
-            weights,
-            Stage(network, program.problem, draws),
-            functools.partial(_each, alive, kept_of),
-            [str(arm) for arm in arms],
-        )
+        look = begin(program, network, alive, level, arms, masks, kept_of)
+        state = look.state
         if checkpoint and not _fits(checkpoint, level, arms, alive):
             checkpoint = None
         shared = {m.key: m.dense for m in alive if level == 0 and m.dense}
@@ -99,6 +83,45 @@ def run_levels(
         alive = survivors
         if not alive:
             return
+
+
+def begin(
+    program: Program,
+    network: Network,
+    members: Sequence[Member],
+    level: int,
+    arms: Sequence[Arm],
+    masks: Mapping[str, Tensors],
+    kept: Callable[[Member, int, int], Tensors],
+) -> Look:
+    """Return the look at a level before its first step.
+
+    masks: key -> the ticket's masks there. kept: member, level and step -> the ticket's weights and buffers there.
+    """
+    method = program.method
+    pasts = [m.past(program, level, masks[m.key], functools.partial(kept, m)) for m in members]
+    starts = [method.start(arm, past) for past in pasts for arm in arms]
+    held = [start[2] if len(start) > 2 else None for start in starts]
+    scores = [start[3] for start in starts if len(start) > 3]
+    weights, begun = [start[0] for start in starts], [start[1] for start in starts]
+    state = network.stack(weights, begun, program.device, held, scores)
+    draws = [member.draws(program, level, arms) for member in members]
+    state.memory.update(program.problem.memory(draws, program.batch_size))
+    state.buffers.update(streams(program.model, draws, program.device))
+    return Look(
+        level,
+        method.first(level, program.length),
+        state,
+        weights,
+        Stage(network, program.problem, draws),
+        functools.partial(_each, members, kept),
+        [str(arm) for arm in arms],
+    )
+
+
+def unpruned(program: Program, member: Member) -> Tensors:
+    """Return the masks of a cell's dense network, name -> (*shape)."""
+    return {layer.name: torch.ones_like(member.initial[layer.name]) for layer in program.layers}
 
 
 def _each(

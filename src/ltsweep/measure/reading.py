@@ -52,11 +52,18 @@ def check_moments(name: str, moments: object) -> None:
         )
 
 
+def moments_of(measurement: Measurement) -> Collection[Moment]:
+    """Return when a measurement is taken."""
+    end: tuple[Moment, ...] = ("end",)
+    found: Collection[Moment] = getattr(measurement, "moments", end)
+    return found
+
+
 def readings(measurements: Mapping[str, Measurement], moment: Moment, look: Look) -> Iterator[Reading]:
     """Yield the readings of all measurements that are taken at this moment."""
     networks = len(look.starts)
     for name, measurement in measurements.items():
-        if moment in getattr(measurement, "moments", ("end",)):
+        if moment in moments_of(measurement):
             for reading in measurement(look):
                 if not isinstance(reading, Reading) or not isinstance(reading.values, Tensor):
                     raise TypeError(

@@ -13,6 +13,7 @@ from ltsweep.run.build import check_configs, check_measurements, check_outputs, 
 from ltsweep.run.dense import has_dense
 from ltsweep.run.extent import Statuses, check_definitions, together, unfinished
 from ltsweep.run.hardware import cores, find_devices
+from ltsweep.run.later import can_measure, lacking
 from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
 from ltsweep.run.settings import Settings
@@ -45,6 +46,19 @@ class Plan:
         """Return the cells that have something left to compute."""
         return unfinished(self.cells, self.statuses)
 
+    @property
+    def unmeasured(self) -> list[Cell]:
+        """Return the finished cells that lack a chosen measurement for which their files may do."""
+        chosen = make_measurements(self.settings.measure)
+        return [
+            cell
+            for cell in self.cells
+            if any(
+                can_measure(cell, self.statuses[cell.key], chosen[name])
+                for name in lacking(self.statuses[cell.key], chosen)
+            )
+        ]
+
 
 def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, download: bool = True) -> Plan:
     """Return the plan of a grid: checked, with each cell's status and the data that its unfinished cells need.
@@ -72,9 +86,9 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
     check_outputs(plan.todo)
     for cell in {cell.stack_key: cell for cell in plan.todo}.values():
         network_bytes(cell, devices[0].type)  # what cannot be reckoned fails here, before anything is forgotten
-    lacking = any(not has_dense(statuses[cell.key]) for cell in plan.todo)
-    others = with_kept_weights(settings.study, statuses) if lacking else {}
-    return replace(plan, data=load_data(plan.todo, settings.data_dir, download), others=others)
+    no_dense = any(not has_dense(statuses[cell.key]) for cell in plan.todo)
+    others = with_kept_weights(settings.study, statuses) if no_dense else {}
+    return replace(plan, data=load_data([*plan.todo, *plan.unmeasured], settings.data_dir, download), others=others)
 
 
 def check_sources(todo: Sequence[Cell], statuses: Statuses) -> None:
@@ -115,6 +129,6 @@ def brought_up_to_date(plan: Plan) -> Plan:
     if not changed:
         return plan
     new = replace(plan, statuses={**plan.statuses, **changed}, seen=seen)
-    known = {cell.key for cell in plan.todo}
-    lacking = [cell for cell in new.todo if cell.key not in known]
-    return replace(new, data={**plan.data, **load_data(lacking, plan.settings.data_dir)}) if lacking else new
+    known = {cell.key for cell in (*plan.todo, *plan.unmeasured)}
+    late = [cell for cell in (*new.todo, *new.unmeasured) if cell.key not in known]
+    return replace(new, data={**plan.data, **load_data(late, plan.settings.data_dir)}) if late else new

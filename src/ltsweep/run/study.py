@@ -12,6 +12,7 @@ from ltsweep.method.axes import Length
 from ltsweep.run.build import data_key, lengths
 from ltsweep.run.dense import followers, leaders, spared
 from ltsweep.run.extent import Statuses, as_asked, described, steps
+from ltsweep.run.later import jobs_of, lacking, measure_later
 from ltsweep.run.memory import free_for_stacks
 from ltsweep.run.packing import largest_stack
 from ltsweep.run.prepare import Plan, brought_up_to_date, other_code
@@ -45,8 +46,9 @@ def run(plan: Plan, watcher: Watcher) -> dict[str, Mapping[str, Any]]:
     plan = brought_up_to_date(plan)
     watcher.announce(study, plan.cells, {cell.key: _network_steps(cell, plan) for cell in plan.todo})
     try:
-        for line in notes + other_code(plan) + _not_measured(plan):
+        for line in notes + other_code(plan):
             watcher.note(line)
+        plan = _measure(plan, watcher)
         first, keep = leaders(*_dense_in(plan))
         if first:
             for cell in plan.todo:  # seen as missing, should the command end before they begin
@@ -145,19 +147,38 @@ def _failed(job: Job) -> Iterator[News]:
             yield News(cell.key, FAILED)
 
 
-def _not_measured(plan: Plan) -> list[str]:
-    """Return a line on each chosen measurement that finished levels of earlier commands lack."""
-    lines = []
-    for name in plan.settings.measure:
-        lacking = [
-            key for key, status in plan.statuses.items() if status["level"] >= 0 and name not in _measured(status)
-        ]
-        if lacking:
-            cells = f"{len(lacking)} cell{'s' * (len(lacking) != 1)}"
-            lines.append(f"measure={name}: {cells} had finished levels without it; force=true computes them again")
-    return lines
+def _measure(plan: Plan, watcher: Watcher) -> Plan:
+    """Take the chosen measurements that finished cells lack, and tell of those that cannot be taken any more."""
+    study, chosen = plan.settings.study, plan.settings.measure
+
+    def recorded(cell: Cell) -> Mapping[str, Any] | None:
+        return CellFolder(study, cell.key).config()
+
+    jobs = jobs_of(plan.cells if plan.unmeasured else (), plan.statuses, chosen, study, recorded, plan.data)
+    places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
+    for job, event in run_jobs(jobs, measure_later, plan.data, places):
+        match event:
+            case Note(text):
+                watcher.note(text)
+            case DiskFull(text):
+                raise CannotWriteError(text)
+            case Died():
+                watcher.note(
+                    f"the worker that measured {_cells(len(job.lacking))} was killed (out of memory, or by hand)"
+                )
+    before, plan = plan, brought_up_to_date(plan)
+    for name in chosen:
+        lacked = {key for key, status in before.statuses.items() if lacking(status, [name])}
+        left = {key for key in lacked if lacking(plan.statuses[key], [name])}
+        if lacked - left:
+            watcher.note(f"measure={name}: {_cells(len(lacked - left))} measured from what is on the disk")
+        if left:
+            watcher.note(
+                f"measure={name}: {_cells(len(left))} had finished levels without it, and the weights that it looks at "
+                "were not kept; force=true computes them again"
+            )
+    return plan
 
 
-def _measured(status: Mapping[str, Any]) -> Sequence[str]:
-    found = status.get("measured")
-    return found if isinstance(found, list) else ()
+def _cells(count: int) -> str:
+    return f"{count:,} cell{'s' * (count != 1)}"

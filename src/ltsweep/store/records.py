@@ -16,11 +16,13 @@ from ltsweep.errors import BrokenFileError
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import (
     CONFIG,
+    DONE,
     EVALUATIONS_FILE,
     FINISHED,
     INITIAL,
     LEVELS_FILE,
     READINGS_FILE,
+    RUNNING,
     SCORE_OF,
     TICKET_ARM,
     TICKETS,
@@ -177,11 +179,30 @@ class CellRecords(CellFolder):
         seconds = float(before.get("seconds", 0.0)) + sum(row["seconds"] for row in summaries)
         self.set_status(status, level=level, arms=arms, error=error, seconds=seconds, files=self.files, **fields)
 
+    def add_readings(self, readings: Sequence[Row], measured: Sequence[str]) -> None:
+        """Add the readings of measurements that were taken later of a cell that is done, and their names.
+
+        After `resume`. Until all is written the cell counts as running, since its table is then newer than its note.
+        """
+        before = self.status()
+        new = {_place(row) for row in readings}  # a killed run may have written them
+        rows = [row for row in self.readings if _place(row) not in new]
+        self.set_status(RUNNING)
+        self.readings = tables.in_order([*rows, *readings])
+        self._write_table(READINGS_FILE, self.readings)
+        names = list(dict.fromkeys([*before.get("measured", []), *measured]))
+        self.set_status(DONE, files=self.files, measured=names)
+
     def _write_table(self, name: str, rows: Sequence[Row]) -> None:
         self.files[name] = disk.write(self.folder / name, tables.as_parquet(name, rows))
 
     def _make_tickets(self) -> None:
         disk.make(self.folder / TICKETS)
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    """Return what names a reading."""
+    return tuple(row[name] for name in ("arm", "draw", "level", "iteration", "name", "place", "at"))
 
 
 def _check_alike(initial: Tensors, masks: Tensors) -> None:

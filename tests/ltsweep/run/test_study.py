@@ -479,9 +479,7 @@ def test_a_measurement_is_written_and_one_that_came_too_late_is_named(compose, c
     run(cells[1:2], settings())
     assert not (settings().study / cells[1].key / "readings.parquet").exists()
     run(cells[:2], measured)
-    assert "measure=weights: 1 cell had finished levels without it; force=true computes them again" in (
-        capsys.readouterr().out
-    )
+    assert "measure=weights: 1 cell had finished levels without it" in capsys.readouterr().out
 
 
 def test_readings_of_an_interrupted_cell_are_those_of_an_undisturbed_one(compose, cells, settings, tmp_path, saves):
