@@ -57,10 +57,14 @@ def test_the_tables_hold_what_was_trained(study: Path) -> None:
     assert loaded.levels.groupby("arm", observed=True).size().to_dict() == {TICKET: 12, REINIT: 8, RANDOM_MASK: 8}
     assert loaded.levels["iterations_trained"].eq(20).all()
     assert loaded.levels["best_iteration"].dtype == np.float64
-    # Three layers and three readings of each arm; a control starts at level 1.
-    assert loaded.readings.groupby("arm", observed=True).size().to_dict() == {TICKET: 108, REINIT: 72, RANDOM_MASK: 72}
-    assert set(loaded.readings["name"]) == {"norm", "distance", "sign_changes"}
-    assert loaded.readings.loc[loaded.readings["name"].eq("distance"), "value"].gt(0).all()
+    # Eleven readings and 16 quantiles of three layers, before and after each level; a control starts at level 1.
+    assert loaded.readings.groupby("arm", observed=True).size().to_dict() == {
+        TICKET: 12 * 162,
+        REINIT: 8 * 162,
+        RANDOM_MASK: 8 * 162,
+    }
+    moved = loaded.readings[loaded.readings["name"].eq("distance")]
+    assert (moved["value"].gt(0) == moved["iteration"].gt(0)).all()
     last = loaded.evaluations.sort_values("iteration").drop_duplicates(["key", "arm", "draw", "level"], keep="last")
     both = loaded.levels.merge(last, on=["key", "arm", "draw", "level"])
     assert both["final_test_accuracy"].tolist() == both["test_accuracy"].tolist()
@@ -86,7 +90,7 @@ def test_every_figure_is_drawn_or_says_why_not(study: Path, tmp_path: Path, caps
         "runs_test",
     }
     assert len(pd.read_parquet(tmp_path / "levels.parquet")) == len(pd.read_csv(tmp_path / "levels.csv")) == 28
-    assert len(pd.read_parquet(tmp_path / "readings.parquet")) == len(pd.read_csv(tmp_path / "readings.csv")) == 252
+    assert len(pd.read_parquet(tmp_path / "readings.parquet")) == len(pd.read_csv(tmp_path / "readings.csv")) == 4536
     page = (tmp_path / "report.html").read_text()
     assert all(key in page for key in load(study).cells["key"])
     assert "python -m ltsweep" in page

@@ -75,15 +75,15 @@ def test_each_arm_ends_by_itself_and_the_level_when_all_have(made, run, watched)
 
 
 def test_readings_end_with_the_rows_and_are_of_the_weights_there(made, run):
-    early = run(*made(stop=STOP, measurements={"weights": Weights()})).done
+    early = run(*made(stop=STOP, measurements={"weights": Weights(moments=["end"])})).done
     steps = early["c", 0].summaries[0]["iterations"]
-    short = run(*made(steps=steps, measurements={"weights": Weights()})).done
+    short = run(*made(steps=steps, measurements={"weights": Weights(moments=["end"])})).done
     assert early["c", 0].readings == short["c", 0].readings
     assert {row["iteration"] for row in early["c", 0].readings} == {steps}
 
 
 def test_going_on_from_any_step_is_never_having_stopped(made):
-    program, members = made(stop=STOP, checkpoint_every=0.0, measurements={"weights": Weights()})
+    program, members = made(stop=STOP, checkpoint_every=0.0, measurements={"weights": Weights(moments=["end"])})
     events = [copy.deepcopy(event) for event in run_levels(program, members, 0)]
     whole = [event for event in events if isinstance(event, LevelDone)]
     masks = {(done.key, done.level + 1): done.next_masks for done in whole}

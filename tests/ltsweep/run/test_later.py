@@ -79,9 +79,10 @@ def test_a_kill_before_the_status_leaves_a_cell_that_is_measured_again(study, tm
             raise KeyboardInterrupt
         return noted
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(disk, "write", killed)
-        study("killed", measure=["lengths"])
+        with pytest.raises(KeyboardInterrupt):
+            study("killed", measure=["lengths"])
     assert path.exists()
     study("killed", measure=["lengths"])
     for cell in cells:
