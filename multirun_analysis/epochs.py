@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from ltsweep.schema import TICKET
+from multirun_analysis import lengths
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study
 from multirun_analysis.schema import COUNTED, REACHED, STOPPED
@@ -88,6 +89,33 @@ def with_metrics(study: Study, levels: pd.DataFrame) -> pd.DataFrame:
     own = levels["arm"].eq(TICKET) & levels["level"].eq(0)
     values = levels["key"].astype("str").map(there.set_axis(there.index.astype("str")).astype("float64"))
     return levels.assign(**{REACHED: values.where(own)})
+
+
+def by_length(study: Study, view: View) -> pd.DataFrame:
+    """Return one row for each network with a length scale: `panel, line, key, depth, x` (M_d / M_0)`, epochs, there`.
+
+    Raises NothingToShow where none has both.
+    """
+    cells = of_cells(study)
+    lengths_of = lengths.per_cell(study, (*COUNTED, *STOPPED)).set_index("key")
+    apart = tuple(name for name in view.row if name != "model.depth")
+    lines = tuple(name for name in view.choice if name not in (*apart, "model.depth"))
+    keys = cells["key"].astype("str")
+    found = pd.DataFrame(
+        {
+            "panel": label(cells, apart),
+            "line": label(cells, lines),
+            "key": keys,
+            "depth": keys.map(lengths_of["d"]),
+            "x": keys.map(lengths_of["growth"]),
+            "epochs": cells["epochs"],
+            "there": cells["there"],
+        }
+    )
+    found = found[found["x"].gt(0)].reset_index(drop=True)  # a dead network has no length
+    if found.empty:
+        raise NothingToShow("no network that ends at a score has a length scale: measure=[lengths] adds it")
+    return found
 
 
 def axis(cells: pd.DataFrame, view: View) -> str:

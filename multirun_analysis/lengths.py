@@ -87,15 +87,15 @@ def residual_bounds(init: Mapping[str, object], units: int, scales: Sequence[flo
     return low, high
 
 
-def of_cells(study: Study) -> pd.DataFrame:
+def of_cells(study: Study, statuses: Sequence[str] = COUNTED) -> pd.DataFrame:
     """Return the length scales of each network before training: one row for each (key, at).
 
-    Columns: `key, at` (layer j, 0 for the input)`, length` (M_j)`, units` (n_j)`. Tickets of cells whose numbers count.
+    Columns: `key, at` (layer j, 0 for the input)`, length` (M_j)`, units` (n_j)`. Tickets of cells of these statuses.
     Raises NothingToShow where none were measured.
     """
     check_readings(study)
     rows = study.readings
-    rows = rows[rows["name"].isin(["length", "units"]) & rows["arm"].eq(TICKET) & rows["status"].isin(COUNTED)]
+    rows = rows[rows["name"].isin(["length", "units"]) & rows["arm"].eq(TICKET) & rows["status"].isin(statuses)]
     rows = rows[rows["level"].eq(0) & rows["iteration"].eq(0)]
     if rows.empty:
         raise NothingToShow("no length scales of untrained networks were measured: measure=[lengths] does")
@@ -104,12 +104,12 @@ def of_cells(study: Study) -> pd.DataFrame:
     return pd.DataFrame(by_name).reset_index()
 
 
-def per_cell(study: Study) -> pd.DataFrame:
+def per_cell(study: Study, statuses: Sequence[str] = COUNTED) -> pd.DataFrame:
     """Return one row a network: `key, d, growth, variance` (as GROWTH and VARIANCE)`, widths` (sum of 1 / n_j)`."""
     residual = _residual(study)
     rows = [
         {"key": key, **_summary(one, base=int(key in residual))}
-        for key, one in of_cells(study).groupby("key", sort=False)
+        for key, one in of_cells(study, statuses).groupby("key", sort=False)
     ]
     return pd.DataFrame(rows)
 

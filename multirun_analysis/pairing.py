@@ -30,13 +30,14 @@ class Side:
 
     config: config column -> value, or a list of which any will do. arm: the ticket or a control. dense: the score of
     the cell before any pruning stands for every level. at: the score at the level nearest to these weights remaining,
-    at most a part `NEAR` off, stands for every level.
+    at most a part `NEAR` off, stands for every level. metric: that of this side, None for that of the comparison.
     """
 
     config: Mapping[str, object] = field(default_factory=dict)
     arm: str = TICKET
     dense: bool = False
     at: float | None = None
+    metric: str | None = None
 
     @property
     def one_level(self) -> bool:
@@ -65,14 +66,16 @@ def holds(df: pd.DataFrame, values: Mapping[str, object]) -> pd.Series:
     return found
 
 
-def paired(found: pd.DataFrame, left: Side, right: Side) -> pd.DataFrame:
+def paired(found: pd.DataFrame, left: Side, right: Side, other: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the pairs of two sides of a table of `scores`, cell by cell and level by level.
+
+    other: the right side's table, where its metric is another.
 
     Columns: `setting` (all else that varies, as `lr=0.1`; empty if nothing does)`, seed, key` and `level` (of the
     left side)`, remaining, left, right, difference` (left less right). A column that follows from a side, as
     `init.gain` from `init`, is not matched; every other one is. A score without its partner is left out.
     """
-    one, two = chosen(found, left), chosen(found, right)
+    one, two = chosen(found, left), chosen(found if other is None else other, right)
     settings = _settings(found, one, two, {*left.config, *right.config})
     one, two = (side.assign(setting=side["key"].astype("str").map(settings).astype("str")) for side in (one, two))
     one = one.assign(left=one["value"])[[*_KEYS, "key", "level", "remaining", "left"]]

@@ -7,7 +7,7 @@ import pandas as pd
 from ltsweep.schema import TICKET
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, check_readings
-from multirun_analysis.schema import COUNTED
+from multirun_analysis.schema import COUNTED, REJECTED
 from multirun_analysis.view import View, label
 
 # Readings of the kinds of tensors -> their columns.
@@ -18,6 +18,28 @@ BEFORE, AFTER = "before training", "trained"
 
 # The mean of |Z| of random numbers.
 BY_CHANCE = math.sqrt(2 / math.pi)
+
+
+def with_metrics(study: Study, levels: pd.DataFrame) -> pd.DataFrame:
+    """Return a levels table of a study with the columns REJECTED, means over ranges of bits of trained dense networks.
+
+    Of a kind the weights and the biases count alike. Null where nothing was measured.
+    """
+    found = levels.assign(**dict.fromkeys(REJECTED, math.nan))
+    rows = study.readings
+    if rows.empty or not rows["name"].eq("runs_z_rejected").any():
+        return found
+    rows = rows[rows["name"].eq("runs_z_rejected") & rows["arm"].eq(TICKET) & rows["level"].eq(0)]
+    last = rows.groupby("key", observed=True)["iteration"].transform("max")
+    rows = rows[last.gt(0) & rows["iteration"].eq(last)]
+    kinds = rows["place"].astype("str").str.partition(" ")[0]
+    shares = rows.assign(key=rows["key"].astype("str"), kind=kinds).groupby(["key", "kind"])["value"].mean()
+    own = levels["arm"].eq(TICKET) & levels["level"].eq(0)
+    for column in REJECTED:
+        kind = column.rpartition("_")[2]
+        if kind in shares.index.get_level_values("kind"):
+            found[column] = levels["key"].astype("str").map(shares.xs(kind, level="kind")).where(own)
+    return found
 
 
 def table(study: Study, view: View) -> pd.DataFrame:

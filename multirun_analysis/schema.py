@@ -38,13 +38,16 @@ CONFIG_COLUMN = "config"
 # Columns that `lengths.with_metrics` adds to the levels table, natural logs, which a claim can be about.
 LENGTHS = ("log_length_growth", "log_length_variance")
 
+# Columns that `runs.with_metrics` adds: the share of a trained network's tensors, by kind, that are rejected as random.
+REJECTED = ("runs_rejected_conv", "runs_rejected_fc", "runs_rejected_norm")
+
 # The column that `epochs.with_metrics` adds: whether a network was at the score that ends its level.
 REACHED = "score_reached"
 
 # Every column of a tidy table that is not a config value.
 RECORD_COLUMNS = frozenset(
     {RENAMED.get(name, name) for columns in schema.TABLES.values() for name in columns}
-    | {*CELL_COLUMNS, "remaining", *schema.SCORES, *LENGTHS, REACHED}
+    | {*CELL_COLUMNS, "remaining", *schema.SCORES, *LENGTHS, *REJECTED, REACHED}
 )
 
 

@@ -84,6 +84,7 @@ def test_every_figure_is_drawn_or_says_why_not(study: Path, tmp_path: Path, caps
     assert {name for name in figures.names() if files.get(name) == "nothing"} == {
         "accuracy_vs_width",
         "connectivity",
+        "epochs_by_length",
         "epochs_to_score",
         "heat_map",
         "length_scales",

@@ -16,7 +16,7 @@ from ltsweep.words import shown
 from multirun_analysis import curves
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.pairing import NEAR, Side
-from multirun_analysis.schema import LENGTHS, REACHED, RENAMED
+from multirun_analysis.schema import LENGTHS, REACHED, REJECTED, RENAMED
 
 # Where the effect has to be, as seen from `value`.
 DIRECTIONS = ("greater", "less", "equal", "not_less", "not_greater")
@@ -28,7 +28,7 @@ WITH_MARGIN = DIRECTIONS[2:]
 AREA = "area"
 
 # Columns that a claim can be about.
-METRICS = (*curves.metrics(pd.DataFrame(columns=list(LEVELS)).rename(columns=RENAMED)), *LENGTHS, REACHED)
+METRICS = (*curves.metrics(pd.DataFrame(columns=list(LEVELS)).rename(columns=RENAMED)), *LENGTHS, *REJECTED, REACHED)
 
 # Fractions of weights remaining, from the greater one down to the smaller.
 Range = tuple[float, float]
@@ -192,8 +192,10 @@ def _side(value: object) -> Side:
     if value == "dense":
         return Side(dense=True)
     config = _config(value)
-    arm, at = config.pop("arm", TICKET), config.pop("remaining", None)
-    return Side(config, _text(arm), at=None if at is None else _part(at))
+    arm, at, metric = config.pop("arm", TICKET), config.pop("remaining", None), config.pop("metric", None)
+    if metric not in (None, *METRICS):
+        raise ValueError
+    return Side(config, _text(arm), at=None if at is None else _part(at), metric=metric and str(metric))
 
 
 def _compare(value: object) -> tuple[tuple[Side, Side], ...]:
@@ -206,7 +208,7 @@ def _compare(value: object) -> tuple[tuple[Side, Side], ...]:
         if left.one_level:
             raise ValueError
         # Against dense, both sides are of the same cells.
-        found.append((left, Side(left.config, dense=True) if right.dense else right))
+        found.append((left, Side(left.config, dense=True, metric=left.metric) if right.dense else right))
     return tuple(found)
 
 
@@ -219,7 +221,8 @@ _FIELDS: dict[str, tuple[Callable[[object], Any], str]] = {
     "compare": (
         _compare,
         "left and right, or a list of such pairs; a side is {init: xavier_u}, {arm: reinit} or both,"
-        " {} for all cells; right may be the word dense, or have remaining: a fraction, the level nearest to it",
+        " {} for all cells; right may be the word dense, or have remaining: a fraction, the level nearest to it;"
+        " either may have a metric of its own",
     ),
     "metric": (_one_of(*METRICS), f"one of {', '.join(METRICS)}"),
     "remaining": (_remaining, "a fraction above 0 and up to 1, {from: high, to: low} or area"),

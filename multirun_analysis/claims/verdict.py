@@ -73,15 +73,18 @@ def _pairs(levels: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
     here = levels[pairing.holds(levels, claim.where)]
     if here.empty:
         return f"no such cells: {_lacking(levels, claim)}"
-    scores = pairing.scores(here, claim.metric)
-    if scores.empty:
-        held_out = curves.is_by_validation(claim.metric) and curves.final(here)[claim.metric].isna().all()
-        return f"{claim.metric} has no value{': no examples were held out' if held_out else ' yet'}"
+    metrics = dict.fromkeys(side.metric or claim.metric for sides in claim.compare for side in sides)
+    ends = curves.final(here)
+    scores = {metric: pairing.scores(here, metric) if metric in ends else pd.DataFrame() for metric in metrics}
+    if empty := next((metric for metric, found in scores.items() if found.empty), None):
+        held_out = curves.is_by_validation(empty) and ends[empty].isna().all()
+        return f"{empty} has no value{': no examples were held out' if held_out else ' yet'}"
     found = []
     for i, (left, right) in enumerate(claim.compare):
-        pairs = pairing.paired(scores, left, right).assign(pair=i)
+        tables = [scores[side.metric or claim.metric] for side in (left, right)]
+        pairs = pairing.paired(tables[0], left, right, tables[1]).assign(pair=i)
         if pairs.empty:
-            lack = [said(side) for side in (left, right) if _none(scores, side)]
+            lack = [said(side) for side, table in zip((left, right), tables, strict=True) if _none(table, side)]
             return f"no cells with {' or '.join(lack)}" if lack else f"no {said(left)} with its {said(right)} yet"
         found.append(pairs)
     every = pd.concat(found, ignore_index=True)
@@ -186,6 +189,7 @@ def said(side: Side) -> str:
     if side.dense:
         return "dense network"
     says = [f"{name}={_value(value)}" for name, value in side.config.items()]
+    says += [f"metric {side.metric}"] if side.metric else []
     arm = [f"arm {side.arm}"] if side.arm != TICKET or not says else []
     return " ".join([*says, *arm, *([f"at {side.at:.4g} remaining"] if side.at is not None else [])])
 

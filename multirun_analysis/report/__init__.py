@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from ltsweep.schema import TICKET
 from ltsweep.words import printable
-from multirun_analysis import closing, epochs, lengths, style, view
+from multirun_analysis import closing, epochs, lengths, runs, style, view
 from multirun_analysis.claims import VERDICTS, Claim, judge
 from multirun_analysis.load import Study
 from multirun_analysis.notes import sentences
@@ -40,7 +40,7 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
 
     claims: those that get a verdict. only: a sentence on which cells are shown, where a filter was asked for.
     """
-    verdicts = judge(epochs.with_metrics(study, lengths.with_metrics(study)), claims)
+    verdicts = judge(runs.with_metrics(study, epochs.with_metrics(study, lengths.with_metrics(study))), claims)
     areas, at_levels = choices.contests(study.levels)
     ended = choices.ended(study.levels)
     whole = areas if len(ended) == len(study.levels) else choices.contests(ended)[0]

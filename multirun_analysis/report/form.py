@@ -75,8 +75,11 @@ def held_against(claim: Claim) -> str:
 
 def of_what(claim: Claim) -> str:
     """Return what the effect of a claim is: the metric of which cells less that of which others."""
-    pairs = [f"{said(left)} less {said(right)}" for left, right in claim.compare]
     share = ", as a part of the latter" if claim.relative else ""
+    if any(side.metric for pair in claim.compare for side in pair):
+        each = [" less ".join(words(side.metric or claim.metric) for side in pair) for pair in claim.compare]
+        return f"{', and '.join(each)}, of the same cells{share}"
+    pairs = [f"{said(left)} less {said(right)}" for left, right in claim.compare]
     return f"{words(claim.metric)} of {', and of '.join(pairs)}{share}"
 
 

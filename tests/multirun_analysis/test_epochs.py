@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from statsmodels.duration.survfunc import SurvfuncRight
 
@@ -13,7 +14,7 @@ from ltsweep.schema import DIVERGED
 from multirun_analysis import epochs
 from multirun_analysis.claims import Claim, judge
 from multirun_analysis.errors import NothingToShow
-from multirun_analysis.figures import epochs_to_score
+from multirun_analysis.figures import epochs_by_length, epochs_to_score
 from multirun_analysis.load import Study, load
 from multirun_analysis.pairing import Side
 from multirun_analysis.view import choose
@@ -79,6 +80,28 @@ def test_a_network_that_is_not_there_is_censored_and_so_is_one_that_diverges(stu
     (figure,) = epochs_to_score.draw(found.reset_index(), view)
     assert "Not there when their level ended: 4 of 12 networks" in figure.get_supxlabel()
     assert any(line.get_label() == "_beyond" and len(line.get_xdata()) for line in figure.axes[0].lines)
+
+
+def test_each_network_stands_at_its_length_a_diverged_one_too(study: Study) -> None:
+    cells = study.evaluations.drop_duplicates("key").to_dict("records")
+    rows = [
+        {**cell, "iteration": 0, "name": name, "place": f"act{at}", "at": float(at), "value": value}
+        for cell in cells
+        for at in (0, 1, 2)
+        for name, value in (("length", (2.0 if cell["init"] == "he_n" else 0.01) ** at), ("units", 5.0))
+    ]
+    study = dataclasses.replace(study, readings=pd.DataFrame(rows))
+    view = choose(study.cells)
+    found = epochs_by_length.table(study, view)
+    assert len(found) == 12
+    assert set(found["depth"]) == {2}
+    by_init = found.groupby("line", observed=True)["x"]
+    assert by_init.max().to_dict() == by_init.min().to_dict() == pytest.approx({"he_n": 4, "lecun_n": 1e-4})
+    (figure,) = epochs_by_length.draw(found, view)
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert "There were: 5 of 6 within a factor of 10, 3 of 6 beyond it." in note
+    with pytest.raises(NothingToShow, match="has a length scale"):
+        epochs_by_length.table(dataclasses.replace(study, readings=study.readings.assign(value=0.0)), view)
 
 
 def test_a_claim_can_be_about_the_share_that_is_there(study: Study) -> None:

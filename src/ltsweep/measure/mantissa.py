@@ -23,6 +23,8 @@ from ltsweep.words import shown
 _BITS = 23
 # Numbers of which a test is made: of fewer, Z is not near normal.
 _LEAST = 20
+# |Z| beyond which a test at 1 % rejects: the 99.5 % quantile of a normal.
+_REJECTED = 2.5758
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Mantissa:
 
     runs_z: of tensor `place`, of a weight the survivors; at: the first bit of the range. Below 0 there are fewer runs
     than by chance, as in a picture. runs_z_mean, runs_z_max: of |Z| over the tensors of one kind, `place` being `conv
-    weight`, `fc bias`, `norm weight`. nan where there are fewer than 20 numbers, or none is below the median.
+    weight`, `fc bias`, `norm weight`. runs_z_rejected: the share of these tensors that a test at 1 % rejects as random.
+    nan where there are fewer than 20 numbers, or none is below the median.
     """
 
     ranges: Sequence[Sequence[int]] = ((0, 7), (8, 15), (16, 22))
@@ -47,7 +50,7 @@ class Mantissa:
         check_moments("mantissa", self.moments)
 
     def __call__(self, look: Look) -> Iterator[Reading]:
-        """Yield a reading for each tensor and range, then two for each kind and range."""
+        """Yield a reading for each tensor and range, then three for each kind and range."""
         assert look.stage is not None
         kinds = _kinds(look.stage.network.template)
         found: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
@@ -64,6 +67,8 @@ class Mantissa:
             yield Reading("runs_z_mean", kind, first, every.nanmean(0))
             most = every.nan_to_num(-1).amax(0)
             yield Reading("runs_z_max", kind, first, most.where(most >= 0, torch.nan))
+            beyond = (every > _REJECTED).float().where(every.isfinite(), torch.nan)
+            yield Reading("runs_z_rejected", kind, first, beyond.nanmean(0))
 
 
 def runs_z(values: NDArray[np.int32]) -> float:

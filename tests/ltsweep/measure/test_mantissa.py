@@ -56,6 +56,7 @@ def test_random_weights_pass_and_pictures_do_not():
     assert found["runs_z", "fc1.weight", 16][0] < -10
     assert found["runs_z_max", "fc weight", 16][0] > 10
     assert found["runs_z_max", "fc weight", 16][1] < 4
+    assert found["runs_z_rejected", "fc weight", 16][0] > 0
 
 
 def test_tensors_by_kind_of_the_weights_that_remain():
@@ -78,6 +79,7 @@ def test_tensors_by_kind_of_the_weights_that_remain():
     convs = torch.stack([v.abs() for (name, place, _), v in found.items() if name == "runs_z" and "conv" in place])
     assert torch.allclose(found["runs_z_mean", "conv weight", 3], convs.mean(0))
     assert torch.allclose(found["runs_z_max", "conv weight", 3], convs.amax(0))
+    assert torch.allclose(found["runs_z_rejected", "conv weight", 3], (convs > 2.5758).float().mean(0))
     assert found["runs_z", "bn.weight", 3].isnan().all()  # four numbers
     assert found["runs_z_mean", "fc bias", 3].isnan().all()
     assert set(tensors_of(model)) >= {place for name, place, _ in found if name == "runs_z"}

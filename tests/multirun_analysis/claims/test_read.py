@@ -12,7 +12,7 @@ from multirun_analysis.claims.read import METRICS
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study
 from multirun_analysis.pairing import Side
-from multirun_analysis.schema import LENGTHS, REACHED
+from multirun_analysis.schema import LENGTHS, REACHED, REJECTED
 
 GOOD = {
     "name": "mine",
@@ -38,7 +38,8 @@ def test_every_published_claim_is_read_and_says_who_says_so() -> None:
     files = list(Path(claims.__file__).parent.glob("*.yaml"))
     assert len(found) == len(files) == len({claim.name for claim in found})
     sources = {claim.source.split(",")[0].split(" 20")[0] for claim in found}
-    assert sources == {"Wijnja", "Shu", "Frankle & Carbin", "Frankle", "Ramanujan", "Hanin & Rolnick"}
+    papers = {"Wijnja", "Shu", "Frankle & Carbin", "Frankle", "Ramanujan", "Hanin & Rolnick"}
+    assert sources == papers | {"Talk on how to start training"}
 
 
 def test_the_claims_of_the_studies_are_all_there() -> None:
@@ -71,7 +72,7 @@ def test_hidden_networks_are_claimed_to_be_best_with_half_of_the_weights() -> No
 
 
 def test_metrics_are_those_that_can_be_drawn(mixed: Study) -> None:
-    assert list(METRICS) == [*curves.metrics(mixed.levels), *LENGTHS, REACHED]
+    assert list(METRICS) == [*curves.metrics(mixed.levels), *LENGTHS, *REJECTED, REACHED]
 
 
 def test_a_claim_of_ones_own(tmp_path: Path) -> None:
