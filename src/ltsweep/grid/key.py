@@ -21,6 +21,7 @@ NEUTRAL: dict[str, Any] = {
     "evaluate_test": None,
     "model.depth": None,
     "model.form": "ramp",
+    "model.widths": [],
     "label_smoothing": 0.0,
     "clip": None,
     "stop": None,

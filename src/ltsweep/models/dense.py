@@ -23,15 +23,17 @@ def mlp(
     dropout: float = 0.0,
     depth: int | None = None,
     form: str = "ramp",
+    widths: Sequence[float] = (),
 ) -> nn.Sequential:
     """Return a fully connected network: (B, *input_shape) -> logits (B, num_classes).
 
-    hidden: units of each hidden layer. width: a factor of them. dropout: the share of them that a step drops. depth,
-    form: the hidden layers that `drawn_out` makes of `hidden`; with a depth of None it is taken as it is.
+    hidden: units of each hidden layer. width: a factor of them; widths: a factor more for each. dropout: the share of
+    them that a step drops. depth, form: the hidden layers that `drawn_out` makes of `hidden`; with a depth of None it
+    is taken as it is.
     """
     act = find_activation(activation, negative_slope)
     sizes = hidden if depth is None else drawn_out(hidden, depth, form)
-    end = dense_end(prod(input_shape), scaled(sizes, width), num_classes, act, dropout)
+    end = dense_end(prod(input_shape), scaled(sizes, width, widths), num_classes, act, dropout)
     return nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *end]))
 
 

@@ -35,9 +35,17 @@ def picture(input_shape: Sequence[int]) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def scaled(sizes: Sequence[int], width: float) -> list[int]:
-    """Return sizes times `width`, each rounded to a whole number, half to even, of at least 1."""
-    return [max(1, round(width * size)) for size in sizes]
+def scaled(sizes: Sequence[int], width: float, widths: Sequence[float] = ()) -> list[int]:
+    """Return sizes times `width`, each rounded to a whole number, half to even, of at least 1.
+
+    widths: a factor more for each of the sizes; empty for none. Raises UserError for another number of factors.
+    """
+    if widths and len(widths) != len(sizes):
+        raise UserError(
+            f"model.widths={shown(list(widths))} has {len(widths)} factors, and the model has {len(sizes)} sizes to "
+            f"multiply: {shown(list(sizes))}"
+        )
+    return [max(1, round(width * own * size)) for size, own in zip(sizes, widths or [1.0] * len(sizes), strict=True)]
 
 
 def dense_end(

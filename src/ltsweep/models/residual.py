@@ -24,18 +24,20 @@ def resnet(
     activation: str = "relu",
     negative_slope: float = 0.01,
     width: float = 1.0,
+    widths: Sequence[float] = (),
 ) -> nn.Sequential:
     """Return a residual network of 6 * blocks + 2 layers for CIFAR: (B, C, H, W) -> logits (B, num_classes).
 
     A 3x3 convolution of 16 channels; three stages of `blocks` residual blocks of 16, 32 and 64 channels, each block two
     3x3 convolutions with batch norm; an average over the picture; one fully connected layer. width: a factor of the
-    channels. shortcut, where the channels grow: `padded` with zeros (He et al.'s option A, without weights), or
-    `projection`, a 1x1 convolution with batch norm (option B, which has the counts of Frankle & Carbin's "ResNet-18").
+    channels; widths: a factor more for each stage. shortcut, where the channels grow: `padded` with zeros (He et al.'s
+    option A, without weights), or `projection`, a 1x1 convolution with batch norm (option B, which has the counts of
+    Frankle & Carbin's "ResNet-18").
     """
     if shortcut not in SHORTCUTS:
         raise UserError(f"model.shortcut={shown(shortcut)} is unknown; choose one of {', '.join(SHORTCUTS)}")
     act = find_activation(activation, negative_slope)
-    stages = scaled((16, 32, 64), width)
+    stages = scaled((16, 32, 64), width, widths)
     inputs = stages[0]
     layers: Layers = [
         ("conv", nn.Conv2d(picture(input_shape)[0], inputs, kernel_size=3, padding=1, bias=False)),

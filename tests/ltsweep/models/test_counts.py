@@ -160,6 +160,26 @@ def test_width_rounds_to_whole_units():
     assert [layer.shape[0] for layer in layers_of(mlp((4,), 3, [5, 7], width=0.5))] == [2, 4, 3]  # half to even
 
 
+@pytest.mark.parametrize("build", SIZES)
+def test_widths_are_factors_of_each_layer_block_or_stage(build):
+    """A factor of 2 for one of them, and of 1 for all others, doubles some layers and leaves the others as they are."""
+    count = {mlp: 2, conv: 3, alexnet: 7, vgg: 5, resnet: 3}[build]
+
+    def sizes(**fields):
+        with torch.device("meta"):
+            return [layer.shape[0] for layer in layers_of(build((3, 32, 32), 10, **fields))]
+
+    plain = sizes()
+    doubled = [sizes(widths=[2.0 if place == one else 1.0 for place in range(count)]) for one in range(count)]
+    for one in doubled:
+        assert {new / old for new, old in zip(one, plain, strict=True)} == {1, 2}
+    times = [[one[i] / size for one in doubled].count(2) for i, size in enumerate(plain)]
+    assert times == [1] * (len(plain) - 1) + [0]  # each layer by one of the factors, the output by none
+    assert sizes(widths=[0.5] * count) == sizes(width=0.5)
+    with pytest.raises(UserError, match=rf"^model\.widths=.* has {count + 1} factors, and the model has {count} sizes"):
+        sizes(widths=[1.0] * (count + 1))
+
+
 @pytest.mark.parametrize("hidden", [[], [7], [300, 100], [9, 8, 7, 6]])
 def test_an_mlp_has_any_hidden_layers(model_of, hidden):
     config, model = model_of("mlp", f"model.hidden={hidden}".replace(" ", ""))
@@ -183,6 +203,8 @@ def test_lenet_300_100_and_conv_2_are_members_of_their_families(compose):
         (("model=mlp", "model.hidden=[300,0]"), r"^model\.hidden=\[300, 0\] is out of range: .* from 1 to 1,000,000"),
         (("model=mlp", "model.hidden=300"), r"^model\.hidden=300 is out of range: .* a list"),
         (("model=conv2", "model.width=0"), r"^model\.width=0 is out of range: .* above 0"),
+        (("model=mlp", "model.widths=[1,0]"), r"^model\.widths=\[1, 0\] is out of range: .* above 0"),
+        (("model=mlp", "model.widths=[2]"), r"^model\.widths=\[2\] has 1 factors, and the model has 2 sizes"),
         (("model=conv4", "model.dropout=1"), r"^model\.dropout=1 is out of range: .* below 1"),
         (("model=vgg19", "model.blocks=[2,2]"), r"^model: .*blocks=\[2, 2\]"),
         (("model=resnet20", "model.shortcut=none"), r"^model\.shortcut=none is unknown; choose one of padded, proj"),
