@@ -46,19 +46,25 @@ class Limits(NamedTuple):
 def title(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
     """Return the title of a panel from the names of its row and column.
 
-    One config column is named, as `lr = 0.1`; of several those that are numbers.
+    One config column is named, as `lr = 0.1`; of several those that are numbers. A pruning rate is the share removed of
+    what a level begins with, and what it keeps stands beside it.
     """
     return BETWEEN.join(_titled(name, cols) for name, cols in zip(names, columns, strict=True) if name)
 
 
 def _titled(name: str, columns: Sequence[str]) -> str:
     if len(columns) == 1:
-        return f"{columns[0]} = {name}"
+        return _equal(columns[0], name)
     values = name.split(", ")
     if len(values) != len(columns):
         return name
     pairs = zip(columns, values, strict=True)
-    return ", ".join(f"{column} = {value}" if style.is_number(value) else value for column, value in pairs)
+    return ", ".join(_equal(column, value) if style.is_number(value) else value for column, value in pairs)
+
+
+def _equal(column: str, value: str) -> str:
+    kept = f" ({percent(1 - float(value))} % kept)" if column == "prune_rate" and style.is_number(value) else ""
+    return f"{column} = {value}{kept}"
 
 
 def limits(values: Iterable[float], metric: str, look: Style = SCREEN) -> Limits:

@@ -199,8 +199,10 @@ def test_data_sets_and_pruning_rates_have_panels_of_their_own(write_cell: Callab
             write_cell(dataset=dataset, prune_rate=prune_rate, levels=3, epochs=1)
     study = load(tmp_path / "made_up")
     _, figure = drawn(study, choose(study.cells))
-    assert [ax.get_title() for ax in shown(figure)] == [
-        f"{dataset}, prune_rate = {rate}" for dataset in ("cifar10", "mnist") for rate in (0.2, 0.5)
+    assert [" ".join(ax.get_title().split()) for ax in shown(figure)] == [
+        f"{dataset}, prune_rate = {rate}"
+        for dataset in ("cifar10", "mnist")
+        for rate in ("0.2 (80 % kept)", "0.5 (50 % kept)")
     ]
     marks = [[text.get_text() for text in ax.get_xticklabels()] for ax in shown(figure)]
     assert marks == [["100", "80", "64.1", "51.3"], ["100", "50.1", "25.1", "12.6"]] * 2

@@ -58,7 +58,7 @@ def test_tickets_of_other_sizes_have_colours_of_their_own(write_cell: Callable[.
     view = dataclasses.replace(choose(study.cells), remaining=(0.42,))
     (figure,) = figure_file.draw(figure_file.table(study, view), view)
     titles = [" ".join(ax.get_title().split()) for ax in figure.axes]
-    assert titles == ["41.1 % remaining prune_rate = 0.2", "50.1 % remaining prune_rate = 0.5"]
+    assert titles == ["41.1 % remaining prune_rate = 0.2 (80 % kept)", "50.1 % remaining prune_rate = 0.5 (50 % kept)"]
     ends = [(ax.collections[0].norm.vmin, ax.collections[0].norm.vmax) for ax in figure.axes]
     assert ends[0] != ends[1]
     assert "Colours compare tickets of one size alone." in " ".join(figure.get_supxlabel().split())
@@ -71,11 +71,11 @@ def test_a_choice_without_any_such_level_has_no_panel(write_cell: Callable[..., 
     view = choose(study.cells)
     (figure,) = figure_file.draw(figure_file.table(study, view), view)
     assert [len([text for text in ax.texts if text.get_text()]) for ax in figure.axes] == [4]
-    assert "Without prune_rate = 0.2: no level near 20 %." in " ".join(figure.get_supxlabel().split())
+    assert "Without prune_rate = 0.2 (80 % kept): no level near 20 %." in " ".join(figure.get_supxlabel().split())
     view = dataclasses.replace(view, remaining=(0.8, 0.25))
     (figure,) = figure_file.draw(figure_file.table(study, view), view)
     titles = [" ".join(ax.get_title().split()) for ax in figure.axes]
-    assert "no ticket near 25 % prune_rate = 0.2" in titles
+    assert "no ticket near 25 % prune_rate = 0.2 (80 % kept)" in titles
     assert not any("–" in title for title in titles)
 
 
@@ -98,7 +98,7 @@ def test_axes_can_be_chosen_and_the_rest_has_panels(write_cell: Callable[..., st
     view = choose(study.cells)
     table = figure_file.table(study, dataclasses.replace(view, remaining=(0.5,)))
     assert (table["across_is"].iloc[0], table["down_is"].iloc[0]) == ("lr", "init")
-    assert list(table["panel"].cat.categories) == ["prune_rate = 0.2", "prune_rate = 0.5"]
+    assert list(table["panel"].cat.categories) == ["prune_rate = 0.2 (80 % kept)", "prune_rate = 0.5 (50 % kept)"]
     chosen = figure_file.table(study, dataclasses.replace(view, axes=("prune_rate", "lr"), remaining=(0.5,)))
     assert list(chosen["down"].cat.categories) == ["0.1", "0.2", "0.3"]
     assert list(chosen["panel"].cat.categories) == ["init = xavier_n", "init = xavier_u"]
