@@ -43,6 +43,11 @@ def _gain(gain: float | str, negative_slope: float) -> float:
     return float(gain)
 
 
+def _std(shape: Sequence[int], fan_mode: str, gain: float | str, negative_slope: float) -> float:
+    """Return gain / sqrt(fan)."""
+    return _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode))
+
+
 def xavier_uniform(
     shape: Sequence[int], rng: torch.Generator, gain: float | str = 1.0, negative_slope: float = 0.01
 ) -> Tensor:
@@ -79,7 +84,7 @@ def kaiming_normal(
     negative_slope: float = 0.01,
 ) -> Tensor:
     """Draw N(0, s^2), s = gain / sqrt(fan) (He et al. 2015, eq. 10; without a gain Wijnja et al. 2020)."""
-    std = _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode))
+    std = _std(shape, fan_mode, gain, negative_slope)
     return torch.empty(*shape).normal_(0.0, std, generator=rng)
 
 
@@ -94,7 +99,7 @@ def truncated_normal(
 
     Cutting leaves 0.774 of the variance, so deep networks fail to train (Hanin & Rolnick 2018).
     """
-    std = _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode))
+    std = _std(shape, fan_mode, gain, negative_slope)
     return nn.init.trunc_normal_(torch.empty(*shape), 0.0, std, -2 * std, 2 * std, generator=rng)
 
 
@@ -116,7 +121,7 @@ def signed_constant(
 
     The signs are those that `kaiming_normal` draws from the same stream.
     """
-    std = _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode))
+    std = _std(shape, fan_mode, gain, negative_slope)
     return torch.where(torch.empty(*shape).normal_(generator=rng) < 0, -std, std)
 
 
@@ -128,7 +133,7 @@ def unsigned_constant(
     negative_slope: float = 0.01,
 ) -> Tensor:
     """Return s = gain / sqrt(fan) everywhere; nothing is drawn."""
-    return torch.full(tuple(shape), _gain(gain, negative_slope) / math.sqrt(_fan(shape, fan_mode)))
+    return torch.full(tuple(shape), _std(shape, fan_mode, gain, negative_slope))
 
 
 def pytorch_default(shape: Sequence[int], rng: torch.Generator) -> Tensor:

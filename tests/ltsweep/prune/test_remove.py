@@ -120,6 +120,17 @@ def test_ties_at_the_cut_go_by_position_among_the_tied_alone():
     assert remove_lowest(scores, torch.ones(1, 6), [3]).tolist() == [[1, 0, 1, 0, 1, 0]]
 
 
+def test_infinities_are_ordered_and_nan_goes_last():
+    """A diverged network is pruned along with its stack: its counts are exact, whatever its scores are."""
+    inf, nan = math.inf, math.nan
+    scores = torch.tensor([[nan, 1.0, -inf, inf, nan, 2.0], [nan] * 6])
+    masks = torch.ones(2, 6)
+    assert remove_lowest(scores, masks, [3, 2]).tolist() == [[1, 0, 0, 1, 1, 0], [0, 0, 1, 1, 1, 1]]
+    assert remove_lowest(scores, masks, [5, 6]).sum(1).tolist() == [1, 0]
+    masks[0, 0] = 0  # a NaN that is masked is not there
+    assert remove_lowest(scores, masks, [4, 0]).tolist() == [[0, 0, 0, 0, 1, 0], [1] * 6]
+
+
 def test_a_masked_weight_is_not_counted_and_does_not_return():
     scores, mask = torch.tensor([[0.0, 5.0, 0.0, 4.0, 3.0]]), torch.tensor([[0.0, 1.0, 0.0, 1.0, 1.0]])
     assert remove_lowest(scores, mask, [1]).tolist() == [[0, 1, 0, 1, 0]]
