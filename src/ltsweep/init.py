@@ -150,7 +150,7 @@ def _pytorch_bias(weight_shape: Sequence[int], rng: torch.Generator) -> Tensor:
 pytorch_default.bias = _pytorch_bias  # type: ignore[attr-defined]
 
 
-DRAWS = ("iid", "shuffle", "normal")
+DRAWS = ("iid", "shuffle", "normal", "same")
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,10 @@ class Like:
     """Draws that are like the trained weights of a finished cell, layer by layer; biases are zero.
 
     source: <study>/<key>@<level>; of a level above 0 the weights that its mask leaves. step: of the cell's dense
-    network, whose weights are taken; None for the last that it kept. draw: `iid` draws each weight from all of its
-    layer, with replacement; `shuffle` puts them at random places; `normal` draws from the normal distribution of their
-    mean and variance. source_sha256: of the files. weights: layer -> (its shape, its weights), once they are read.
+    network, whose weights are taken; 0 for its initial ones, None for the last that it kept. draw: `iid` draws each
+    weight from all of its layer, with replacement; `shuffle` puts them at random places; `normal` draws from the normal
+    distribution of their mean and variance; `same` draws nothing, and has the weights themselves, with zeros where the
+    mask leaves none. source_sha256: of the files. weights: layer -> (its shape, its weights), once they are read.
     """
 
     source: str | None = None
@@ -189,6 +190,8 @@ class Like:
             if self.draw == "normal":
                 std, mean = torch.std_mean(values.double(), correction=0)
                 return torch.empty(*shape).normal_(float(mean), float(std), generator=rng)
+            if self.draw == "same":
+                return values.view(*shape).clone()
             n = len(values)
             shuffled = self.draw == "shuffle"
             place = torch.randperm(n, generator=rng) if shuffled else torch.randint(n, tuple(shape), generator=rng)

@@ -320,7 +320,11 @@ def init_of(config: Mapping[str, Any], root: Path = Path(ROOT)) -> Init:
 def with_weights(init: Like, root: Path) -> Like:
     """Return the initialization with the weights of its source. Raises UserError, as `Saved.read` does."""
     weights, masks = _read(init.source, init.step, root, init.source_sha256)
-    kept = {name: values[masks[name]] if name in masks else values.ravel() for name, values in weights.items()}
+    same = init.draw == "same"  # which has zeros in the places of the others
+    kept = {
+        name: values.ravel() if name not in masks else (values * masks[name]).ravel() if same else values[masks[name]]
+        for name, values in weights.items()
+    }
     return dataclasses.replace(
         init, weights={name: (weights[name].shape, torch.from_numpy(values)) for name, values in kept.items()}
     )

@@ -79,8 +79,8 @@ class Saved:
 def saved(name: object, step: object = None, root: Path = Path(ROOT), field: str = "method.ticket") -> Saved:
     """Return the ticket of a name, of a study in `root`. Raises UserError for a name that is none, or of no ticket.
 
-    step: of the dense network, after which its weights are taken; None for the initial weights or, where the field is
-    SOURCE, for the last that the cell kept. field: of the config.
+    step: of the dense network, after which its weights are taken, 0 the initial ones; None for these or, where the
+    field is SOURCE, for the last that the cell kept. field: of the config.
     """
     found = _TICKET.fullmatch(name) if isinstance(name, str) else None
     if found is None:
@@ -108,8 +108,8 @@ def saved(name: object, step: object = None, root: Path = Path(ROOT), field: str
                 "dense network after 5 epochs"
             )
         step = kept[-1]
-    weights = INITIAL if step is None else weights_file(0, step) if isinstance(step, int) else ""
-    if step is not None and weights not in files:
+    weights = INITIAL if step in (None, 0) else weights_file(0, step) if isinstance(step, int) else ""
+    if weights != INITIAL and weights not in files:
         there = f"it kept those after {', '.join(map(str, kept))}" if kept else "it kept none"
         raise UserError(
             f"{field.partition('.')[0]}.step={shown(step)}: cell {key} did not keep the weights of its dense network "

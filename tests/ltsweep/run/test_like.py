@@ -94,6 +94,28 @@ def test_of_a_later_level_the_weights_that_its_mask_leaves(made, like):
         assert torch.isin(drawn[name], survivors).all()
 
 
+def test_the_same_are_the_weights_of_the_ticket_with_zeros_where_its_mask_has_none(made, like):
+    source = made[1]
+    begun, trained = run([like(1, "init.draw=same", "init.step=0"), like(0, "init.draw=same", "seed=7")], "same")
+    for name in LAYERS:
+        assert torch.equal(begun[name], source.initial()[name] * source.masks(1)[name])
+        assert torch.equal(trained[name], source.weights(0, 6)[name])
+
+
+def test_scores_are_trained_over_the_frozen_weights_of_a_ticket_alone(made, like):
+    """Masked weights are zero, so that scores that are like them begin at zero and never move."""
+    popup = ("method=edge_popup", "method.score_init=signed_like_weight", "method.remaining=[0.5,0.2]", "levels=2")
+    cell = like(1, "init.draw=same", "init.step=0", *popup)
+    run([cell], "popup")
+    record = CellRecords(Path("multirun/popup"), cell.key)
+    for level, share in ((1, 0.5), (2, 0.2)):
+        found, ticket = record.masks(level), made[1].masks(1)
+        for name in LAYERS:
+            assert int(found[name].sum()) == round(share * found[name].numel())
+            assert not (found[name] * (1 - ticket[name])).any()
+    assert not torch.equal(record.masks(2)["fc1.weight"], record.masks(1)["fc1.weight"])
+
+
 def test_the_key_is_of_what_the_source_holds(made, like):
     assert like(0).key != like(1).key
     assert like(0).config["init"]["source_sha256"] == like(0, "init.step=6").config["init"]["source_sha256"]
@@ -104,7 +126,7 @@ def test_the_key_is_of_what_the_source_holds(made, like):
     [
         (3, (), r"init\.source=source/\w+@3: cell \w+ has no mask of level 3; its levels with a mask are 1 to 2"),
         (0, ("init.step=5",), r"init\.step=5: cell \w+ did not keep the weights .* there; it kept those after 6"),
-        (0, ("init.draw=copy",), r"init\.draw=copy is out of range: init\.draw is one of iid, shuffle, normal"),
+        (0, ("init.draw=copy",), r"init\.draw=copy is out of range: init\.draw is one of iid, shuffle, normal, same"),
         (0, ("model.hidden=[30,12]",), r"init\.source=.* is of another network: its fc1\.weight is of shape \[40, "),
         (
             0,
