@@ -23,8 +23,9 @@ from multirun_analysis.schema import COUNTED, LENGTHS
 from multirun_analysis.view import View, label
 
 # Quantities that are drawn: growth is M_j / M_0, or M_j / M_1 of a residual network, whose first layer is no module;
-# variance that of M_1 to M_d over the layers of a network, over M_0 squared.
-GROWTH, VARIANCE = "growth", "variance"
+# variance that of M_1 to M_d over the layers of a network, over M_0 squared; variation the same over the square of their
+# mean, which tells how a network's layers differ where the lengths fall or grow on the whole.
+GROWTH, VARIANCE, VARIATION = "growth", "variance", "variation"
 
 # Ways to average over networks: the mean, and e to the mean of the log, of networks that are not dead.
 MEAN, LOG = "mean", "log"
@@ -105,7 +106,7 @@ def of_cells(study: Study, statuses: Sequence[str] = COUNTED) -> pd.DataFrame:
 
 
 def per_cell(study: Study, statuses: Sequence[str] = COUNTED) -> pd.DataFrame:
-    """Return one row a network: `key, d, growth, variance` (as GROWTH and VARIANCE)`, widths` (sum of 1 / n_j)`."""
+    """Return one row a network: `key, d, growth, variance, variation` (as GROWTH, VARIANCE, VARIATION)`, widths` (sum of 1 / n_j)`."""
     residual = _residual(study)
     rows = [
         {"key": key, **_summary(one, base=int(key in residual))}
@@ -122,6 +123,7 @@ def _summary(one: pd.DataFrame, base: int) -> dict[str, float]:
         "d": len(inner),
         "growth": inner[-1] / start if alive else math.nan,
         "variance": float(np.var(inner)) / start**2 if alive else math.nan,
+        "variation": float(np.var(inner) / np.mean(inner) ** 2) if alive and inner.any() else math.nan,
         "widths": float((1 / one.loc[one["at"].gt(base), "units"]).sum()),
     }
 
@@ -134,7 +136,7 @@ def with_metrics(study: Study) -> pd.DataFrame:
     except NothingToShow:
         return levels
     keys = levels["key"].astype("str")
-    for metric, quantity in zip(LENGTHS, (GROWTH, VARIANCE), strict=True):
+    for metric, quantity in zip(LENGTHS, (GROWTH, VARIANCE, VARIATION), strict=True):
         values = keys.map(cells[quantity]).astype("float64").where(levels["arm"].eq(TICKET) & levels["level"].eq(0))
         levels[metric] = np.log(values.where(values > 0))
     return levels

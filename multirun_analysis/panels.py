@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import DrawingArea, HPacker, TextArea
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from multirun_analysis import style
@@ -121,6 +122,13 @@ def clip(ax: Axes, lines: Iterable[Line2D], ends: Limits) -> int:
 def band(ax: Axes, line: pd.DataFrame, x: str, color: object, alpha: float, label: str) -> None:
     """Draw the band of a line from its columns `low` to `high` over the column `x`."""
     ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=alpha, linewidth=0, label=label)
+
+
+def powers(axis: Axis) -> None:
+    """Write the marks of a log axis as 1e+16, which names powers that are far apart in little room."""
+    axis.set_major_locator(LogLocator(numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def percent_axis(ax: Axes, remaining: pd.Series, look: Style = SCREEN) -> None:

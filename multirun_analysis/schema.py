@@ -36,7 +36,7 @@ OTHER_CODE = "made with other code"
 CONFIG_COLUMN = "config"
 
 # Columns that `lengths.with_metrics` adds to the levels table, natural logs, which a claim can be about.
-LENGTHS = ("log_length_growth", "log_length_variance")
+LENGTHS = ("log_length_growth", "log_length_variance", "log_length_variation")
 
 # Columns that `runs.with_metrics` adds: the share of a trained network's tensors, by kind, that are rejected as random.
 REJECTED = ("runs_rejected_conv", "runs_rejected_fc", "runs_rejected_norm")

@@ -1,5 +1,7 @@
 """Epochs until networks are at their score (stop=at_accuracy): the median, and Kaplan & Meier's mean."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -43,6 +45,7 @@ def draw(df: pd.DataFrame, view: View) -> list[Figure]:
             ax.set_xticks([])
 
     lines = [name for name in view.choice if name not in (*view.row, along)]
+    view = replace(view, note="")  # it says that diverged networks are left out, and here they are not
     return by_line.draw(df, view, lambda _: [[("median",), ("mean",)]], panel, _note(df), lines=lines)
 
 
@@ -51,8 +54,8 @@ def _note(df: pd.DataFrame) -> str:
     beyond = int((~np.isfinite(df["median"])).sum())
     return notes.sentences(
         notes.over_seeds(df["n"], "Over {}."),
-        f"Not there when their level ended: {missing} of {n} networks, of which all that is known is that they take"
-        " longer."
+        f"Not there when their level ended, or diverged: {missing} of {n} networks, of which all that is known is that"
+        " they take longer."
         if missing
         else "",
         "Triangles: more than half were not there, so that the median is above." if beyond else "",

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from multirun_analysis import by_line, lengths, notes, panels
 from multirun_analysis.lengths import GROWTH, LOG, MEAN
@@ -61,8 +60,7 @@ def _panel(ax: Axes, here: pd.DataFrame, looks: by_line.Looks) -> None:
     drawn = here[["value", "low", "high", "least", "most"]].to_numpy(dtype="float64")
     if (np.isfinite(drawn) & (drawn > 0)).any():
         ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        panels.powers(ax.yaxis)
     else:
         panels.vacant(ax)
 

@@ -78,7 +78,7 @@ def test_a_network_that_is_not_there_is_censored_and_so_is_one_that_diverges(stu
     assert found.loc[("he_n", 50), "mean"] == pytest.approx((1 + 2 + 4) / 3)
     assert found.loc[("lecun_n", 50)][["median", "mean", "there"]].tolist() == [math.inf, 4, 0]
     (figure,) = epochs_to_score.draw(found.reset_index(), view)
-    assert "Not there when their level ended: 4 of 12 networks" in figure.get_supxlabel()
+    assert "Not there when their level ended, or diverged: 4 of 12 networks" in figure.get_supxlabel()
     assert any(line.get_label() == "_beyond" and len(line.get_xdata()) for line in figure.axes[0].lines)
 
 
@@ -99,7 +99,7 @@ def test_each_network_stands_at_its_length_a_diverged_one_too(study: Study) -> N
     assert by_init.max().to_dict() == by_init.min().to_dict() == pytest.approx({"he_n": 4, "lecun_n": 1e-4})
     (figure,) = epochs_by_length.draw(found, view)
     note = figure.get_supxlabel().replace("\n", " ")
-    assert "There were: 5 of 6 within a factor of 10, 3 of 6 beyond it." in note
+    assert "There were: 5 of 6 within a factor of 100, 3 of 6 beyond it." in note
     with pytest.raises(NothingToShow, match="has a length scale"):
         epochs_by_length.table(dataclasses.replace(study, readings=study.readings.assign(value=0.0)), view)
 

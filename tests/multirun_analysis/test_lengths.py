@@ -113,6 +113,8 @@ def test_averages_over_networks_by_layer_with_the_dead_left_out_of_the_log(measu
     assert [math.log(growth[end][LOG][2]) for end in ("low", "high")] == pytest.approx([low, high])
     variance = found[found["quantity"].eq(VARIANCE) & found["average"].eq(MEAN)]
     assert variance["value"].item() == pytest.approx(np.mean([np.var([0.5, 2]), np.var([3, 0.5]), np.var([1, 0])]))
+    variation = lengths.per_cell(study)["variation"].to_list()
+    assert variation == pytest.approx([np.var([1, 4]) / 2.5**2, np.var([3, 0.5]) / 1.75**2, np.var([1, 0]) / 0.5**2])
     (figure,) = length_scales.draw(found, choose(study.cells))
     assert len(figure.axes) == 4
     assert "up to 1 networks" in figure.get_supxlabel()
