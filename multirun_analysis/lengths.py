@@ -23,8 +23,8 @@ from multirun_analysis.schema import COUNTED, LENGTHS
 from multirun_analysis.view import View, label
 
 # Quantities that are drawn: growth is M_j / M_0, or M_j / M_1 of a residual network, whose first layer is no module;
-# variance that of M_1 to M_d over the layers of a network, over M_0 squared; variation the same over the square of their
-# mean, which tells how a network's layers differ where the lengths fall or grow on the whole.
+# variance that of M_1 to M_d over the layers of a network, over M_0 squared; variation the same over the square of
+# their mean, which tells how a network's layers differ where the lengths fall or grow on the whole.
 GROWTH, VARIANCE, VARIATION = "growth", "variance", "variation"
 
 # Ways to average over networks: the mean, and e to the mean of the log, of networks that are not dead.
@@ -106,7 +106,7 @@ def of_cells(study: Study, statuses: Sequence[str] = COUNTED) -> pd.DataFrame:
 
 
 def per_cell(study: Study, statuses: Sequence[str] = COUNTED) -> pd.DataFrame:
-    """Return one row a network: `key, d, growth, variance, variation` (as GROWTH, VARIANCE, VARIATION)`, widths` (sum of 1 / n_j)`."""
+    """Return one row a network: `key, d, growth, variance, variation, widths` (sum of 1 / n_j)."""
     residual = _residual(study)
     rows = [
         {"key": key, **_summary(one, base=int(key in residual))}
