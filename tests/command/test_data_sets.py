@@ -59,3 +59,17 @@ def test_of_fewer_test_examples_all_seeds_score_the_same_ones(command):
         same = ["iteration", "train_loss", "val_loss", "val_accuracy"]
         assert table[same].equals(whole[same])
         assert not table["test_loss"].equals(whole["test_loss"])
+
+
+def test_a_streamed_folder_is_trained_on_whatever_the_decoders_and_a_broken_picture_is_named(command, pictures):
+    (pictures / "test").rename(pictures / "val")
+    own = (f"dataset.root={pictures}", "dataset.size=6", "dataset.resize=7", "dataset.num_classes=2", "validation=5")
+    line = ("dataset=imagenet", *own, *SHORT, "method.controls=[reinit]", "evaluate_every=6")
+    command.inside(*line, "dataset.decoders=0")
+    command.inside(*line, "dataset.decoders=1", "study=other")
+    command.study().assert_same_records(command.study("other"))  # under the same key
+    (pictures / "val/ash/20.png").write_bytes(b"torn")
+    ended = command.inside(*line, "dataset.decoders=0", "study=torn", code=1)
+    assert f"{pictures / 'val/ash/20.png'} is no picture of " in " ".join(ended.out.split())
+    ended = command.inside(*line, "dataset.decoders=two", "study=none", code=2)
+    assert ended.err.startswith("ltsweep: dataset.decoders=two is out of range: ")

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "ltsweep"
 ANALYSIS = Path(__file__).parents[2] / "multirun_analysis"
 
-GROUND = {"schema", "errors", "words", "rng"}
+GROUND = {"schema", "errors", "words", "rng", "signals"}
 CHOICES = {"prune", "init", "optim", "data", "models"}
 SCIENCE = {"engine", *CHOICES, "method", "measure", "lottery"}
 BOOKS = {"grid", "store", "show"}

@@ -6,6 +6,7 @@ from ltsweep.data.examples import Examples
 from ltsweep.data.folder import image_folder
 from ltsweep.data.mnist import torchvision_mnist
 from ltsweep.data.scale import scale
+from ltsweep.data.streamed import imagenet
 
 # The name by which users' own data sets import `Examples`.
 Dataset = Examples
@@ -15,6 +16,7 @@ __all__ = [
     "Examples",
     "digits",
     "image_folder",
+    "imagenet",
     "scale",
     "torchvision_cifar",
     "torchvision_mnist",

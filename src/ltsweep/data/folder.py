@@ -31,7 +31,7 @@ _SPLITS = ("train", "test")
 _LAYOUT = " and ".join(f"{split}/<class>/" for split in _SPLITS)
 
 # Formats that are decoded, of the many that PIL knows.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
 # A picture's most bytes as a file, and its most pixels: a small file can hold a huge picture.
 _MOST_BYTES, _MOST_PIXELS = 64 * 2**20, Image.MAX_IMAGE_PIXELS or 2**26
@@ -49,7 +49,7 @@ class _Picture(NamedTuple):
     read: Callable[[], bytes]
 
 
-class _Unreadable(Exception):
+class UnreadableError(Exception):
     """A picture cannot be read. The text says why."""
 
 
@@ -107,7 +107,7 @@ def _in_folder(path: Path) -> Iterator[_Picture]:
     for split in _SPLITS:
         for label in _listed(path / split, folders=True):
             for file in _listed(label, folders=False):
-                yield _Picture(split, label.name, str(file), functools.partial(_content, file))
+                yield _Picture(split, label.name, str(file), functools.partial(content_of, file))
 
 
 def _listed(path: Path, folders: bool) -> list[Path]:
@@ -122,18 +122,26 @@ def _listed(path: Path, folders: bool) -> list[Path]:
     return found
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
     """Return the content of a regular file; a pipe would be waited for, and a device never ends."""
     file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(file, "rb") as opened:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise _Unreadable("it is not a file")
+            raise UnreadableError("it is not a file")
         return _within(opened.read(_MOST_BYTES + 1))
+
+
+def opened(content: bytes) -> Image.Image:
+    """Return a picture that is not decoded yet. Raises UnreadableError where it has too many pixels."""
+    found = Image.open(io.BytesIO(content), formats=FORMATS)
+    if found.width * found.height > _MOST_PIXELS:
+        raise UnreadableError(f"it has {found.width * found.height:,} pixels, more than {_MOST_PIXELS:,}")
+    return found
 
 
 def _within(content: bytes) -> bytes:
     if len(content) > _MOST_BYTES:
-        raise _Unreadable(f"it is larger than {_MOST_BYTES // 2**20} MiB")
+        raise UnreadableError(f"it is larger than {_MOST_BYTES // 2**20} MiB")
     return content
 
 
@@ -147,17 +155,17 @@ def _in_zip(path: Path, sha256: str | None) -> Iterator[_Picture]:
         if found.hexdigest() != sha256:
             raise UserError(f"{path} is another file: its SHA-256 is {found.hexdigest()}, and should be {sha256}")
     try:
-        opened = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} cannot be read as a .zip: {shown(str(error))}") from error
-    for entry in opened.infolist():
+    for entry in archive.infolist():
         parts = PurePosixPath(entry.filename).parts
         if entry.is_dir() or not parts or parts[0] not in _SPLITS or any(part.startswith(".") for part in parts):
             continue
         if len(parts) != 3:
             raise UserError(f"{path}: {shown(entry.filename)} lies elsewhere than in {_LAYOUT}")
 
-        yield _Picture(parts[0], parts[1], f"{path}: {entry.filename}", functools.partial(_entry, opened, entry))
+        yield _Picture(parts[0], parts[1], f"{path}: {entry.filename}", functools.partial(_entry, archive, entry))
 
 
 def _entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -197,21 +205,19 @@ def _pixels(picture: _Picture, shape: Sequence[int], size: int | None) -> Any:
     """Return a picture's bytes, an array (K, H, W). Raises UserError with its name where it cannot be read."""
     channels, height, width = shape
     try:
-        with Image.open(io.BytesIO(picture.read()), formats=_FORMATS) as opened:
-            if opened.width * opened.height > _MOST_PIXELS:
-                raise _Unreadable(f"it has {opened.width * opened.height:,} pixels, more than {_MOST_PIXELS:,}")
-            if size is None and opened.size != (width, height):
+        with opened(picture.read()) as found:
+            if size is None and found.size != (width, height):
                 raise UserError(
-                    f"{shown(picture.where)} is {opened.height} high and {opened.width} wide, dataset.input_shape says "
+                    f"{shown(picture.where)} is {found.height} high and {found.width} wide, dataset.input_shape says "
                     f"{height} and {width}; give its shape, or dataset.size=N to resize all pictures"
                 )
-            pixels = opened.convert("L" if channels == 1 else "RGB")
+            pixels = found.convert("L" if channels == 1 else "RGB")
             if size is not None:
                 pixels = ImageOps.fit(pixels, (size, size), Image.Resampling.BILINEAR)
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{shown(picture.where)} is no picture of {', '.join(_FORMATS)}") from error
+        raise UserError(f"{shown(picture.where)} is no picture of {', '.join(FORMATS)}") from error
     except Exception as error:
         raise UserError(f"{shown(picture.where)} cannot be read: {shown(str(error))}") from error
     return np.asarray(pixels).reshape(height, width, channels).transpose(2, 0, 1)

@@ -76,8 +76,11 @@ class Problem(Protocol):
         """Return the tensors besides weights that a step changes, name -> (C, ...); empty for examples."""
         ...
 
-    def batches(self, cells: Sequence[Draws], batch_size: int) -> Iterator[Batch]:
-        """Yield batches without end, drawn from the cells' streams; the same cells give the same batches."""
+    def batches(self, cells: Sequence[Draws], batch_size: int, first: int = 0) -> Iterator[Batch]:
+        """Yield batches without end, drawn from the cells' streams, from number `first` on.
+
+        The same cells give the same batches, whatever the first of them that is asked for.
+        """
         ...
 
     def ones(self) -> Tensor:

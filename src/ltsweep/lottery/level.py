@@ -108,7 +108,7 @@ def train_level(
         yield evaluate(first, [None] * len(members), 0.0)
         keep(first)
     if first < steps and not all_over():
-        batches = itertools.islice(problem.batches(draws, program.batch_size), start, None)
+        batches = problem.batches(draws, program.batch_size, start)
         saved_at = time.perf_counter()
         began = saved_at - before
         make, clip = program.make_optimizer, program.clip

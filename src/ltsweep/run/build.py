@@ -15,7 +15,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch.nn.modules.conv import _ConvNd
 
-from ltsweep.data.examples import Examples, check_batches, check_examples, repeat_channel
+from ltsweep.data.examples import Examples, check_examples, repeat_channel
+from ltsweep.data.labelled import check_batches
+from ltsweep.data.streamed import Streamed
 from ltsweep.engine.noise import no_other_draws
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import Tensors
@@ -136,7 +138,7 @@ def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> d
         if data_key(cell) not in loaded:
             same = json.dumps(without(config, "augment"), sort_keys=True)
             try:
-                problem = pictures[same] if same in pictures else _data(cell.config, data_dir, download)
+                problem = pictures[same] if same in pictures else _data(cell, data_dir, download)
             except NotHereError:
                 continue
             if isinstance(problem, Examples):
@@ -151,18 +153,19 @@ def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> d
     return loaded
 
 
-def _data(config: Mapping[str, Any], data_dir: Path, download: bool) -> Problem:
-    """Return a config's data set. A function that downloads nothing need not have the argument `download`."""
-    function = make(config, "dataset")
-    with _blamed_on("dataset", config):
-        named = {} if download or "download" not in inspect.signature(function).parameters else {"download": False}
-        problem: Problem = function(data_dir, **named)
+def _data(cell: Cell, data_dir: Path, download: bool) -> Problem:
+    """Return a cell's data set. Its function is given `download`, and fields that say only how, where it names them."""
+    function = make(cell.config, "dataset")
+    with _blamed_on("dataset", cell.config):
+        said = {**cell.how.get("dataset", {}), **({} if download else {"download": False})}
+        named = said.keys() & inspect.signature(function).parameters.keys() if said else ()
+        problem: Problem = function(data_dir, **{name: said[name] for name in named})
     return problem
 
 
 def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
-    if isinstance(problem, Examples):
+    if isinstance(problem, Examples | Streamed):
         name, validation, sample = config["dataset"]["name"], config["validation"], config.get("evaluate_train", True)
         check_batches(problem, name, config["batch_size"], validation, sample, config.get("evaluate_test"))
     elif config.get("label_smoothing"):
@@ -247,7 +250,7 @@ def program_of(
     config = cell.config
     model, method = make(config, "model"), make(config, "method")
     steps, epoch = lengths(config, problem)
-    if isinstance(problem, Examples):
+    if isinstance(problem, Examples | Streamed):
         problem = dataclasses.replace(problem, label_smoothing=config.get("label_smoothing", 0.0))
         if config.get("evaluate_test"):
             problem = problem.with_test(config["evaluate_test"])

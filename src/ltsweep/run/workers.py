@@ -1,13 +1,12 @@
 """Worker processes of one thread, each running job after job. If a worker dies, only its present job fails."""
 
-import contextlib
 import ctypes
 import os
 import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import resource_tracker
+from multiprocessing import current_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from ltsweep.show.events import Died
 from ltsweep.show.streams import keep_streams
+from ltsweep.signals import left_to_this_process
 
 J = TypeVar("J")
 P = TypeVar("P")
@@ -97,35 +97,14 @@ class _Worker:
         context = torch.multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work, shared, place, os.getpid()), daemon=True)
-        with _signals_blocked():
-            interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the driver alone handles Ctrl-C
+        with left_to_this_process():
             self.process.start()
-            signal.signal(signal.SIGINT, interrupt)
         theirs.close()  # so that the pipe ends when the process does
 
     def end(self) -> None:
         self.process.kill()
         self.process.join()
         self.connection.close()
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block SIGTERM and SIGUSR2 in processes started within, since a batch system signals the whole process group.
-
-    The driver alone handles them. Signals that arrive meanwhile reach this process at the end.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    ours = (signal.SIGTERM, signal.SIGUSR2)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
-    try:
-        resource_tracker.ensure_running()  # else it starts with the first process, and unblocks SIGTERM
-        signal.pthread_sigmask(signal.SIG_BLOCK, ours)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(connection: Connection, work: Work[Any, Any], shared: Any, place: Any, driver: int) -> None:
@@ -135,6 +114,7 @@ def _serve(connection: Connection, work: Work[Any, Any], shared: Any, place: Any
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != driver:
         return
+    current_process().daemon = False  # a daemon may start no processes, such as those that decode pictures
     keep_streams(tell=False)  # they are the driver's, which tells
     prepare_process()
     try:

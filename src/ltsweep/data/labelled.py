@@ -1,0 +1,158 @@
+"""Examples with labels, wherever they lie: who sees which of them in what order, and how they are scored.
+
+Letters: C networks of a stack, B examples a batch, N examples of a split, K classes.
+"""
+
+import functools
+import math
+from collections.abc import Collection, Iterator, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ltsweep.engine.problem import Draws, Score
+from ltsweep.engine.stack import Forward, Tensors
+from ltsweep.errors import UserError
+from ltsweep.rng import generator
+from ltsweep.schema import SPLITS
+
+
+class Labelled:
+    """What problems of examples with labels have in common. The loss is the mean cross-entropy, in nats.
+
+    A subclass has the labels, int64 (N,), and says how networks see examples: `batches`, `loss` and `_score`.
+    label_smoothing: the share of each label spread over all classes (Szegedy et al. 2016), in training and in no score.
+    """
+
+    train_y: Tensor
+    test_y: Tensor
+    label_smoothing: float
+
+    scores: ClassVar[tuple[Score, ...]] = (Score("loss", "lower"), Score("accuracy", "higher"))
+    headline: ClassVar[Score] = scores[1]
+
+    def epoch(self, batch_size: int, validation: int) -> int:
+        """Return the number of batches that hold each training example once; the last batch may be smaller."""
+        return math.ceil((len(self.train_y) - validation) / batch_size)
+
+    def memory(self, cells: Sequence[Draws], batch_size: int) -> Tensors:
+        """Return nothing: a step changes weights alone."""
+        return {}
+
+    def _orders(self, every: Sequence[tuple[Draws, str]]) -> Iterator[list[Tensor]]:
+        """Yield for each epoch, without end, the indices of each cell's training examples in each of its orders."""
+        mine = [(~self._held_out(cell)).nonzero().flatten() for cell, _ in every]
+        streams = [cell.generator(order, "order") for cell, order in every]
+        while True:
+            yield [kept[torch.randperm(len(kept), generator=rng)] for kept, rng in zip(mine, streams, strict=True)]
+
+    def _mean_loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of each network, (C,), for logits (C, B, K) and labels (C, B)."""
+        each = cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none", label_smoothing=self.label_smoothing)
+        return each.view_as(y).mean(1)
+
+    @torch.no_grad()
+    def evaluate(
+        self, forward: Forward, memory: Tensors, cells: Sequence[Draws], splits: Collection[str] = SPLITS
+    ) -> dict[str, list[float]]:
+        """Return each split's mean cross-entropy, and its share of examples whose largest logit is right.
+
+        Pictures are not augmented. The networks see the training and test examples together. Of the training set each
+        may also see its own examples alone, which are far fewer: its sample, and those held out.
+        """
+        held_out = self._of_networks([self._held_out(cell) for cell in cells], cells)  # (C, N)
+        scored: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+
+        def score_own(split: str, own: Tensor) -> None:
+            loss, right = self._score(forward, "train", own)
+            scored[split] = (loss, right, torch.ones_like(right))
+
+        if "train" in splits and cells[0].sample is None:
+            loss, right = self._score(forward, "train")
+            scored |= {"train": (loss, right, ~held_out), "val": (loss, right, held_out)}
+        else:
+            if "train" in splits:
+                score_own("train", self._of_networks([self._sample(cell) for cell in cells], cells))
+            if "val" in splits:
+                score_own("val", held_out.nonzero()[:, 1].view(len(held_out), cells[0].validation))
+        if "test" in splits:
+            loss, right = self._score(forward, "test")
+            scored |= {"test": (loss, right, torch.ones_like(right))}
+        scores = {}
+        for split, (loss, right, chosen) in scored.items():
+            count = chosen.sum(1)  # (C,)
+            # torch.where, not a product: a nan outside the split must not enter the sum.
+            scores[f"{split}_loss"] = (torch.where(chosen, loss, 0).sum(1, dtype=torch.float64) / count).tolist()
+            scores[f"{split}_accuracy"] = ((right & chosen).sum(1, dtype=torch.float64) / count).tolist()
+        return {name: values for name, values in scores.items() if name.partition("_")[0] in splits}
+
+    def _held_out(self, cell: Draws) -> Tensor:
+        return _split(cell.seed, cell.validation, len(self.train_y))
+
+    def _sample(self, cell: Draws) -> Tensor:
+        return _sample(cell.seed, cell.validation, len(self.train_y), cell.sample or 0)
+
+    def _of_networks(self, each: Sequence[Tensor], cells: Sequence[Draws]) -> Tensor:
+        """Return a row for each network, (C, ...), on the device of the examples; `each` has one for each cell."""
+        networks = torch.tensor([cell.networks for cell in cells])
+        return torch.stack(list(each)).repeat_interleave(networks, dim=0).to(self.train_y.device)
+
+    def _score(self, forward: Forward, split: str, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return each network's loss on each example, (C, N), and whether its largest logit is right, (C, N).
+
+        split: train or test. own: indices of the examples that each network sees, (C, N), in place of all.
+        """
+        raise NotImplementedError
+
+
+def score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the losses (C, B), and whether the largest logit is right (C, B), for logits (C, B, K), labels (C, B)."""
+    losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+    return losses, logits.argmax(2) == labels
+
+
+def chosen_of_test(examples: int, count: int) -> Tensor:
+    """Return the indices, (count,), of the test examples that are scored, the same ones for all cells."""
+    return torch.randperm(examples, generator=generator(0, "evaluate_test"))[:count]
+
+
+# Splits and samples kept, since every evaluation asks for its cells' again; 256 of MNIST's splits take 15 MB.
+@functools.lru_cache(maxsize=256)
+def _split(seed: int, validation: int, examples: int) -> Tensor:
+    """Return a cell's validation split: booleans (N,), true for a training example that is held out."""
+    held_out = torch.zeros(examples, dtype=torch.bool)
+    order = torch.randperm(examples, generator=generator(seed, "validation"))
+    held_out[order[:validation]] = True
+    return held_out
+
+
+@functools.lru_cache(maxsize=256)
+def _sample(seed: int, validation: int, examples: int, count: int) -> Tensor:
+    """Return the indices, (count,), of the training examples by which a cell is scored; none of them is held out."""
+    kept = (~_split(seed, validation, examples)).nonzero().flatten()
+    order = torch.randperm(len(kept), generator=generator(seed, "evaluate_train"))
+    return kept[order[:count]]
+
+
+def check_batches(
+    data: Labelled, name: str, batch_size: int, validation: int, sample: bool | int = True, test: int | None = None
+) -> None:
+    """Raise UserError where a config asks for more examples than data set `name` has.
+
+    sample: as `evaluate_train`, the number of training examples that are scored, or whether all are. test: as
+    `evaluate_test`, the number of test examples that are scored, None for all.
+    """
+    examples = len(data.train_y)
+    left = examples - validation
+    if left < 1:
+        raise UserError(f"validation={validation} leaves nothing to train on: {name} has {examples} examples")
+    if batch_size > left:
+        raise UserError(f"batch_size={batch_size} is more than the {left} training examples of {name}")
+    if sample > left:
+        raise UserError(f"evaluate_train={sample} is more than the {left} training examples of {name}; true scores all")
+    if (test or 0) > len(data.test_y):
+        raise UserError(
+            f"evaluate_test={test} is more than the {len(data.test_y)} test examples of {name}; null scores all"
+        )
