@@ -150,6 +150,8 @@ def _failed(job: Job) -> Iterator[News]:
 def _measure(plan: Plan, watcher: Watcher) -> Plan:
     """Take the chosen measurements that finished cells lack, and tell of those that cannot be taken any more."""
     study, chosen = plan.settings.study, plan.settings.measure
+    if not chosen:
+        return plan
 
     def recorded(cell: Cell) -> Mapping[str, Any] | None:
         return CellFolder(study, cell.key).config()
