@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         register_resolvers()
         _register_plugins()
         with interrupt_kept():
-            cast(Callable[[], None], task)()
+            _run()
     except CannotWriteError as error:
         if wants_traceback:
             raise
@@ -122,6 +122,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _say(f"{_plugin(error) or 'the config cannot be composed'}: {one_line(error)}")
         sys.exit(2)
+
+
+def _run() -> None:
+    """Let Hydra run the command, under torchrun in the first of its processes, along with which the others train."""
+    hydra_runs = cast(Callable[[], None], task)
+    if os.environ.get("WORLD_SIZE", "1") == "1" or "TORCHELASTIC_RUN_ID" not in os.environ:
+        return hydra_runs()
+    from ltsweep.run.together import follow, joined  # imports torch
+
+    with joined() as is_first:
+        return hydra_runs() if is_first else follow()
 
 
 def register_resolvers() -> None:

@@ -128,8 +128,8 @@ class Watched:
     def __getattr__(self, name):
         return getattr(self.problem, name)
 
-    def batches(self, cells, batch_size, first=0):
-        for batch in self.problem.batches(cells, batch_size, first):
+    def batches(self, *rest):
+        for batch in self.problem.batches(*rest):
             self.levels[-1].batches.append(batch[0].clone())
             yield batch
 

@@ -70,25 +70,29 @@ class Decoder(Dataset[Tensor | str]):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of broken remarks beside the pixels
                 with opened(content_of(Path(wanted.path))) as found:
-                    picture = found.convert("RGB")
+                    return self._seen(found.convert("RGB"), wanted)
         except UnidentifiedImageError:
             return f"{shown(wanted.path)} is no picture of {', '.join(FORMATS)}"
         except Exception as error:
             return f"{shown(wanted.path)} cannot be decoded: {shown(str(error))}"
-        mirrored = False
+
+    def _seen(self, picture: Image.Image, wanted: Wanted) -> Tensor:
+        """Return what a network sees of a picture."""
         if wanted.draws is None:
             shorter = min(picture.size)
             whole = picture.resize([int(self.resize * n / shorter) for n in picture.size], _BILINEAR)
             left, top = (round((n - self.size) / 2) for n in whole.size)
-            picture = whole.crop((left, top, left + self.size, top + self.size))
-        else:
-            cell, order, place = wanted.draws
-            rng = cell.generator(order, "cut", place)
-            top, left, height, width = random_cut(picture.height, picture.width, rng)
-            picture = picture.crop((left, top, left + width, top + height)).resize((self.size, self.size), _BILINEAR)
-            mirrored = bool(torch.randint(2, (), generator=rng))
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-        return pixels.flip(2) if mirrored else pixels.contiguous()
+            return _bytes(whole.crop((left, top, left + self.size, top + self.size)))
+        cell, order, place = wanted.draws
+        rng = cell.generator(order, "cut", place)
+        top, left, height, width = random_cut(picture.height, picture.width, rng)
+        cut = picture.crop((left, top, left + width, top + height)).resize((self.size, self.size), _BILINEAR)
+        return _bytes(cut).flip(2) if torch.randint(2, (), generator=rng) else _bytes(cut)
+
+
+def _bytes(picture: Image.Image) -> Tensor:
+    """Return the pixels of a picture, (K, H, W)."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 def random_cut(height: int, width: int, rng: torch.Generator) -> tuple[int, int, int, int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ltsweep.data.augment import AUGMENTATIONS, Numbers, augmented
 from ltsweep.data.labelled import Labelled, chosen_of_test, score
 from ltsweep.data.scale import Scale, scale
-from ltsweep.engine.problem import Batch, Draws, by_order
+from ltsweep.engine.problem import ALL, Batch, Draws, Part, by_order
 from ltsweep.engine.replay import as_written, replayed
 from ltsweep.engine.stack import Forward, Tensors
 from ltsweep.errors import UserError
@@ -54,12 +54,13 @@ class Examples(Labelled):
         """Return examples (N, *input_shape) as networks take them, without augmentation."""
         return self.scale(x)
 
-    def batches(self, cells: Sequence[Draws], batch_size: int, first: int = 0) -> Iterator[Batch]:
+    def batches(self, cells: Sequence[Draws], batch_size: int, first: int = 0, part: Part = ALL) -> Iterator[Batch]:
         """Yield indices (C, B) without end; each epoch has every training example once, in a new order.
 
         With augmentation also the numbers (C, B, D) by which each picture is changed.
         """
-        return itertools.islice(self._batches(cells, batch_size), first, None)
+        whole = itertools.islice(self._batches(cells, batch_size), first, None)
+        return whole if part == ALL else (tuple(map(part.take, batch)) for batch in whole)
 
     def _batches(self, cells: Sequence[Draws], batch_size: int) -> Iterator[Batch]:
         every, places = by_order(cells)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ltsweep.data.decode import Decoder, Wanted, decoded
 from ltsweep.data.labelled import Labelled, chosen_of_test, score
 from ltsweep.data.scale import PerChannel, Scale, scale
-from ltsweep.engine.problem import Batch, Draws, by_order
+from ltsweep.engine.problem import ALL, Batch, Draws, Part, by_order
 from ltsweep.engine.replay import as_written
 from ltsweep.engine.stack import Forward, Tensors
 from ltsweep.errors import UserError
@@ -58,23 +58,25 @@ class Streamed(Labelled):
         chosen = chosen_of_test(len(self.test_y), count)
         return replace(self, test=self.test[chosen.numpy()], test_y=self.test_y[chosen])
 
-    def batches(self, cells: Sequence[Draws], batch_size: int, first: int = 0) -> Iterator[Batch]:
+    def batches(self, cells: Sequence[Draws], batch_size: int, first: int = 0, part: Part = ALL) -> Iterator[Batch]:
         """Yield pictures (C, B, K, S, S) of bytes, and labels (C, B), without end, in the order of `Examples`.
 
         Each picture is cut and mirrored by numbers of its own, from its cell's stream. What is before `first` is not
-        decoded.
+        decoded, nor what other parts have.
         """
         every, places = by_order(cells)
         places = places.to(self._device)
 
         def wanted() -> Iterator[tuple[Tensor, list[Wanted]]]:
             for index, place in itertools.islice(self._in_order(every, batch_size), first, None):
+                own = part.take(index)
+                numbers = part.take(torch.arange(place, place + index.shape[1]), dim=0).tolist()
                 yield (
-                    index,
+                    own,
                     [
-                        Wanted(self._path(self.train, n), (cell, order, place + number))
-                        for (cell, order), row in zip(every, index.tolist(), strict=True)
-                        for number, n in enumerate(row)
+                        Wanted(self._path(self.train, n), (cell, order, number))
+                        for (cell, order), row in zip(every, own.tolist(), strict=True)
+                        for n, number in zip(row, numbers, strict=True)
                     ],
                 )
 

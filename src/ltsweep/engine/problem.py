@@ -5,7 +5,7 @@ Letters: C networks of a stack, B examples a batch.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,20 @@ from ltsweep.rng import generator
 
 # The input of one optimizer step besides the state. Each tensor has the leading axis C; for examples, their indices.
 Batch = tuple[Tensor, ...]
+
+
+class Part(NamedTuple):
+    """The part of each batch's examples that a process takes, of so many parts that are as equal as can be."""
+
+    number: int  # from 0 on
+    of: int
+
+    def take(self, examples: Tensor, dim: int = 1) -> Tensor:
+        """Return the part of a tensor with an axis of examples."""
+        return examples.tensor_split(self.of, dim)[self.number]
+
+
+ALL = Part(0, 1)
 
 
 @dataclass(frozen=True)
@@ -76,10 +90,10 @@ class Problem(Protocol):
         """Return the tensors besides weights that a step changes, name -> (C, ...); empty for examples."""
         ...
 
-    def batches(self, cells: Sequence[Draws], batch_size: int, first: int = 0) -> Iterator[Batch]:
-        """Yield batches without end, drawn from the cells' streams, from number `first` on.
+    def batches(self, cells: Sequence[Draws], batch_size: int, first: int = 0, part: Part = ALL) -> Iterator[Batch]:
+        """Yield batches without end, drawn from the cells' streams, from number `first` on, or a part of each.
 
-        The same cells give the same batches, whatever the first of them that is asked for.
+        The same cells give the same batches, whatever the first of them, and the part, that is asked for.
         """
         ...
 

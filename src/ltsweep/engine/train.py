@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ltsweep.engine.problem import Batch, Problem
+from ltsweep.engine.problem import ALL, Batch, Problem
+from ltsweep.engine.ranks import average, part
 from ltsweep.engine.replay import as_written, replayed
 from ltsweep.engine.stack import Forward, Network, State, Tensors
 from ltsweep.engine.trained import Trained
@@ -52,7 +53,8 @@ def train(
     of the scores. The loss of one network never enters another's gradient.
 
     With torch's own fused optimizers the whole step is recorded and replayed. Any other runs as written: a recording
-    would not see a step count or a learning rate that is a Python number.
+    would not see a step count or a learning rate that is a Python number. So does the step of several processes, which
+    average their gradients, and their running statistics: they stay equal to the bit.
     """
     memory = trained.leaves(state)
     leaves = {name: value.detach().requires_grad_() for name, value in memory.items()}
@@ -70,6 +72,7 @@ def train(
     def take(batch: Batch) -> None:
         forward = Forward(network, trained.weights(leaves, state), state.buffers, training=True)
         problem.loss(forward, state.memory, batch).sum().backward()  # type: ignore[no-untyped-call]
+        average([*_gradients(leaves), *(value for value in state.buffers.values() if value.is_floating_point())], batch)
         if clip is not None:
             _clip(leaves, trained.free(state), clip)
         for group, settings in zip(groups, optimizer.param_groups, strict=True):
@@ -85,7 +88,8 @@ def train(
 
     device = next(iter(memory.values())).device
     recorded = _take_rates_from_memory(optimizer, device)
-    do = replayed(take, device) if recorded else as_written(take, device)
+    alone = part() == ALL  # what processes tell each other is not recorded
+    do = replayed(take, device) if recorded and alone else as_written(take, device)
     for step in range(start, steps):
         for number, (group, settings) in enumerate(zip(groups, optimizer.param_groups, strict=True)):
             rate = group.schedule(step, steps)
@@ -94,6 +98,10 @@ def train(
                 settings["lr"] = settings["lr"].fill_(rate) if recorded else rate
         do(next(batches))
         yield step + 1, optimizer
+
+
+def _gradients(leaves: Tensors) -> list[Tensor]:
+    return [leaf.grad for leaf in leaves.values() if leaf.grad is not None]
 
 
 def _clip(leaves: Tensors, free: Tensors, most: float) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import torch
 
 from ltsweep.engine.look import Look
+from ltsweep.engine.ranks import agreed, part
 from ltsweep.engine.stack import Network
 from ltsweep.engine.train import Group, Schedule, scored, snapshot, train
 from ltsweep.lottery.ended import Ended
@@ -72,7 +73,8 @@ def train_level(
         splits = program.splits_due(step, first)
         counts = [torch.count_nonzero(mask.flatten(1), dim=1) for mask in state.masks.values()]  # each (C,)
         remaining = torch.stack(counts).sum(0).tolist()
-        scores = problem.evaluate(scored(network, trained, state), state.memory, draws, splits)
+        forward = scored(network, trained, state)
+        scores = agreed(lambda: problem.evaluate(forward, state.memory, draws, splits))
         over = ended.networks
         for c, member in enumerate(members):
             rows = evaluation_rows(
@@ -108,7 +110,7 @@ def train_level(
         yield evaluate(first, [None] * len(members), 0.0)
         keep(first)
     if first < steps and not all_over():
-        batches = problem.batches(draws, program.batch_size, start)
+        batches = problem.batches(draws, program.batch_size, start, part())
         saved_at = time.perf_counter()
         began = saved_at - before
         make, clip = program.make_optimizer, program.clip

@@ -9,13 +9,19 @@ from pathlib import Path
 import torch
 
 from ltsweep.engine import gemm
+from ltsweep.engine.ranks import part
 from ltsweep.errors import UserError
 from ltsweep.words import shown
 
 
 def hardware(device: torch.device) -> dict[str, str | int]:
-    """Return the names of host and processor, and the cores; also the GPU, or on a CPU the matrix library."""
+    """Return the names of host and processor, and the cores; also the GPU, or on a CPU the matrix library.
+
+    Where several processes train together, their number too.
+    """
     common: dict[str, str | int] = {"host": platform.node(), "cpu": _cpu_name(), "cores": os.cpu_count() or 0}
+    if part().of > 1:
+        common["processes"] = part().of
     if device.type == "cuda":
         return common | {"gpu": torch.cuda.get_device_name(device)}
     return common | {"products": gemm.backend()}
@@ -67,3 +73,12 @@ def free_bytes(device: torch.device) -> float:
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_precision(precision: str) -> None:
+    """Let a GPU round products and convolutions of 32-bit floats to TF32 only for `tf32`, and sum in a fixed order.
+
+    By default cuDNN rounds to TF32, and takes algorithms that sum in any order.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.deterministic = True

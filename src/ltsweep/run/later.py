@@ -20,7 +20,7 @@ from ltsweep.lottery.program import Member, Program
 from ltsweep.measure.reading import Measurement, Moment, moments_of, reading_rows, readings
 from ltsweep.run.build import data_key, lengths, make_measurements, member_of, program_of
 from ltsweep.run.extent import Statuses, described, lacks
-from ltsweep.run.stack_run import set_precision
+from ltsweep.run.hardware import set_precision
 from ltsweep.schema import DIVERGED, TICKET_ARM, is_weights_file, weights_file
 from ltsweep.show.events import DiskFull, Note
 from ltsweep.show.streams import rest_in

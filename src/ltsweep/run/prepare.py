@@ -17,6 +17,7 @@ from ltsweep.run.later import can_measure, lacking
 from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
 from ltsweep.run.settings import Settings
+from ltsweep.run.together import check_together
 from ltsweep.store.contents import with_kept_weights
 from ltsweep.store.folder import NOT_BEGUN, CellFolder
 from ltsweep.store.sources import changed, sources
@@ -88,7 +89,9 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
         network_bytes(cell, devices[0].type)  # what cannot be reckoned fails here, before anything is forgotten
     no_dense = any(not has_dense(statuses[cell.key]) for cell in plan.todo)
     others = with_kept_weights(settings.study, statuses) if no_dense else {}
-    return replace(plan, data=load_data([*plan.todo, *plan.unmeasured], settings.data_dir, download), others=others)
+    data = load_data([*plan.todo, *plan.unmeasured], settings.data_dir, download)
+    check_together(plan.cells, data)
+    return replace(plan, data=data, others=others)
 
 
 def check_sources(todo: Sequence[Cell], statuses: Statuses) -> None:

