@@ -158,7 +158,7 @@ def _measure(plan: Plan, watcher: Watcher) -> Plan:
 
     jobs = jobs_of(plan.cells if plan.unmeasured else (), plan.statuses, chosen, study, recorded, plan.data)
     places = [str(plan.devices[i % len(plan.devices)]) for i in range(min(plan.workers, len(jobs)))]
-    for job, event in run_jobs(jobs, measure_later, plan.data, places):
+    for job, event in run_jobs(jobs, measure_later, plan.data, places) if jobs else ():
         match event:
             case Note(text):
                 watcher.note(text)
