@@ -30,7 +30,8 @@ class Side:
 
     config: config column -> value, or a list of which any will do. arm: the ticket or a control. dense: the score of
     the cell before any pruning stands for every level. at: the score at the level nearest to these weights remaining,
-    at most a part `NEAR` off, stands for every level. metric: that of this side, None for that of the comparison.
+    at most a part `NEAR` off and not the dense network, stands for every level. metric: that of this side, None for
+    that of the comparison.
     """
 
     config: Mapping[str, object] = field(default_factory=dict)
@@ -100,6 +101,7 @@ def chosen(found: pd.DataFrame, side: Side) -> pd.DataFrame:
     if side.dense:
         rows = rows[rows["level"].eq(0)]
     if side.at is not None:
+        rows = rows[rows["level"].gt(0) | (side.at == 1)]  # a dense network is none that pruning or a mask has left
         rows = rows.assign(off=np.log(rows["remaining"] / side.at).abs()).sort_values("off", kind="stable")
         rows = rows[rows["off"].le(np.log1p(NEAR))].drop_duplicates("key").drop(columns="off")
     return rows if "seed" in rows else rows.assign(seed=0)

@@ -125,6 +125,9 @@ def test_one_level_of_a_cell_against_another(mixed: Study) -> None:
     here = {"lr": 1.2e-3, "init": "xavier_u", "arm": "ticket"}
     effects = [accuracy(mixed, **here, seed=n, level=1) - accuracy(mixed, **here, seed=n, level=4) for n in range(3)]
     assert (row["effect"], row["low"], row["high"]) == pytest.approx(interval(effects))
+    only_dense = mixed.levels[mixed.levels["level"].isin([0, 3])]  # the dense network is 11 % off, and none of a level
+    lacking = claims.judge(only_dense, [claim(compare=((first, Side(at=0.9)),), remaining=0.5)]).iloc[0]
+    assert lacking["why"].startswith("no cells with arm ticket at 0.9 remaining")
     none = claims.judge(mixed.levels, [claim(compare=((first, Side(at=0.0001)),), remaining=0.8)]).iloc[0]
     assert (none["verdict"], none["why"]) == ("not tested", "no cells with arm ticket at 0.0001 remaining")
 
