@@ -5,6 +5,7 @@ Letters: C networks of a stack, B examples a batch, N examples of a split, K cla
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from ltsweep.rng import generator
 from ltsweep.schema import SPLITS
 
 
-class Labelled:
+class Labelled(ABC):
     """What problems of examples with labels have in common. The loss is the mean cross-entropy, in nats.
 
     A subclass has the labels, int64 (N,), and says how networks see examples: `batches`, `loss` and `_score`.
@@ -99,12 +100,12 @@ class Labelled:
         networks = torch.tensor([cell.networks for cell in cells])
         return torch.stack(list(each)).repeat_interleave(networks, dim=0).to(self.train_y.device)
 
+    @abstractmethod
     def _score(self, forward: Forward, split: str, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return each network's loss on each example, (C, N), and whether its largest logit is right, (C, N).
 
         split: train or test. own: indices of the examples that each network sees, (C, N), in place of all.
         """
-        raise NotImplementedError
 
 
 def score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,8 +57,7 @@ def test_the_statistic_that_differs_tells_and_the_others_do_not(study: Study, di
         assert one["low"] < one["accuracy"] < one["high"]
 
 
-def test_where_nothing_differs_it_is_a_coin_since_no_network_is_judged_by_itself(study: Study) -> None:
-    """A tree that were fitted to the layers it judges would be right nearly always."""
+def test_where_nothing_differs_it_is_a_coin(study: Study) -> None:
     found = trained.table(measured(study, "none"))
     whole = found[found["statistic"].eq("")]
     assert whole["accuracy"].between(0.3, 0.7).all()
@@ -75,6 +74,21 @@ def test_several_studies_are_the_folds(write: Callable[..., str], tmp_path: Path
     assert set(found["folds"]) == {3}
     (figure,) = trained_or_not.draw(found, choose(study.cells))
     assert "Classifiers were fitted to other studies, in 3 folds." in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_no_network_is_judged_by_what_was_fitted_to_its_own_study(write: Callable[..., str], tmp_path: Path) -> None:
+    """A statistic that grows in one study and falls in the other misleads always, but who has seen both."""
+    folders = [tmp_path / name for name in ("grows", "falls")]
+    for folder in folders:
+        for seed in (0, 1, 2):
+            write(folder, seed=seed, levels=1, epochs=1, readings=("norm",))
+    study = measured(load(*folders), "kurtosis")
+    turned = study.readings["name"].eq("kurtosis") & study.readings["study"].astype("str").eq("falls")
+    rows = study.readings.assign(value=study.readings["value"].where(~turned, -study.readings["value"]))
+    found = trained.table(dataclasses.replace(study, readings=rows)).set_index(["line", "statistic"])
+    for classifier in (trained.LOGISTIC, trained.TREE):
+        assert found.loc[(classifier, "kurtosis"), "accuracy"] <= 0.5
+        assert found.loc[(classifier, ""), "accuracy"] <= 0.5
 
 
 def test_one_seed_or_no_readings_have_no_such_figure(write_cell: Callable[..., str], tmp_path: Path) -> None:
