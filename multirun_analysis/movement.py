@@ -35,8 +35,8 @@ def of_tickets(study: Study) -> pd.DataFrame:
     at = study.evaluations[study.evaluations["arm"].eq(TICKET)].assign(key=lambda df: df["key"].astype("str"))
     at = at[["key", "level", "iteration", "epoch"]].drop_duplicates(["key", "level", "iteration"])
     found = rows.merge(at, on=["key", "level", "iteration"], how="left")
-    begins = found.groupby(["key", "level"])["iteration"].transform("min")
-    found = found.assign(first=found["iteration"].eq(begins))
+    begins = at.groupby(["key", "level"])["iteration"].min().rename("begins").reset_index()
+    found = found.merge(begins, on=["key", "level"]).assign(first=lambda df: df["iteration"].eq(df["begins"]))
     once: pd.DataFrame = found.drop_duplicates(["key", "level", "iteration", "name", "place", "at"])
     return once
 
@@ -55,6 +55,8 @@ def table(study: Study, view: View) -> pd.DataFrame:
         line=label(cells, tuple(name for name in view.choice if name not in view.row)),
     )[["key", "panel", "line"]]
     both = [one for one in (_at_ends(study, rows), _closer(rows)) if len(one)]
+    if not both:
+        raise NothingToShow("weights were measured at no end of a level: measure.weights.moments=[start,end] does")
     values = pd.concat(both).merge(named, on="key")
     by = ["panel", "line", "layer", "quantity", "x"]
     values["x"] = values["x"].round(9)  # equal counts

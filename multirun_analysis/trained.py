@@ -40,8 +40,12 @@ def examples(study: Study) -> pd.DataFrame:
     rows = rows.assign(**{name: rows[name].astype("str") for name in ("key", "name", "place")})
     last = rows.groupby("key")["iteration"].transform("max")
     rows = rows[last.gt(0) & (rows["iteration"].eq(0) | rows["iteration"].eq(last))]
+    both = rows.groupby("key")["iteration"].transform("nunique").eq(2) & rows["name"].eq("quantile")
+    rows = rows[rows["key"].isin(rows.loc[both, "key"])]
     if rows.empty:
-        raise NothingToShow("no dense network was measured before training and after: measure=[weights] does")
+        raise NothingToShow(
+            "no dense network was measured before training and after, quantiles too: measure=[weights] does"
+        )
     by = ["key", "place", "iteration"]
     plain = rows[rows["name"].ne("quantile")]
     found = plain.pivot_table(index=by, columns="name", values="value", aggfunc="first")

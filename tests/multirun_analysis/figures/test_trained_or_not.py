@@ -96,5 +96,13 @@ def test_one_seed_or_no_readings_have_no_such_figure(write_cell: Callable[..., s
     study = load(tmp_path / "made_up")
     with pytest.raises(NothingToShow, match=r"no weights were measured: measure=\[weights\] does"):
         trained_or_not.table(study, choose(study.cells))
+    whole = measured(study, "mean")
+    for lacking in (
+        whole.readings["iteration"].gt(0),
+        whole.readings["iteration"].eq(0),
+        whole.readings["name"].ne("quantile"),
+    ):
+        with pytest.raises(NothingToShow, match="measured before training and after, quantiles too"):
+            trained.table(dataclasses.replace(study, readings=whole.readings[lacking]))
     with pytest.raises(NothingToShow, match="told from other seeds or studies, and there is one"):
         trained.table(measured(study, "mean"))

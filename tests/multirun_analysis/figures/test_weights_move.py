@@ -77,6 +77,21 @@ def test_a_distribution_is_closer_to_the_trained_one_from_then_on(
     assert "Closer to the trained distribution from epoch: fc1.weight 2." in figure.get_supxlabel().replace("\n", " ")
 
 
+def test_of_one_moment_alone_is_drawn_what_it_tells(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    """At the ends all but the distance, which lacks the norm at the start; at the starts nothing."""
+    write_cell(levels=1, epochs=3, readings=("norm",))
+    study = load(tmp_path / "made_up")
+    whole = measured(study, lambda *_: {"start_correlation": 0.5, "distance": 1.0, "norm": 2.0, "sign_changes": 0.1})
+    ends, starts = (
+        dataclasses.replace(study, readings=whole.readings[whole.readings["iteration"].eq(at)]) for at in (2751, 917)
+    )
+    found = movement.table(ends, choose(study.cells))
+    assert set(found["quantity"]) == {"start_correlation", "sign_changes"}
+    weights_move.draw(found, choose(study.cells))
+    with pytest.raises(NothingToShow, match="weights were measured at no end of a level"):
+        movement.table(starts, choose(study.cells))
+
+
 def test_records_without_them_have_no_such_figure(write_cell: Callable[..., str], tmp_path: Path) -> None:
     write_cell(levels=1, epochs=1, readings=("norm",))
     study = load(tmp_path / "made_up")
