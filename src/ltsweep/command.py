@@ -51,6 +51,7 @@ _LIST_GROUPS = Hydra.format_config_groups
 
 # Names of functions that pass the user's words to Hydra: an error that Hydra then raises is the user's mistake.
 _COMPOSING = (
+    "_run",
     "main",
     "_make_sweeper",
     "_refuse_run",
