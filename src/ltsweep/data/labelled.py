@@ -31,8 +31,17 @@ class Labelled(ABC):
     test_y: Tensor
     label_smoothing: float
 
-    scores: ClassVar[tuple[Score, ...]] = (Score("loss", "lower"), Score("accuracy", "higher"))
-    headline: ClassVar[Score] = scores[1]
+    counts: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Return loss and accuracy, which every split has."""
+        return Score("loss", "lower"), Score("accuracy", "higher")
+
+    @property
+    def headline(self) -> Score:
+        """Return the accuracy, by which validation chooses."""
+        return self.scores[1]
 
     def epoch(self, batch_size: int, validation: int) -> int:
         """Return the number of batches that hold each training example once; the last batch may be smaller."""

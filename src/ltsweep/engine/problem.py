@@ -5,7 +5,7 @@ Letters: C networks of a stack, B examples a batch.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -33,10 +33,14 @@ ALL = Part(0, 1)
 
 @dataclass(frozen=True)
 class Score:
-    """A number that a problem measures of a network on each split, such as accuracy, and which end of it is better."""
+    """A number that a problem measures of a network, such as accuracy, and which end of it is better.
+
+    splits: those on which it is measured, `{split}_{name}` in the tables.
+    """
 
     name: str
     better: Literal["higher", "lower"]
+    splits: tuple[str, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,20 @@ def by_order(cells: Sequence[Draws]) -> tuple[list[tuple[Draws, str]], Tensor]:
 class Problem(Protocol):
     """A problem that the networks of a stack learn. Its random numbers come from each cell's own streams alone."""
 
-    scores: ClassVar[tuple[Score, ...]]  # measured on each split, in the order of the columns
-    headline: ClassVar[Score]  # the score whose best validation value marks the best model
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Return what is measured, in the order of the columns; among it a training loss, by which a cell diverges."""
+        ...
+
+    @property
+    def headline(self) -> Score:
+        """Return the score whose best validation value marks the best model; test data have it too."""
+        ...
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """Return the names, of `schema.COUNTS`, of what is counted while networks train; none for examples."""
+        ...
 
     def to(self, device: torch.device) -> "Problem":
         """Return the problem with its tensors on a device."""
@@ -108,5 +124,8 @@ class Problem(Protocol):
     def evaluate(
         self, forward: Forward, memory: Tensors, cells: Sequence[Draws], splits: Collection[str]
     ) -> dict[str, list[float]]:
-        """Return C numbers for each `{split}_{score}` of some of train, val and test; nan for an empty split."""
+        """Return C numbers for each `{split}_{score}` of some of train, val and test, and for each of `counts`.
+
+        nan for an empty split. Where the problem has no loss on test data, `train_loss` comes with any split.
+        """
         ...

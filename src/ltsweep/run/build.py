@@ -27,6 +27,7 @@ from ltsweep.grid.key import without
 from ltsweep.grid.place import ROOT
 from ltsweep.init import Init, Like, draw, tensors_of
 from ltsweep.lottery.program import Member, Program, Tables
+from ltsweep.lottery.rows import measured
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Length, nothing_kept
 from ltsweep.method.transfer import Ticket, Transfer
@@ -71,9 +72,7 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
             if isinstance(method, Transfer) and once("ticket", config["method"], config["model"]):
                 with_ticket(method, root).check_ticket(tensors_of(model), layers)
         if config.get("stop"):
-            check = getattr(make(config, "stop"), "check", None)
-            if check:
-                check(config["validation"], config.get("evaluate_train", True))
+            make(config, "stop")
         if isinstance(init := make(config, "init"), Like):
             if once("like", config["init"], config["model"]):
                 with_weights(init, root).check(model)
@@ -171,6 +170,8 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     elif config.get("label_smoothing"):
         name = config["dataset"]["name"]
         raise UserError(f"label_smoothing={config['label_smoothing']}: dataset={name} has no labels to smooth")
+    if config.get("stop") and (check := getattr(make(config, "stop"), "check", None)):
+        check(config["validation"], config.get("evaluate_train", True), measured(problem))
     steps, epoch = lengths(config, problem)
     make(config, "method").check_length(Length(steps, epoch))
     if (config["evaluate_every"] or 0) > steps:
