@@ -7,18 +7,24 @@ state, U uniform numbers that a start takes, E episodes of an evaluation.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ltsweep.data.environments import Environment
-from ltsweep.engine.problem import ALL, Batch, Draws, Part, Score, by_order
+from ltsweep.engine.problem import ALL, Asked, Batch, Draws, Part, Score, by_order
 from ltsweep.engine.replay import replayed
 from ltsweep.engine.stack import Forward, Tensors
+from ltsweep.errors import UserError
 from ltsweep.rng import generator
+from ltsweep.words import shown
 
 _CPU = torch.device("cpu")
+
+# Most episodes of an evaluation, which all are played side by side.
+MOST = 1_000
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,43 @@ class Episodes:
     episodes: int
     device: torch.device = _CPU
 
-    scores: ClassVar[tuple[Score, ...]] = (Score("loss", "lower"), Score("return", "higher"))
+    scores: ClassVar[tuple[Score, ...]] = (Score("loss", "lower", ("train",)), Score("return", "higher"))
     headline: ClassVar[Score] = scores[1]
+    counts: ClassVar[tuple[str, ...]] = ("steps", "games")
+
+    def check(self, asked: Asked) -> None:
+        """Raise UserError for what episodes have not."""
+        name, size = asked.dataset, asked.batch_size
+        shape, outputs = [self.environment.inputs], self.environment.actions + 1
+        if list(asked.input_shape) != shape or asked.num_classes != outputs:
+            raise UserError(
+                f"dataset={name}: input_shape={shown(list(asked.input_shape))} num_classes={asked.num_classes} are "
+                f"{shape} and {outputs} by its environment: an output for each action, and one for the value"
+            )
+        if size % self.horizon:
+            raise UserError(
+                f"batch_size={size} is not divisible by dataset.horizon={self.horizon}: an update of dataset={name} "
+                f"plays so many steps of each of its games"
+            )
+        if asked.validation > MOST:
+            raise UserError(f"validation={asked.validation} is more than {MOST:,}, the most episodes of dataset={name}")
+        if asked.evaluate_train is not True:
+            raise UserError(
+                f"evaluate_train={str(asked.evaluate_train).lower()}: the training score of dataset={name} is of games "
+                "that were played anyway; only true is allowed"
+            )
+        if asked.evaluate_test is not None:
+            raise UserError(
+                f"evaluate_test={asked.evaluate_test}: dataset={name} has no fixed test examples; "
+                f"dataset.episodes={asked.evaluate_test} plays so many"
+            )
+        if asked.label_smoothing:
+            raise UserError(f"label_smoothing={asked.label_smoothing}: dataset={name} has no labels to smooth")
+        if asked.processes > 1:
+            raise UserError(
+                f"dataset={name}: its games are not divided among torchrun's {asked.processes} processes; "
+                "without torchrun, several cells train side by side"
+            )
 
     def to(self, device: torch.device) -> "Episodes":
         """Return the problem whose games are played on a device."""
@@ -151,13 +192,16 @@ class Episodes:
 
         Their starts and random numbers are the cell's own, and the same at each evaluation of every level. train_return
         is the mean over the games of training, each with its last finished episode; nan before the first. train_loss is
-        that of the last update, and there is none before the first.
+        that of the last update; before the first, that of an update which is not made.
         """
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[float]] = {name: memory[name].tolist() for name in self.counts}
+        loss = memory["loss"]
+        if not memory["steps"].any():
+            size = self.horizon * memory["state"].shape[1]
+            loss = self.loss(forward, self.memory(cells, size), next(self.batches(cells, size)))
+        found["train_loss"] = loss.double().tolist()
         if "train" in splits:
             found["train_return"] = memory["last"].double().nanmean(1).tolist()
-            if memory["steps"].any():
-                found["train_loss"] = memory["loss"].double().tolist()
         counts = {"val": cells[0].validation, "test": self.episodes}
         for split in ("val", "test"):
             if split in splits:
@@ -212,3 +256,16 @@ def advantages(
     for delta, ends in zip(deltas[:, :-1].unbind(1)[::-1], over[:, :-1].unbind(1)[::-1], strict=True):
         found.append(delta + discount * trace * found[-1] * ~ends)
     return torch.stack(found[::-1], dim=1)
+
+
+def games(data_dir: Path, environment: Environment, **settings: Any) -> Episodes:
+    """Return the problem of playing an environment; its other settings are the fields of `Episodes`. Needs no files.
+
+    Raises UserError where `environment` is none.
+    """
+    if not all(hasattr(environment, name) for name in ("starts", "inputs", "actions", "reset", "step", "observe")):
+        raise UserError(
+            f"dataset.environment={shown(environment)} is no environment; it is {{_target_: NAME}}, such as "
+            "ltsweep.data.CartPole"
+        )
+    return Episodes(environment, **settings)

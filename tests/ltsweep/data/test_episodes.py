@@ -12,14 +12,18 @@ import torch
 from ltsweep.data.environments import Acrobot, CartPole
 from ltsweep.data.episodes import Episodes, advantages, chosen
 from ltsweep.engine import train as train_module
-from ltsweep.engine.problem import Draws
+from ltsweep.engine.problem import Draws, Part
 from ltsweep.engine.stack import Forward, Network
 from ltsweep.engine.train import Group, scored, snapshot, train
 from ltsweep.engine.trained import MaskedWeights
+from ltsweep.errors import UserError
+from ltsweep.grid.cell import from_config
 from ltsweep.init import draw, pytorch_default
 from ltsweep.models import mlp
 from ltsweep.optim import constant
 from ltsweep.prune import layers_of
+from ltsweep.run import together
+from ltsweep.run.build import check_outputs, load_data
 
 CPU = torch.device("cpu")
 MODEL = mlp((4,), 3, (24, 16))
@@ -270,15 +274,17 @@ def test_an_evaluation_plays_the_same_episodes_again():
     network, state, cells = started(CART, (0, 1), networks=2)
     forward = scored(network, MaskedWeights(network), state)
     found = CART.evaluate(forward, state.memory, cells, ("train", "val", "test"))
-    assert found.keys() == {"train_return", "val_return", "test_return"}  # no loss before the first update
-    assert all(math.isnan(value) for value in found["train_return"])
+    assert found.keys() == {"train_loss", "train_return", "val_return", "test_return", "steps", "games"}
+    assert all(math.isnan(value) for value in found["train_return"])  # before any game is finished
+    assert all(math.isfinite(value) for value in found["train_loss"])  # and before any update
+    assert found["steps"] == found["games"] == [0, 0, 0, 0]
     for split in ("val", "test"):
         first, second, third, fourth = found[f"{split}_return"]
         assert first == second  # of equal weights
         assert third == fourth != first
     assert found["val_return"] != found["test_return"]
     elsewhere = [dataclasses.replace(cell, level=7) for cell in cells]
-    assert CART.evaluate(forward, state.memory, elsewhere, ("test",)) == {"test_return": found["test_return"]}
+    assert CART.evaluate(forward, state.memory, elsewhere, ("test",))["test_return"] == found["test_return"]
     none = CART.evaluate(forward, state.memory, [dataclasses.replace(cell, validation=0) for cell in cells], ("val",))
     assert all(math.isnan(value) for value in none["val_return"])
 
@@ -334,3 +340,44 @@ def test_a_network_that_diverges_leaves_its_neighbours(whole):
     found = CART.evaluate(scored(network, MaskedWeights(network), state), state.memory, cells, ("train", "test"))
     assert [math.isfinite(value) for value in found["train_loss"]] == [True, False, True]
     assert all(math.isfinite(value) for value in found["test_return"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (("batch_size=130",), r"^batch_size=130 is not divisible by dataset\.horizon=4: "),
+        (("validation=1001",), r"^validation=1001 is more than 1,000, the most episodes of dataset=cartpole$"),
+        (("evaluate_train=false",), r"^evaluate_train=false: .* only true is allowed$"),
+        (("evaluate_train=7",), r"^evaluate_train=7: .* only true is allowed$"),
+        (("evaluate_test=7",), r"^evaluate_test=7: .* dataset\.episodes=7 plays so many$"),
+        (("label_smoothing=0.1",), r"^label_smoothing=0\.1: dataset=cartpole has no labels to smooth$"),
+        (("dataset.input_shape=[5]",), r"^dataset=cartpole: input_shape=\[5\] num_classes=3 are \[4\] and 3 by its "),
+        (("dataset.num_classes=2",), r"^dataset=cartpole: .*num_classes=2 are \[4\] and 3 by its environment"),
+        (("dataset.environment=pong",), r"^dataset\.environment=pong is no environment; .* ltsweep\.data\.CartPole$"),
+        (("+dataset.augment=[flip]",), r"^dataset: .*augment"),
+    ],
+)
+def test_what_games_have_not_is_one_line(compose, tmp_path, overrides, says):
+    cell = from_config(compose("dataset=cartpole", "model=mlp", "batch_size=128", *overrides))
+    with pytest.raises(UserError, match=says) as refused:
+        load_data([cell], tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_games_are_not_divided_among_processes(compose, tmp_path, monkeypatch):
+    grid = [from_config(compose("dataset=acrobot", "model=mlp", "batch_size=128"))]
+    data = load_data(grid, tmp_path)
+    together.check_together(grid, data)
+    monkeypatch.setattr(together, "part", lambda: Part(0, 2))
+    with pytest.raises(UserError, match=r"^dataset=acrobot: its games are not divided among torchrun's 2 processes; "):
+        together.check_together(grid, data)
+
+
+def test_the_yamls_are_the_published_games(compose, tmp_path):
+    """With validation=0 too, where nothing is chosen by it."""
+    for name, environment, limit in (("cartpole", CartPole, 200), ("acrobot", Acrobot, 500)):
+        cell = from_config(compose(f"dataset={name}", "model=mlp", "batch_size=128", "validation=0"))
+        (problem,) = load_data([cell], tmp_path).values()
+        assert isinstance(problem.environment, environment)
+        assert (problem.limit, problem.horizon, problem.reward_scale, problem.discount) == (limit, 4, 0.01, 0.99)
+        check_outputs([cell])
