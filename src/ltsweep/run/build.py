@@ -18,8 +18,9 @@ from torch.nn.modules.conv import _ConvNd
 from ltsweep.data.examples import Examples, check_examples, repeat_channel
 from ltsweep.data.streamed import Streamed
 from ltsweep.engine.noise import no_other_draws
+from ltsweep.engine.plain import make_plainly
 from ltsweep.engine.problem import Asked, Problem
-from ltsweep.engine.stack import Tensors
+from ltsweep.engine.stack import Tensors, on_zeros
 from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.key import without
@@ -80,7 +81,9 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
         if once("lr", config["lr"]):
             call(config, "lr", 0, 1)
         if once("optimizer", config["optimizer"]):
-            call(config, "optimizer", [{"params": [torch.zeros(1)], "lr": 0.1}])
+            make_optimizer = make(config, "optimizer")
+            with _blamed_on("optimizer", config):
+                make_plainly(make_optimizer, [{"params": [torch.zeros(1)], "lr": 0.1}])
 
 
 def check_outputs(cells: Sequence[Cell]) -> None:
@@ -93,17 +96,17 @@ def _check_outputs(config: Mapping[str, Any]) -> None:
     dataset = config["dataset"]
     with torch.device("meta"):
         model = make(config, "model")
+    shape, classes = dataset["input_shape"], dataset["num_classes"]
     with _blamed_on("model", config):
         try:
-            found = tuple(model.eval()(torch.empty(1, *dataset["input_shape"], device="meta")).shape)
+            with no_other_draws(model):
+                trained = on_zeros(model.train(), torch.zeros(2, *shape))
+            found = tuple(on_zeros(model.eval(), torch.zeros(1, *shape), lifted=True).shape[1:])
         except Exception:
             _check_channels(model, config)
             raise
-        if len(found) < 2 or found[-1] < dataset["num_classes"]:
-            classes = dataset["num_classes"]
+        if len(found) < 2 or found[-1] < classes:
             raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes} classes")
-        with no_other_draws(model):
-            trained = model.train()(torch.empty(2, *dataset["input_shape"], device="meta"))
         if not isinstance(trained, torch.Tensor) or tuple(trained.shape[1:]) != found[1:]:
             raise UserError(
                 f"model: in training its outputs are a {type(trained).__name__} of another form than in evaluation; "
