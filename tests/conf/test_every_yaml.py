@@ -96,7 +96,9 @@ def test_a_choice_makes_its_object(compose, path):
 
 @pytest.mark.parametrize("path", WHOLE, ids=str)
 def test_a_choice_goes_with_other_data_and_another_model(compose, path):
-    others = [other for other in ("dataset=digits", "model=lenet5") if other.split("=")[0] != path.parts[0]]
+    flat = path.parts[0] == "dataset" and len(yaml.safe_load((CONF / path).read_text())["input_shape"]) == 1
+    model = "model=residual_mlp" if flat else "model=lenet5"
+    others = [other for other in ("dataset=digits", model) if other.split("=")[0] != path.parts[0]]
     one = cell.from_config(compose(*others, of(path)))
     check_configs([one])
     shape = one.config["dataset"]["input_shape"]

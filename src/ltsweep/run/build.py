@@ -16,11 +16,10 @@ from hydra.utils import instantiate
 from torch.nn.modules.conv import _ConvNd
 
 from ltsweep.data.examples import Examples, check_examples, repeat_channel
-from ltsweep.data.labelled import check_batches
 from ltsweep.data.streamed import Streamed
 from ltsweep.engine.noise import no_other_draws
 from ltsweep.engine.plain import make_plainly
-from ltsweep.engine.problem import Problem
+from ltsweep.engine.problem import Asked, Problem
 from ltsweep.engine.stack import Tensors, on_zeros
 from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
@@ -166,13 +165,8 @@ def _data(cell: Cell, data_dir: Path, download: bool) -> Problem:
 
 
 def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
-    """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
-    if isinstance(problem, Examples | Streamed):
-        name, validation, sample = config["dataset"]["name"], config["validation"], config.get("evaluate_train", True)
-        check_batches(problem, name, config["batch_size"], validation, sample, config.get("evaluate_test"))
-    elif config.get("label_smoothing"):
-        name = config["dataset"]["name"]
-        raise UserError(f"label_smoothing={config['label_smoothing']}: dataset={name} has no labels to smooth")
+    """Raise UserError where a config asks for what its data set has not, or for more steps than a level has."""
+    problem.check(asked_of(config))
     if config.get("stop") and (check := getattr(make(config, "stop"), "check", None)):
         check(config["validation"], config.get("evaluate_train", True), measured(problem))
     steps, epoch = lengths(config, problem)
@@ -181,6 +175,14 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
         raise UserError(f"evaluate_every={config['evaluate_every']} is more than the {steps} iterations of a level")
     if config["lr"].get("warmup", 0) > steps > 0:
         raise UserError(f"lr.warmup={config['lr']['warmup']} is more than the {steps} iterations of a level")
+
+
+def asked_of(config: Mapping[str, Any], processes: int = 1) -> Asked:
+    """Return what a cell asks of its data set, trained by so many processes of torchrun."""
+    own = {name: config["dataset"][name] for name in ("input_shape", "num_classes")}
+    named = {field.name for field in dataclasses.fields(Asked)} & config.keys()  # older cells lack some
+    asked = own | {name: config[name] for name in named - {"dataset"}}
+    return Asked(**asked, dataset=config["dataset"]["name"], processes=processes)
 
 
 def make(config: Mapping[str, Any], group: str) -> Any:

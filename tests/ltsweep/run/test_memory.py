@@ -13,11 +13,12 @@ from ltsweep.run.hardware import free_bytes
 from ltsweep.run.memory import held_bytes, network_bytes, networks_cached, networks_in
 from ltsweep.run.packing import largest_stack
 
-# Trains, scores and prunes stacks of so many networks on random pictures, and prints the most memory held after each.
+# Trains, scores and prunes stacks of so many networks on pictures or games; prints the most memory held after each.
 PEAKS = """
 import re, sys, torch
 from ltsweep.grid import cell
-from ltsweep.run.build import member_of, program_of
+from pathlib import Path
+from ltsweep.run.build import load_data, member_of, program_of
 from ltsweep.data import Dataset
 from ltsweep.lottery.loop import run_levels
 from hydra import compose, initialize_config_module
@@ -30,7 +31,10 @@ with initialize_config_module("ltsweep.conf", version_base="1.3"):
     cells = [cell.from_config(OmegaConf.merge(config, {"seed": seed})) for seed in range(many)]
 shape = cells[0].config["dataset"]["input_shape"]
 x, y = torch.rand(120, *shape), torch.arange(120) % 10
-program = program_of(cells[0], Dataset(x, y, x[:10], y[:10]), torch.device("cpu"), 0.0)
+problem = Dataset(x, y, x[:10], y[:10])
+if len(shape) == 1:
+    (problem,) = load_data(cells[:1], Path()).values()
+program = program_of(cells[0], problem, torch.device("cpu"), 0.0)
 for number in (few, many):
     for _ in run_levels(program, [member_of(cell, program) for cell in cells[:number]], 0):
         pass
@@ -50,7 +54,13 @@ def a_network(few, many, *overrides):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak from")
 @pytest.mark.parametrize(
-    "overrides", [(), ("dataset=digits", "model=lenet5"), ("dataset=digits", "model=mlp", "model.dropout=0.5")]
+    "overrides",
+    [
+        (),
+        ("dataset=digits", "model=lenet5"),
+        ("dataset=digits", "model=mlp", "model.dropout=0.5"),
+        ("dataset=cartpole", "dataset.episodes=10", "model=mlp", "model.hidden=[128,128,128]", "batch_size=128"),
+    ],
 )
 def test_the_formula_is_what_a_network_takes(compose, overrides):
     reckoned = network_bytes(from_config(compose(*overrides)), "cpu")
