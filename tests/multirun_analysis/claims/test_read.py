@@ -72,7 +72,7 @@ def test_hidden_networks_are_claimed_to_be_best_with_half_of_the_weights() -> No
 
 
 def test_metrics_are_those_that_can_be_drawn(mixed: Study) -> None:
-    assert list(METRICS) == [*curves.metrics(mixed.levels), *LENGTHS, *REJECTED, REACHED]
+    assert {*curves.metrics(mixed.levels), *LENGTHS, *REJECTED, REACHED} <= set(METRICS)
 
 
 def test_a_claim_of_ones_own(tmp_path: Path) -> None:
