@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from multirun_analysis import claims, curves, figures, metrics, panels, statisti
 from multirun_analysis.__main__ import main
 from multirun_analysis.claims import Claim
 from multirun_analysis.errors import NothingToShow
-from multirun_analysis.load import Study
+from multirun_analysis.load import Study, load
 from multirun_analysis.metrics import of
 from multirun_analysis.pairing import Side
 from multirun_analysis.report import answers, choices, form, words
@@ -145,6 +146,24 @@ def test_a_relative_claim_of_negative_numbers_has_the_sign_of_the_difference(pro
     assert (claims.judge(levels, [claim])["effect"] > 0).all()
 
 
+def test_studies_of_text_and_of_games_put_the_claims_on_them_to_the_test(
+    write_cell: Callable[..., str], tmp_path: Path
+) -> None:
+    text = {"headline": "loss", "model": "lstm", "dataset": "tiny_shakespeare"}
+    games = {"headline": "return", "model": "mlp", "arms": {"ticket": 1, "reinit": 1, "random_mask": 1}}
+    for seed in range(2):
+        made = {"seed": seed, "levels": 10, "epochs": 1}
+        for method, rewind in (("imp", "init"), ("imp", "1ep"), ("one_shot", "init")):
+            arms = {"ticket": 1, **({"reinit": 1} if method == "imp" else {})}
+            write_cell(method=method, method__rewind=rewind, arms=arms, **made, **text)
+        for dataset in ("cartpole", "acrobot"):
+            write_cell(dataset=dataset, **made, **games)
+    found = claims.judge(load(tmp_path / "made_up").levels, claims.published())
+    tested = found[found["verdict"].ne("not tested")]
+    assert set(tested["claim"]) == {claim.name for claim in claims.published() if claim.source.startswith("Yu")}
+    assert set(tested.loc[tested["claim"].str.contains("ticket|dense"), "verdict"]) == {"supported"}
+
+
 def test_tables_of_several_problems_are_read_into_one_with_nulls(problems: Study) -> None:
     headlines = problems.cells.drop_duplicates("dataset").set_index("dataset")["headline"].to_dict()
     assert headlines == {"acrobot": "return", "cartpole": "return", "mnist": "accuracy", "tiny_shakespeare": "loss"}
@@ -250,7 +269,7 @@ def test_no_number_of_the_page_is_over_two_parts(problems: Study) -> None:
 
 @pytest.mark.parametrize("headline", ["loss", "return"])
 def test_a_study_of_another_headline_is_drawn_reported_and_exported(
-    write_cell: object, tmp_path: Path, capsys: pytest.CaptureFixture[str], headline: str
+    write_cell: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str], headline: str
 ) -> None:
     for seed in range(3):
         for init in ("xavier_u", "kaiming_n"):

@@ -38,7 +38,7 @@ def test_every_published_claim_is_read_and_says_who_says_so() -> None:
     files = list(Path(claims.__file__).parent.glob("*.yaml"))
     assert len(found) == len(files) == len({claim.name for claim in found})
     sources = {claim.source.split(",")[0].split(" 20")[0] for claim in found}
-    papers = {"Wijnja", "Shu", "Frankle & Carbin", "Frankle", "Ramanujan", "Hanin & Rolnick"}
+    papers = {"Wijnja", "Shu", "Frankle & Carbin", "Frankle", "Ramanujan", "Hanin & Rolnick", "Yu"}
     assert sources == papers | {"Talk on how to start training"}
 
 
