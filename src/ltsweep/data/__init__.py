@@ -7,6 +7,7 @@ from ltsweep.data.folder import image_folder
 from ltsweep.data.mnist import torchvision_mnist
 from ltsweep.data.scale import scale
 from ltsweep.data.streamed import imagenet
+from ltsweep.data.text import characters, words
 
 # The name by which users' own data sets import `Examples`.
 Dataset = Examples
@@ -14,6 +15,7 @@ Dataset = Examples
 __all__ = [
     "Dataset",
     "Examples",
+    "characters",
     "digits",
     "image_folder",
     "imagenet",
@@ -21,4 +23,5 @@ __all__ = [
     "torchvision_cifar",
     "torchvision_mnist",
     "torchvision_svhn",
+    "words",
 ]

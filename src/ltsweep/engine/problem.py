@@ -5,7 +5,7 @@ Letters: C networks of a stack, B examples a batch.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -75,8 +75,15 @@ def by_order(cells: Sequence[Draws]) -> tuple[list[tuple[Draws, str]], Tensor]:
 class Problem(Protocol):
     """A problem that the networks of a stack learn. Its random numbers come from each cell's own streams alone."""
 
-    scores: ClassVar[tuple[Score, ...]]  # measured on each split, in the order of the columns
-    headline: ClassVar[Score]  # the score whose best validation value marks the best model
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Return the scores measured on each split, in the order of the columns."""
+        ...
+
+    @property
+    def headline(self) -> Score:
+        """Return the score whose best validation value marks the best model."""
+        ...
 
     def to(self, device: torch.device) -> "Problem":
         """Return the problem with its tensors on a device."""

@@ -15,7 +15,7 @@ from ltsweep.errors import UserError
 from ltsweep.export.opened import Ticket
 from ltsweep.grid.check import check
 from ltsweep.grid.targets import check_targets
-from ltsweep.run.build import initial_weights, make
+from ltsweep.run.build import initial_weights, input_dtype, make
 from ltsweep.schema import CONFIG
 from ltsweep.words import shown
 
@@ -49,7 +49,7 @@ def model_of(ticket: Ticket, allowed: Sequence[str] = ()) -> nn.Module:
         raise UserError(f"examples of {math.prod(shape):,} numbers are too large to try")
     try:
         with torch.no_grad():
-            found = model(torch.zeros(1, *shape))
+            found = model(torch.zeros(1, *shape, dtype=input_dtype(ticket.config)))
     except Exception as error:  # whatever another's model raises
         raise UserError(f"the config's model takes no example of its data set: {shown(str(error), _SAYS)}") from error
     if not isinstance(found, torch.Tensor):

@@ -1,8 +1,8 @@
 """The memory and the caches that a stack needs, reckoned before training.
 
 One network has P parameters, M of them prunable, L in its largest layer. Its modules make A activations of an example
-of I numbers; those of a module that draws random numbers count seven times. The optimizer keeps S numbers for each
-parameter, and a batch has B examples. In numbers of four bytes the network needs:
+of I numbers, the outputs counted again for the loss; those of a module that draws random numbers count seven times. The
+optimizer keeps S numbers for each parameter, and a batch has B examples. In numbers of four bytes the network needs:
 
     held        P * (2 + S) + M         weights, gradients, optimizer state, masks
                 + K * M                 where scores are trained: these and what a step makes of them (`of_scores`)
@@ -10,7 +10,8 @@ parameter, and a batch has B examples. In numbers of four bytes the network need
     on a GPU    P                       gradients again: a captured step has memory of its own
     and the larger of
     a step      B * (I + 3 * A)         on a GPU: twice a batch, its activations as backward needs them, a gradient
-                B * (I + 3.5 * A)       on a CPU, where a recorded step keeps all that it made
+                B * (I + 3.5 * A) + 2R  on a CPU, where a recorded step keeps all that it made; R: the parameters that
+                                        are used again, as often as they are: a gradient each time, and their sum
     pruning     8 * L                   scores, their order and ranks (8 bytes each), sorting
 
 With augmentation a batch has 5 * I numbers in place of I: its pictures between two changes, and where their pixels come
@@ -31,7 +32,7 @@ from torch import nn
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import ACTIVATIONS, Network
 from ltsweep.grid.cell import Cell
-from ltsweep.run.build import make, prunable_layers
+from ltsweep.run.build import input_dtype, make, prunable_layers
 from ltsweep.run.hardware import free_bytes
 
 # Share of the free memory that stacks may fill: allocators round up, and other programs use the machine too.
@@ -59,7 +60,10 @@ def network_bytes(cell: Cell, kind: str) -> int:
     parameters, layers = _sizes(cell, model)
     shape = config["dataset"]["input_shape"]
     inputs = math.prod(shape) * (5 if config["dataset"].get("augment") else 1)
-    step = config["batch_size"] * (inputs + _KEPT[kind] * sum(Network(model).activations(shape)))
+    network, dtype = Network(model), input_dtype(config)
+    activations = network.activations(shape, dtype)
+    step = config["batch_size"] * (inputs + _KEPT[kind] * (sum(activations) + activations[-1]))
+    step += 2 * network.used_again(shape, dtype) if kind == "cpu" else 0
     numbers = max(step, 8 * max(layers))
     numbers += 2 * parameters + 2 * sum(layers) if kind == "cpu" else parameters
     return held_bytes(cell) + int(4 * numbers)
