@@ -42,8 +42,8 @@ ANALYSIS = (*ANALYSIS, "--export", "csv,parquet")
 STAMP = ".figures.json"
 # Kills of the analysis between two that are let end.
 _ENDS = 10
-_LATE = ("torch._dynamo", "pyarrow.parquet", "sklearn.datasets", "sklearn.model_selection", "ltsweep.run.study",
-         "ltsweep.command", "multirun_analysis.__main__", "multirun_analysis.report")  # fmt: skip
+_LATE = ("pyarrow.parquet", "pandas", "ltsweep.run.study", "ltsweep.command", "multirun_analysis.__main__",
+         "multirun_analysis.report")  # fmt: skip
 
 
 class WrongError(Exception):

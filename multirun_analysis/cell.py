@@ -180,7 +180,10 @@ def _tables(folder: Path, said: Mapping[str, Any]) -> dict[str, pa.Table]:
             raise BrokenFileError(f"done, but {EVALUATIONS_FILE} or {LEVELS_FILE} is missing")
         # A cell that is not done may have stopped before or between its files; a done one has both.
         return {}
-    return {name: table for name, table in found.items() if table is not None}
+    there = {name: table for name, table in found.items() if table is not None}
+    with _named(LEVELS_FILE):
+        tables.check_alike(there[EVALUATIONS_FILE].column_names, there[LEVELS_FILE].column_names)
+    return there
 
 
 def _table(path: Path, said: Mapping[str, Any]) -> pa.Table | None:

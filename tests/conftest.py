@@ -113,8 +113,8 @@ class Forks:
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory):
     """Return a function that makes a `Forks` that has imported what trains a cell, for `environment`."""
-    modules = ("ltsweep.command", "ltsweep.status", "ltsweep.run.study", "ltsweep.cluster.local", "torch._dynamo")
-    modules += ("pyarrow.parquet", "safetensors.torch", "sklearn.datasets", "sklearn.model_selection")
+    modules = ("ltsweep.command", "ltsweep.status", "ltsweep.run.study", "ltsweep.cluster.local", "pyarrow.parquet")
+    modules += ("safetensors.torch", "pandas")
     made = []
 
     def make(environment):

@@ -25,10 +25,9 @@ from benchmarks.attack.study import Copies, make
 
 # What the readers import late: once here, and not in every child.
 _LATE = (
-    "torch._dynamo", "pyarrow.parquet", "pyarrow.csv", "safetensors.torch", "sklearn.datasets",
-    "sklearn.model_selection", "ltsweep.run.study", "ltsweep.command", "ltsweep.status", "ltsweep.cluster.local",
-    "ltsweep.measure.weights", "multirun_analysis.__main__", "multirun_analysis.report", "scipy.stats",
-    "statsmodels.api", "plotly", "jinja2", "matplotlib.backends.backend_agg",
+    "pyarrow.parquet", "pyarrow.csv", "safetensors.torch", "ltsweep.run.study", "ltsweep.command", "ltsweep.status",
+    "ltsweep.cluster.local", "ltsweep.measure.weights", "multirun_analysis.__main__", "multirun_analysis.report",
+    "scipy.stats", "statsmodels.api", "plotly", "jinja2", "matplotlib.backends.backend_agg",
 )  # fmt: skip
 _PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "safetensors", "PyYAML", "msgspec")
 

@@ -1,4 +1,4 @@
-"""The contract of engine, store and analysis: what a study on the disk is made of, by name. Imports nothing.
+"""The contract of engine, store and analysis: what a study on the disk is made of, by name. Imports nothing of ours.
 
 multirun/<study>/<key>/config.yaml                    the resolved config
                        status.json                    status, last finished level, checksums of the other files
@@ -14,6 +14,9 @@ multirun/<study>/<key>/config.yaml                    the resolved config
                        cell.log
                        .broken/                       files that were not what had been written
 """
+
+import re
+from collections.abc import Iterable, Sequence
 
 # Version of the record format. It enters every key: raise it when the same config gives other records than before.
 VERSION = 2
@@ -75,34 +78,53 @@ DENSE_KEY = "dense_key"
 DENSE_OF = "dense_of"
 
 SPLITS = ("train", "val", "test")
+
+# Columns of an evaluation that say what was measured: the scores of a problem, `{split}_{score}`, and what it counts.
+SCORE = re.compile(rf"({'|'.join(SPLITS)})_[a-z_]+")
+COUNTS = ("steps", "games")
+
+# Of classification, and the score by which its validation chooses.
 SCORES = tuple(f"{split}_{score}" for split in SPLITS for score in ("loss", "accuracy"))
+HEADLINE = "accuracy"
 
 _ARM = {"arm": "string", "draw": "int64", "level": "int64", "weights_remaining": "int64", "weights_total": "int64"}
 
-# Columns of the tables, in order: name -> type, of Arrow's names.
-EVALUATIONS = {
-    **_ARM,
-    "epoch": "float64",
-    "iteration": "int64",
-    **dict.fromkeys(SCORES, "float64"),
-    "lr": "float64",
-    "seconds": "float64",
-}
-LEVELS = {
-    **_ARM,
-    "iterations": "int64",
-    **{f"final_{score}": "float64" for score in SCORES},
-    "best_iteration": "int64",
-    "best_val_accuracy": "float64",
-    "best_test_accuracy": "float64",
-    "early_stop_iteration": "int64",
-    "early_stop_val_loss": "float64",
-    "early_stop_test_accuracy": "float64",
-    "seconds": "float64",
-    "layers": "list<string>",
-    "layer_remaining": "list<int64>",
-    "layer_total": "list<int64>",
-}
+
+def evaluation_columns(scores: Sequence[str]) -> dict[str, str]:
+    """Return the columns of a table of evaluations, in order: name -> type, of Arrow's names.
+
+    scores: names of what a problem measures, in order.
+    """
+    measured = {score: "int64" if score in COUNTS else "float64" for score in scores}
+    return {**_ARM, "epoch": "float64", "iteration": "int64", **measured, "lr": "float64", "seconds": "float64"}
+
+
+def level_columns(scores: Sequence[str], headline: str) -> dict[str, str]:
+    """Return the columns of a table of levels, as `evaluation_columns`: with early stops where validation has a loss.
+
+    headline: the score by which validation chooses.
+    """
+    best = {"best_iteration": "int64", f"best_val_{headline}": "float64", f"best_test_{headline}": "float64"}
+    early = {
+        "early_stop_iteration": "int64",
+        "early_stop_val_loss": "float64",
+        f"early_stop_test_{headline}": "float64",
+    }
+    return {
+        **_ARM,
+        "iterations": "int64",
+        **{f"final_{score}": "int64" if score in COUNTS else "float64" for score in scores},
+        **best,
+        **(early if "val_loss" in scores else {}),
+        "seconds": "float64",
+        "layers": "list<string>",
+        "layer_remaining": "list<int64>",
+        "layer_total": "list<int64>",
+    }
+
+
+EVALUATIONS = evaluation_columns(SCORES)
+LEVELS = level_columns(SCORES, HEADLINE)
 READINGS = {
     "arm": "string",
     "draw": "int64",
@@ -113,18 +135,56 @@ READINGS = {
     "at": "float64",  # a number along an axis of the measurement's own, or null
     "value": "float64",
 }
-# Columns that may be null: no step was taken, the training set was not scored, nothing was held out, a reading is of no
-# place or point. No other may.
-NULLABLE = (
-    "lr",
-    *(name for name in (*EVALUATIONS, *LEVELS) if name.removeprefix("final_").startswith("train_")),
-    *(name for name in LEVELS if name.startswith(("best_", "early_stop_"))),
-    "place",
-    "at",
-    "value",
-)
+# The tables of a cell of classification. Those of other problems differ in the scores.
 TABLES = {"evaluations.parquet": EVALUATIONS, "levels.parquet": LEVELS, "readings.parquet": READINGS}
 EVALUATIONS_FILE, LEVELS_FILE, READINGS_FILE = TABLES
+
+
+def is_nullable(name: str) -> bool:
+    """Return whether a column of a table may be null.
+
+    No step was taken, the training set was not scored, nothing was held out, or a reading is of no place or point.
+    """
+    starts = ("train_", "final_train_", "best_", "early_stop_")
+    return name in ("lr", "place", "at", "value") or name.startswith(starts)
+
+
+def scores_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Return what a problem measures, in order, by the columns of a table of evaluations or of levels.
+
+    Raises ValueError where no problem has such scores: all splits have the same, but for a training loss, by which a
+    cell diverges and which each problem has.
+    """
+    there = {name.removeprefix("final_"): None for name in names}
+    found = [name for name in there if SCORE.fullmatch(name) or name in COUNTS]
+    on = [{name.removeprefix(f"{split}_") for name in found if name.startswith(f"{split}_")} for split in SPLITS]
+    counted = [name for name in COUNTS if name in there]
+    if not on[1] or on[1] != on[2] or on[0] != on[1] | {"loss"} or len(counted) not in (0, len(COUNTS)):
+        raise ValueError("these are not the scores of a problem")
+    return tuple(sorted(found, key=lambda name: SCORES.index(name) if name in SCORES else len(SCORES)))
+
+
+def headline_of(names: Iterable[str]) -> str:
+    """Return the score by which validation chooses, by the columns of a table of levels: its one `best_test_*`.
+
+    Raises ValueError where there is none, or more.
+    """
+    (found,) = (name.removeprefix("best_test_") for name in names if name.startswith("best_test_"))
+    return found
+
+
+def columns_of(file: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the columns that the table `file` is to have, by those that it has. Raises ValueError for no problem's."""
+    names = list(names)
+    if file == READINGS_FILE:
+        return READINGS
+    scores = scores_of(names)
+    if file == EVALUATIONS_FILE:
+        return evaluation_columns(scores)
+    if f"val_{headline_of(names)}" not in scores:
+        raise ValueError("validation has no such score")
+    return level_columns(scores, headline_of(names))
+
 
 # Names of the config that say where and how the work is done: they decide no draw, at most the device and the size of a
 # stack, and so the rounding. They stay out of the key.

@@ -10,7 +10,7 @@ import torch
 # Lets the command have so many bytes more than it has once everything is imported.
 LIMITED = """
 import resource, sys
-import pyarrow.parquet, safetensors.torch, sklearn.datasets, sklearn.model_selection, torch._dynamo
+import pandas, pyarrow.parquet, safetensors.torch
 import ltsweep.run.study
 from ltsweep.command import main
 held = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024

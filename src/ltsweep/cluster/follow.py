@@ -11,7 +11,7 @@ from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.watch import Standing, Watch
 from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import LEVELS_FILE, PENDING, RUNNING, TICKET
+from ltsweep.schema import LEVELS_FILE, PENDING, RUNNING, TICKET, headline_of
 from ltsweep.show.events import News
 from ltsweep.show.page import plain
 from ltsweep.show.table import LiveTable
@@ -129,4 +129,5 @@ def _news(study: Path, key: str, one: Standing) -> News:
     except (BrokenFileError, IndexError):
         return News(key, one.status, level, 0)
     remaining = row["weights_remaining"] / row["weights_total"]
-    return News(key, one.status, level, len(rows), row["final_test_accuracy"], remaining)
+    headline = headline_of(row)
+    return News(key, one.status, level, len(rows), row[f"final_test_{headline}"], remaining, headline)

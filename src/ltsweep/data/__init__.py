@@ -2,6 +2,8 @@
 
 from ltsweep.data.cifar import torchvision_cifar, torchvision_svhn
 from ltsweep.data.embedded import digits
+from ltsweep.data.environments import Acrobot, CartPole
+from ltsweep.data.episodes import games
 from ltsweep.data.examples import Examples
 from ltsweep.data.folder import image_folder
 from ltsweep.data.mnist import torchvision_mnist
@@ -13,10 +15,13 @@ from ltsweep.data.text import characters, words
 Dataset = Examples
 
 __all__ = [
+    "Acrobot",
+    "CartPole",
     "Dataset",
     "Examples",
     "characters",
     "digits",
+    "games",
     "image_folder",
     "imagenet",
     "scale",

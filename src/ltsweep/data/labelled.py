@@ -8,12 +8,13 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ltsweep.engine.problem import Draws, Score
+from ltsweep.engine.problem import Asked, Draws, Score
 from ltsweep.engine.stack import Forward, Tensors
 from ltsweep.errors import UserError
 from ltsweep.rng import generator
@@ -38,6 +39,18 @@ class Labelled(ABC):
 
     scores: tuple[Score, ...] = (LOSS, ACCURACY)
     headline: Score = ACCURACY
+    counts: ClassVar[tuple[str, ...]] = ()
+
+    def check(self, asked: Asked) -> None:
+        """Raise UserError where a cell asks for more examples than there are, or a part of a batch would be empty."""
+        sample, test = asked.evaluate_train, asked.evaluate_test
+        check_batches(self, asked.dataset, asked.batch_size, asked.validation, sample, test)
+        last = (len(self.train_y) - asked.validation) % asked.batch_size
+        if 0 < last < asked.processes:
+            raise UserError(
+                f"the last batch of an epoch has {last} of {asked.batch_size} examples, fewer than torchrun's "
+                f"{asked.processes} processes; validation={asked.validation + last} leaves it out"
+            )
 
     def epoch(self, batch_size: int, validation: int) -> int:
         """Return the number of batches that hold each training example once; the last batch may be smaller."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from ltsweep.engine.plain import PlainMode
 from ltsweep.engine.problem import Draws, by_order
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import UserError
@@ -127,7 +127,7 @@ def no_other_draws(model: nn.Module) -> Iterator[None]:
             hook.remove()
 
 
-class _NoDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _NoDraws(PlainMode):  # type: ignore[no-untyped-call]
     """A context in which operators that draw random numbers are refused.
 
     inside: the names of the modules that run, innermost last.

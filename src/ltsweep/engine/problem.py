@@ -33,10 +33,32 @@ ALL = Part(0, 1)
 
 @dataclass(frozen=True)
 class Score:
-    """A number that a problem measures of a network on each split, such as accuracy, and which end of it is better."""
+    """A number that a problem measures of a network, such as accuracy, and which end of it is better.
+
+    splits: those on which it is measured, `{split}_{name}` in the tables.
+    """
 
     name: str
     better: Literal["higher", "lower"]
+    splits: tuple[str, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a cell asks of its data set, by the names of its config.
+
+    processes: those of torchrun, each of which takes a part of every batch.
+    """
+
+    dataset: str
+    input_shape: Sequence[int]
+    num_classes: int
+    batch_size: int
+    validation: int
+    evaluate_train: bool | int = True
+    evaluate_test: int | None = None
+    label_smoothing: float = 0.0
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -77,12 +99,21 @@ class Problem(Protocol):
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Return the scores measured on each split, in the order of the columns."""
+        """Return what is measured, in the order of the columns; among it a training loss, by which a cell diverges."""
         ...
 
     @property
     def headline(self) -> Score:
-        """Return the score whose best validation value marks the best model."""
+        """Return the score whose best validation value marks the best model; test data have it too."""
+        ...
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """Return the names, of `schema.COUNTS`, of what is counted while networks train; none for examples."""
+        ...
+
+    def check(self, asked: Asked) -> None:
+        """Raise UserError where a cell asks for what the problem has not, in one line that says what it has."""
         ...
 
     def to(self, device: torch.device) -> "Problem":
@@ -115,5 +146,8 @@ class Problem(Protocol):
     def evaluate(
         self, forward: Forward, memory: Tensors, cells: Sequence[Draws], splits: Collection[str]
     ) -> dict[str, list[float]]:
-        """Return C numbers for each `{split}_{score}` of some of train, val and test; nan for an empty split."""
+        """Return C numbers for each `{split}_{score}` of some of train, val and test, and for each of `counts`.
+
+        nan for an empty split. Where the problem has no loss on test data, `train_loss` comes with any split.
+        """
         ...

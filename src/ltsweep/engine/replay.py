@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ltsweep.engine import gemm
+from ltsweep.engine.plain import PlainMode
 
 Step = Callable[[tuple[Tensor, ...]], None]
 
@@ -128,7 +128,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
-class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Kernels(PlainMode):  # type: ignore[no-untyped-call]
     """A context in which `gemm` makes the batched matrix products."""
 
     def __torch_dispatch__(

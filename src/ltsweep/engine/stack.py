@@ -7,6 +7,7 @@ import copy
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -189,10 +190,33 @@ class Network:
             for module in self.template.modules()
             if not list(module.children()) or hasattr(module, "tensors")
         ]
-        self.template.eval()(torch.empty(1, *input_shape, dtype=dtype, device="meta"))
+        on_zeros(self.template.eval(), torch.zeros(1, *input_shape, dtype=dtype))
         for hook in hooks:
             hook.remove()
         return calls
+
+
+def on_zeros(model: nn.Module, x: Tensor, lifted: bool = False) -> Any:
+    """Return the outputs of a model on the meta device for x: (B, *shape) on the CPU, with zeros for its weights.
+
+    They have the precision of x, and those of a weight lie in the memory of one. A forward pass on the meta device
+    itself would import torch's compiler, which takes seconds. lifted: run it as a stack of one, outputs (1, B, ...),
+    where no number can be read back, as in training.
+    """
+
+    def dtype(value: Tensor) -> torch.dtype:
+        return x.dtype if x.is_floating_point() and value.is_floating_point() else value.dtype
+
+    zeros = {
+        name: torch.zeros((), dtype=dtype(value), requires_grad=value.requires_grad).expand(1, *value.shape)
+        for name, value in model.named_parameters()
+    }
+    zeros |= {name: torch.zeros(1, *value.shape, dtype=dtype(value)) for name, value in model.named_buffers()}
+
+    def one(tensors: Tensors, inputs: Tensor) -> Any:
+        return functional_call(model, tensors, (inputs,))
+
+    return vmap(one)(zeros, x[None]) if lifted else one({name: value[0] for name, value in zeros.items()}, x)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ltsweep.engine.plain import STOCK, make_plainly
+from ltsweep.engine.plain import step as optimizer_step
 from ltsweep.engine.problem import ALL, Batch, Problem
 from ltsweep.engine.ranks import average, part
 from ltsweep.engine.replay import as_written, replayed
@@ -59,11 +61,12 @@ def train(
     memory = trained.leaves(state)
     leaves = {name: value.detach().requires_grad_() for name, value in memory.items()}
     rates = [group.schedule(start, steps) for group in groups]
-    optimizer = make_optimizer(
+    optimizer = make_plainly(
+        make_optimizer,
         [
             {"params": [value[g.rows] for value in memory.values()], "lr": rate, **g.settings}
             for g, rate in zip(groups, rates, strict=True)
-        ]
+        ],
     )
     if saved is not None:
         _restore(network, state, optimizer, saved)
@@ -78,7 +81,7 @@ def train(
         for group, settings in zip(groups, optimizer.param_groups, strict=True):
             for slice_, leaf in zip(settings["params"], leaves.values(), strict=True):
                 slice_.grad = None if leaf.grad is None else leaf.grad[group.rows]
-        optimizer.step()
+        optimizer_step(optimizer)
         for each in (
             *leaves.values(),
             *(slice_ for settings in optimizer.param_groups for slice_ in settings["params"]),
@@ -124,7 +127,7 @@ def scored(network: Network, trained: Trained, state: State) -> Forward:
 
 def _take_rates_from_memory(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
     """Replace each group's learning rate by a tensor if the optimizer can be recorded; return whether it can."""
-    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+    if type(optimizer) not in STOCK:
         return False
     if not all(settings["fused"] for settings in optimizer.param_groups):
         return False

@@ -9,18 +9,26 @@ from ltsweep.grid.cell import Cell
 from ltsweep.schema import LEVELS, LEVELS_FILE
 from ltsweep.words import shown
 
-# Columns of levels.parquet that a search may compare: numbers that test data do not decide.
-OBJECTIVES = tuple(
-    name
-    for name, kind in LEVELS.items()
-    if kind in ("float64", "int64") and name not in ("draw", "level") and "test" not in name
+# The best validation value of the score by which a data set's validation chooses: an accuracy, a loss or a return.
+HEADLINE = "best_val"
+
+# What a search may compare: columns of levels.parquet that test data do not decide. Which of them a cell has is up to
+# its data set.
+OBJECTIVES = (
+    HEADLINE,
+    *(
+        name
+        for name, kind in LEVELS.items()
+        if kind in ("float64", "int64") and name not in ("draw", "level") and "test" not in name
+    ),
+    "best_val_loss",
+    "best_val_return",
+    "final_train_return",
+    "final_val_return",
 )
 
-# Columns that are null without validation data.
-NEED_VALIDATION = tuple(name for name in OBJECTIVES if "val" in name or name.startswith(("best_", "early_stop_")))
-
-# Columns that are null where the training set is not scored.
-NEED_TRAIN = tuple(name for name in OBJECTIVES if "train" in name)
+# Begins of the names of columns that are null without validation data, beside those with `val`.
+_CHOSEN = ("best_", "early_stop_")
 
 # Sweepers that do not read the objective of a job.
 GRIDS = (
@@ -42,10 +50,22 @@ def check_objective(name: object, sweeper: str, validations: Iterable[int], trai
         raise UserError(
             f"objective={shown(name)} is not a column of {LEVELS_FILE}; {did_you_mean(str(name), OBJECTIVES)}{allowed}"
         )
-    if sweeper not in GRIDS and name in NEED_VALIDATION and 0 in validations:
+    if sweeper not in GRIDS and ("val" in str(name) or str(name).startswith(_CHOSEN)) and 0 in validations:
         raise UserError(f"objective={name} is null with validation=0; take validation=N, or another objective")
-    if sweeper not in GRIDS and name in NEED_TRAIN and False in trains:
+    if sweeper not in GRIDS and "train" in str(name) and False in trains:
         raise UserError(f"objective={name} is null with evaluate_train=false; take evaluate_train=true")
+
+
+def column(name: str, headline: str) -> str:
+    """Return the column of levels.parquet that an objective names, for a data set with that headline."""
+    return f"best_val_{headline}" if name == HEADLINE else name
+
+
+def check_column(name: str, dataset: str, columns: Iterable[str]) -> None:
+    """Raise UserError where an objective is none of the columns of levels.parquet that a data set has."""
+    if name != HEADLINE and name not in columns:
+        there = [one for one in OBJECTIVES if one in (HEADLINE, *columns)]
+        raise UserError(f"objective={name}: dataset={shown(dataset)} has no such score; take one of {', '.join(there)}")
 
 
 def check_cells(cells: Sequence[Cell], config: DictConfig) -> None:

@@ -14,7 +14,7 @@ from ltsweep.engine.stack import Network
 from ltsweep.engine.train import Group, Schedule, scored, snapshot, train
 from ltsweep.lottery.ended import Ended
 from ltsweep.lottery.program import Checkpoint, Member, Program, Progress, Tables
-from ltsweep.lottery.rows import evaluation_rows, newest, until_diverged
+from ltsweep.lottery.rows import evaluation_rows, measured, newest, until_diverged
 from ltsweep.measure.reading import Moment, reading_rows, readings
 from ltsweep.method.axes import TICKET, Arm, Method
 from ltsweep.schema import SCORE_OF
@@ -42,7 +42,7 @@ def train_level(
     draws = [member.draws(program, look.level, arms) for member in members]
     first = method.first(look.level, program.length)
     kept = program.kept(look.level) if arms[0] == TICKET else ()
-    networks = len(members) * len(arms)
+    networks, names = len(members) * len(arms), measured(problem)
     total = sum(math.prod(layer.shape) for layer in program.layers)
     state.memory.update(trained.memory(draws, program.device))
     start, tensors, before = (
@@ -79,6 +79,7 @@ def train_level(
         for c, member in enumerate(members):
             rows = evaluation_rows(
                 arms,
+                names,
                 scores,
                 c * len(arms),
                 level=look.level,

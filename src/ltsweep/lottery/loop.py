@@ -11,7 +11,7 @@ from ltsweep.engine.noise import streams
 from ltsweep.engine.stack import Network, Tensors
 from ltsweep.lottery.level import train_level
 from ltsweep.lottery.program import Checkpoint, LevelDone, Member, Program, Progress, Tables
-from ltsweep.lottery.rows import layer_counts, summaries, until_diverged
+from ltsweep.lottery.rows import layer_counts, measured, summaries, until_diverged
 from ltsweep.method.axes import TICKET, Arm
 
 
@@ -75,7 +75,8 @@ def run_levels(
             learned = None
             if learns and ticket and not diverged:
                 learned = {name: mask[c].cpu() for name, mask in firsts.state.masks.items()}
-            summary = summaries(table, layer_counts(firsts.state, c, program.layers))
+            counts = layer_counts(firsts.state, c, program.layers)
+            summary = summaries(table, counts, measured(program.problem), program.problem.headline)
             own = {step: tables[member.key].kept[step] for step in program.kept(level) & tables[member.key].kept.keys()}
             yield LevelDone(member.key, level, table, read, summary, next_masks, diverged, own, learned)
             if not diverged or (level < program.levels and member.recorded(level + (not learns)) is not None):

@@ -6,28 +6,41 @@ from typing import Any
 
 import torch
 
+from ltsweep.engine.problem import Problem, Score
 from ltsweep.engine.stack import State
 from ltsweep.method.axes import TICKET, Arm
 from ltsweep.prune import Layer
-from ltsweep.schema import SCORES
+from ltsweep.schema import COUNTS, SPLITS
 
 Row = dict[str, Any]
 
 
-def evaluation_rows(arms: Sequence[Arm], scores: Mapping[str, list[float]], first: int, **same: Any) -> list[Row]:
+def measured(problem: Problem) -> tuple[str, ...]:
+    """Return the names of all that a problem measures, in the order of the columns."""
+    scores = [f"{split}_{score.name}" for split in SPLITS for score in problem.scores if split in score.splits]
+    return (*scores, *problem.counts)
+
+
+def evaluation_rows(
+    arms: Sequence[Arm], names: Sequence[str], scores: Mapping[str, list[float]], first: int, **same: Any
+) -> list[Row]:
     """Return a row for each arm of a cell. Its networks begin at `first` in `scores`; `same` goes into every row.
 
-    A score that was not taken is None.
+    names: of all that is measured. A score that was not taken is None.
     """
     return [
         {
             "arm": arm.name,
             "draw": arm.draw,
             **same,
-            **{name: scores[name][c] if name in scores else None for name in SCORES},
+            **{name: _value(name, scores[name][c]) if name in scores else None for name in names},
         }
         for c, arm in enumerate(arms, start=first)
     ]
+
+
+def _value(name: str, value: float) -> float:
+    return int(value) if name in COUNTS else value
 
 
 def newest(table: Sequence[Row], arm: Arm) -> Row:
@@ -38,7 +51,7 @@ def newest(table: Sequence[Row], arm: Arm) -> Row:
 def until_diverged(table: list[Row]) -> tuple[list[Row], bool]:
     """Return the rows up to the first evaluation with a non-finite loss of the ticket, and if there is one.
 
-    The loss is that of the training set or, where this was not scored, of the test set.
+    The loss is that of training or, where this was not scored, of the test set.
     """
     bad = [row["iteration"] for row in table if row["arm"] == TICKET.name and not _is_sound(row)]
     return ([row for row in table if row["iteration"] <= bad[0]], True) if bad else (table, False)
@@ -57,27 +70,36 @@ def layer_counts(state: State, c: int, layers: Sequence[Layer]) -> Row:
     }
 
 
-def summaries(table: Sequence[Row], counts: Row) -> list[Row]:
+def summaries(table: Sequence[Row], counts: Row, names: Sequence[str], headline: Score) -> list[Row]:
     """Return one row for each arm of a level: its final, best-by-validation and early-stop scores.
 
-    The early-stop iteration is that of the minimum validation loss (Frankle & Carbin 2019, section 2). The best model
-    is that of the maximum validation accuracy. Of equals the first counts. Without a validation split both are None.
+    names: of all that is measured. The best model is that of the best validation score `headline`. The early-stop
+    iteration is that of the minimum validation loss (Frankle & Carbin 2019, section 2), of problems that have one. Of
+    equals the first counts. Without a validation split both are None.
     """
-    found = []
+    found, by, sign = [], headline.name, 1 if headline.better == "higher" else -1
+    on_validation = [name for name in names if name.startswith("val_")]
     for arm in dict.fromkeys((row["arm"], row["draw"]) for row in table):
         rows = [row for row in table if (row["arm"], row["draw"]) == arm]
         last = rows[-1]
-        scored = [row for row in rows if math.isfinite(row["val_loss"])]
-        best = max(scored, key=lambda row: row["val_accuracy"], default=None)
-        early = min(scored, key=lambda row: row["val_loss"], default=None)
+        scored = [row for row in rows if all(math.isfinite(row[name]) for name in on_validation)]
+        best = max(scored, key=lambda row: sign * row[f"val_{by}"], default=None)
+        stopped = {}
+        if "val_loss" in names:
+            early = min(scored, key=lambda row: row["val_loss"], default=None)
+            stopped = {
+                "early_stop_iteration": early and early["iteration"],
+                "early_stop_val_loss": early and early["val_loss"],
+                f"early_stop_test_{by}": early and early[f"test_{by}"],
+            }
         found.append(
             {name: last[name] for name in ("arm", "draw", "level", "weights_remaining", "weights_total")}
             | {"iterations": last["iteration"]}
-            | {f"final_{score}": last[score] for score in SCORES}
+            | {f"final_{name}": last[name] for name in names}
             | {"best_iteration": best and best["iteration"]}
-            | {f"best_{split}_accuracy": best and best[f"{split}_accuracy"] for split in ("val", "test")}
-            | {"early_stop_iteration": early and early["iteration"], "early_stop_val_loss": early and early["val_loss"]}
-            | {"early_stop_test_accuracy": early and early["test_accuracy"], "seconds": last["seconds"]}
+            | {f"best_{split}_{by}": best and best[f"{split}_{by}"] for split in ("val", "test")}
+            | stopped
+            | {"seconds": last["seconds"]}
             | counts
         )
     return found

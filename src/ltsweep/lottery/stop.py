@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ltsweep.errors import UserError
-from ltsweep.schema import SCORES
+from ltsweep.schema import COUNTS, SCORE
 from ltsweep.words import shown
 
 # (the scores of an evaluation, name -> C numbers, and the number of a network) -> whether its level ends there. It may
@@ -14,22 +14,28 @@ Stop = Callable[[Mapping[str, Sequence[float]], int], bool]
 
 @dataclass(frozen=True)
 class AtAccuracy:
-    """At the first evaluation where a score is there: an accuracy of at least `threshold`, a loss of at most that."""
+    """At the first evaluation where a score is there: a loss of at most `threshold`, another of at least that."""
 
     threshold: float = 0.2
     score: str = "test_accuracy"
 
     def __post_init__(self) -> None:
-        """Raise UserError for an unknown score, or an accuracy that no network can have."""
-        if self.score not in SCORES:
-            raise UserError(f"stop.score={shown(self.score)} is unknown; choose one of {', '.join(SCORES)}")
+        """Raise UserError for what is no score of any problem, or an accuracy that no network can have."""
+        if not isinstance(self.score, str) or not SCORE.fullmatch(self.score):
+            raise UserError(f"stop.score={shown(self.score)} is unknown; it is train_, val_ or test_ and a score")
         if self.score.endswith("accuracy") and not 0 < self.threshold <= 1:
             raise UserError(
                 f"stop.threshold={shown(self.threshold)} cannot be reached: {self.score} is a number from 0 to 1"
             )
 
-    def check(self, validation: int, evaluate_train: bool | int) -> None:
-        """Raise UserError where the score is never taken."""
+    def check(self, validation: int, evaluate_train: bool | int, names: Sequence[str]) -> None:
+        """Raise UserError where the score is never taken.
+
+        names: of all that the problem measures.
+        """
+        if self.score not in names:
+            there = ", ".join(name for name in names if name not in COUNTS)
+            raise UserError(f"stop.score={shown(self.score)} is unknown; choose one of {there}")
         if self.score.startswith("val") and not validation:
             raise UserError(
                 f"stop.score={self.score} has no value with validation=0; take test_accuracy, or validation=N"
@@ -44,4 +50,4 @@ class AtAccuracy:
         if self.score not in scores:
             return False
         value = scores[self.score][c]
-        return value >= self.threshold if self.score.endswith("accuracy") else value <= self.threshold
+        return value <= self.threshold if self.score.endswith("_loss") else value >= self.threshold

@@ -17,17 +17,18 @@ from torch.nn import Embedding
 from torch.nn.modules.conv import _ConvNd
 
 from ltsweep.data.examples import Examples, check_examples, repeat_channel
-from ltsweep.data.labelled import check_batches
 from ltsweep.data.streamed import Streamed
 from ltsweep.engine.noise import no_other_draws
-from ltsweep.engine.problem import Problem
-from ltsweep.engine.stack import Tensors
+from ltsweep.engine.plain import make_plainly
+from ltsweep.engine.problem import Asked, Problem
+from ltsweep.engine.stack import Tensors, on_zeros
 from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.key import without
 from ltsweep.grid.place import ROOT
 from ltsweep.init import Init, Like, draw, tensors_of
 from ltsweep.lottery.program import Member, Program, Tables
+from ltsweep.lottery.rows import measured
 from ltsweep.measure.reading import Measurement
 from ltsweep.method.axes import Length, nothing_kept
 from ltsweep.method.transfer import Ticket, Transfer
@@ -75,9 +76,7 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
             if isinstance(method, Transfer) and once("ticket", config["method"], config["model"]):
                 with_ticket(method, root).check_ticket(tensors_of(model), layers)
         if config.get("stop"):
-            check = getattr(make(config, "stop"), "check", None)
-            if check:
-                check(config["validation"], config.get("evaluate_train", True))
+            make(config, "stop")
         if isinstance(init := make(config, "init"), Like):
             if once("like", config["init"], config["model"]):
                 with_weights(init, root).check(model)
@@ -86,7 +85,9 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
         if once("lr", config["lr"]):
             call(config, "lr", 0, 1)
         if once("optimizer", config["optimizer"]):
-            call(config, "optimizer", [{"params": [torch.zeros(1)], "lr": 0.1}])
+            make_optimizer = make(config, "optimizer")
+            with _blamed_on("optimizer", config):
+                make_plainly(make_optimizer, [{"params": [torch.zeros(1)], "lr": 0.1}])
 
 
 def check_outputs(cells: Sequence[Cell]) -> None:
@@ -97,23 +98,23 @@ def check_outputs(cells: Sequence[Cell]) -> None:
 
 def _check_outputs(config: Mapping[str, Any]) -> None:
     dataset = config["dataset"]
-    labels, dtype = dataset.get("label_shape", []), input_dtype(config)
     with torch.device("meta"):
         model = make(config, "model")
-        one, two = (torch.empty(count, *dataset["input_shape"], dtype=dtype) for count in (1, 2))
+    shape, classes = dataset["input_shape"], dataset["num_classes"]
+    labels, dtype = dataset.get("label_shape", []), input_dtype(config)
     with _blamed_on("model", config):
         try:
-            found = tuple(model.eval()(one).shape)
+            with no_other_draws(model):
+                trained = on_zeros(model.train(), torch.zeros(2, *shape, dtype=dtype))
+            found = tuple(on_zeros(model.eval(), torch.zeros(1, *shape, dtype=dtype), lifted=True).shape[1:])
         except Exception:
             _check_channels(model, config)
             _check_tokens(model, config)
             raise
-        if len(found) < 2 or list(found[1:-1]) != labels or found[-1] < dataset["num_classes"]:
+        if len(found) < 2 or list(found[1:-1]) != labels or found[-1] < classes:
             _check_tokens(model, config)
-            classes = f"{dataset['num_classes']} classes" + f" of labels {labels}" * bool(labels)
-            raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes}")
-        with no_other_draws(model):
-            trained = model.train()(two)
+            wanted = f"{classes} classes" + f" of labels {labels}" * bool(labels)
+            raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {wanted}")
         if not isinstance(trained, torch.Tensor) or tuple(trained.shape[1:]) != found[1:]:
             raise UserError(
                 f"model: in training its outputs are a {type(trained).__name__} of another form than in evaluation; "
@@ -188,19 +189,24 @@ def _data(cell: Cell, data_dir: Path, download: bool) -> Problem:
 
 
 def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
-    """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
-    if isinstance(problem, Examples | Streamed):
-        name, validation, sample = config["dataset"]["name"], config["validation"], config.get("evaluate_train", True)
-        check_batches(problem, name, config["batch_size"], validation, sample, config.get("evaluate_test"))
-    elif config.get("label_smoothing"):
-        name = config["dataset"]["name"]
-        raise UserError(f"label_smoothing={config['label_smoothing']}: dataset={name} has no labels to smooth")
+    """Raise UserError where a config asks for what its data set has not, or for more steps than a level has."""
+    problem.check(asked_of(config))
+    if config.get("stop") and (check := getattr(make(config, "stop"), "check", None)):
+        check(config["validation"], config.get("evaluate_train", True), measured(problem))
     steps, epoch = lengths(config, problem)
     make(config, "method").check_length(Length(steps, epoch))
     if (config["evaluate_every"] or 0) > steps:
         raise UserError(f"evaluate_every={config['evaluate_every']} is more than the {steps} iterations of a level")
     if config["lr"].get("warmup", 0) > steps > 0:
         raise UserError(f"lr.warmup={config['lr']['warmup']} is more than the {steps} iterations of a level")
+
+
+def asked_of(config: Mapping[str, Any], processes: int = 1) -> Asked:
+    """Return what a cell asks of its data set, trained by so many processes of torchrun."""
+    own = {name: config["dataset"][name] for name in ("input_shape", "num_classes")}
+    named = {field.name for field in dataclasses.fields(Asked)} & config.keys()  # older cells lack some
+    asked = own | {name: config[name] for name in named - {"dataset"}}
+    return Asked(**asked, dataset=config["dataset"]["name"], processes=processes)
 
 
 def make(config: Mapping[str, Any], group: str) -> Any:

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ltsweep.engine.plain import make_plainly, step
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import ACTIVATIONS, Network
 from ltsweep.grid.cell import Cell
@@ -107,6 +108,6 @@ def _slots(config: Mapping[str, Any]) -> int:
     """Return the numbers of optimizer state for each parameter, counted after one step of a config's optimizer."""
     one = torch.zeros(2)
     one.grad = torch.ones(2)
-    optimizer = make(config, "optimizer")([{"params": [one], "lr": 0.1}])
-    optimizer.step()
+    optimizer = make_plainly(make(config, "optimizer"), [{"params": [one], "lr": 0.1}])
+    step(optimizer)
     return sum(value.shape == one.shape for value in optimizer.state[one].values() if isinstance(value, torch.Tensor))

@@ -7,18 +7,23 @@ from typing import Any
 
 from ltsweep.errors import CellFailedError
 from ltsweep.grid.cell import Cell
+from ltsweep.grid.objective import column
 from ltsweep.run.extent import as_asked
-from ltsweep.schema import DIVERGED, FINISHED, LEVELS_FILE, LOG, TICKET
+from ltsweep.schema import DIVERGED, FINISHED, LEVELS_FILE, LOG, TICKET, headline_of
 from ltsweep.store import tables
+
+# The worst value of a score, where that is not infinity.
+_WORST = {"accuracy": 0.0, "return": -math.inf}
 
 
 def outcome(study: Path, cell: Cell, status: Mapping[str, Any], name: str | None) -> float | CellFailedError:
-    """Return column `name` of a cell's ticket at its last level, NaN for null; or the error of an unfinished cell.
+    """Return objective `name` of a cell's ticket at its last level, NaN for null; or the error of an unfinished cell.
 
     status: the fields of status.json, as written or as `extent.as_asked` returns them. name: None if no sweeper reads
     the result; then NaN, without reading the table.
 
-    A diverged cell has the worst value, 0 for an accuracy, else infinity: its scores before divergence do not count.
+    A diverged cell has the worst value: 0 for an accuracy, minus infinity for a return, else infinity. Its scores
+    before divergence do not count.
     """
     key, status = cell.key, as_asked(cell, status)
     if status["status"] not in FINISHED:
@@ -26,8 +31,9 @@ def outcome(study: Path, cell: Cell, status: Mapping[str, Any], name: str | None
         return CellFailedError(f"cell {key}: {reason}; its log is {study / key / LOG}")
     if name is None:
         return math.nan
-    if status["status"] == DIVERGED:
-        return 0.0 if name.endswith("accuracy") else math.inf
     rows = tables.read(study / key / LEVELS_FILE).to_pylist()
+    name = column(name, headline_of(rows[0]))
+    if status["status"] == DIVERGED:
+        return next((worst for score, worst in _WORST.items() if name.endswith(score)), math.inf)
     (value,) = (row[name] for row in rows if row["arm"] == TICKET and row["level"] == status["level"])
     return math.nan if value is None else float(value)

@@ -9,7 +9,9 @@ import torch
 from ltsweep.engine.problem import Problem
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
-from ltsweep.run.build import check_configs, check_measurements, check_outputs, load_data, make_measurements
+from ltsweep.grid.objective import check_column
+from ltsweep.lottery.rows import measured
+from ltsweep.run.build import check_configs, check_measurements, check_outputs, data_key, load_data, make_measurements
 from ltsweep.run.dense import has_dense
 from ltsweep.run.extent import Statuses, check_definitions, together, unfinished
 from ltsweep.run.hardware import cores, find_devices
@@ -18,6 +20,7 @@ from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
 from ltsweep.run.settings import Settings
 from ltsweep.run.together import check_together
+from ltsweep.schema import level_columns
 from ltsweep.store.contents import with_kept_weights
 from ltsweep.store.folder import NOT_BEGUN, CellFolder
 from ltsweep.store.sources import changed, sources
@@ -90,6 +93,13 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
     no_dense = any(not has_dense(statuses[cell.key]) for cell in plan.todo)
     others = with_kept_weights(settings.study, statuses) if no_dense else {}
     data = load_data([*plan.todo, *plan.unmeasured], settings.data_dir, download)
+    for cell in plan.todo:
+        if problem := data.get(data_key(cell)):
+            columns = level_columns(measured(problem), problem.headline.name)
+            check_column(settings.objective, cell.config["dataset"]["name"], columns)
+            for one in make_measurements(settings.measure).values():
+                if check := getattr(one, "check_scores", None):
+                    check(measured(problem))
     check_together(plan.cells, data)
     return replace(plan, data=data, others=others)
 

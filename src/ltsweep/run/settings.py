@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ltsweep.errors import UserError
+from ltsweep.grid.objective import HEADLINE
 from ltsweep.words import shown
 
 
@@ -17,7 +18,7 @@ class Settings:
     The size of the stacks and the device decide how numbers are rounded. A given stack_size alone decides the stacks of
     new cells; with auto, workers and the free memory do too. The records say which stack and which device it was.
 
-    checkpoint_every: seconds. measure: name -> the config of a measurement.
+    checkpoint_every: seconds. measure: name -> the config of a measurement. objective: what a search reads of a cell.
     """
 
     study: Path
@@ -27,6 +28,7 @@ class Settings:
     stack_size: int | str = "auto"
     checkpoint_every: float = 10.0
     measure: dict[str, Any] = field(default_factory=dict)
+    objective: str = HEADLINE
 
 
 def settings_from(config: DictConfig, study: Path) -> Settings:
@@ -49,6 +51,6 @@ def settings_from(config: DictConfig, study: Path) -> Settings:
     for name, one in measure.items():
         if not isinstance(one, dict) or "_target_" not in one:
             raise UserError(f"measure: {name} has no _target_; a YAML of this group is {{NAME: {{_target_: ...}}}}")
-    names = ("device", "workers", "stack_size", "checkpoint_every")
+    names = ("device", "workers", "stack_size", "checkpoint_every", "objective")
     given = {name: config[name] for name in names}
     return Settings(study, Path(config.data_dir), **given, measure=measure)

@@ -27,6 +27,7 @@ from ltsweep.run.packing import divided
 from ltsweep.run.resume import Stack, new_stack
 from ltsweep.run.together import led
 from ltsweep.schema import DENSE_KEY, DENSE_OF, DIVERGED, DONE, FAILED, FINISHED, RUNNING, TICKET_ARM
+from ltsweep.show.cells import score_text
 from ltsweep.show.events import DiskFull, News, Note
 from ltsweep.show.streams import rest_in
 from ltsweep.store.checkpoints import checkpoint_path, drop_checkpoint, load_checkpoint, save_checkpoint
@@ -206,7 +207,7 @@ def _run_levels(
     begins: key -> the level from which on a cell is written and told of. Of each layer that pruning empties the user
     is told once, with the first cell that has lost it; every cell's log has it.
     """
-    left, told = set(begins), set[str]()
+    left, told, headline = set(begins), set[str](), program.problem.headline.name
     for event in run_levels(program, members, min(begins.values()), checkpoint):
         match event:
             case Checkpoint():
@@ -226,8 +227,8 @@ def _run_levels(
                 for key, row in event.rows.items():
                     if key in left and event.level >= begins[key]:
                         remaining = row["weights_remaining"] / row["weights_total"]
-                        accuracy = row["test_accuracy"] if arm_of(row) == TICKET_ARM else None
-                        yield News(key, RUNNING, event.level, done, accuracy, remaining)
+                        score = row[f"test_{headline}"] if arm_of(row) == TICKET_ARM else None
+                        yield News(key, RUNNING, event.level, done, score, remaining, headline)
             case LevelDone(key, level) if key in left and level >= begins[key]:
                 news = _save(event, program, records[key], asked[key])
                 yield news
@@ -265,17 +266,17 @@ def _save(event: LevelDone, program: Program, record: CellRecords, cell: Cell) -
         learned=event.learned if TICKET_ARM in new else None,
         measured=list(program.measurements),
     )
-    first = event.summaries[0]
-    remaining, accuracy = first["weights_remaining"] / first["weights_total"], first["final_test_accuracy"]
+    first, headline = event.summaries[0], program.problem.headline.name
+    remaining, score = first["weights_remaining"] / first["weights_total"], first[f"final_test_{headline}"]
     loss = "test" if first["final_train_loss"] is None else "train"
     record.log(
         f"level {event.level:2d}  remaining {remaining:7.2%}  "
-        f"{loss} loss {first[f'final_{loss}_loss']:.4f}  test accuracy {accuracy:.4f}"
+        f"{loss} loss {first[f'final_{loss}_loss']:.4f}  test {headline} {score_text(score)}"
         + ("" if TICKET_ARM in new else f"  ({', '.join(new)})")
         + (f"  warning: no weights left of {', '.join(empty)}" if (empty := _emptied(event)) else "")
     )
     done = steps_done(program, event.level, program.steps)
-    return News(event.key, status, event.level, done, accuracy if TICKET_ARM in new else None, remaining)
+    return News(event.key, status, event.level, done, score if TICKET_ARM in new else None, remaining, headline)
 
 
 def _emptied(event: LevelDone) -> list[str]:

@@ -87,6 +87,11 @@ class CellTable:
             yield Padding(plain(shown(message, _REASON)), (0, 0, 0, 2))
 
 
-def score_texts(remaining: float | None, accuracy: float | None) -> tuple[str, str]:
-    """Return the share of weights that remain and an accuracy as a table shows them, empty for None."""
-    return "" if remaining is None else f"{remaining:.1%}", "" if accuracy is None else f"{accuracy:.4f}"
+def score_texts(remaining: float | None, score: float | None) -> tuple[str, str]:
+    """Return the share of weights that remain and a score as a table shows them, empty for None."""
+    return "" if remaining is None else f"{remaining:.1%}", "" if score is None else score_text(score)
+
+
+def score_text(score: float) -> str:
+    """Return a score as tables and logs show it: an accuracy and a loss by four places, a return of games by one."""
+    return f"{score:.4f}" if not abs(score) >= 10 else f"{score:.1f}"

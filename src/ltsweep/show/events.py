@@ -8,16 +8,17 @@ from typing import TypeAlias
 class News:
     """One cell's progress.
 
-    done: optimizer steps that all its networks have taken. accuracy: its ticket's test accuracy, None while
-    controls alone are trained. remaining: the share of its ticket's weights that are left.
+    done: optimizer steps that all its networks have taken. score: its ticket's score on test data, None while controls
+    alone are trained; headline: the name of that score. remaining: the share of its ticket's weights that are left.
     """
 
     key: str
     status: str
     level: int = 0
     done: int = 0
-    accuracy: float | None = None
+    score: float | None = None
     remaining: float | None = None
+    headline: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 
 from ltsweep.grid.cell import Cell
-from ltsweep.schema import DONE, FAILED, LEVELS_FILE, RUNNING
+from ltsweep.schema import DONE, FAILED, LEVELS_FILE, RUNNING, headline_of
 from ltsweep.show.cells import CellTable, Row, score_texts
 from ltsweep.show.events import News
 from ltsweep.show.labels import Varying, count_cells, duration, last_line, varying
@@ -29,10 +29,11 @@ _EVERY = 20.0
 # Seconds of news before the time left is extrapolated from them.
 _ENOUGH = 2.0
 
-# Columns of the tables of running and of ended cells, beside what varies.
-_SCORES: list[Column] = [("remaining", "right"), ("test accuracy", "right")]
-_RUNNING: list[Column] = [("level", "right"), *_SCORES]
-_ENDED: list[Column] = [("status", "left"), ("level", "left"), *_SCORES, ("key", "left")]
+
+def _scores(headlines: Iterable[str]) -> list[Column]:
+    """Return the columns of what remains and of the score, named after the headlines of the cells in the table."""
+    names = " / ".join(sorted({name for name in headlines if name}))
+    return [("remaining", "right"), (f"test {names or 'score'}", "right")]
 
 
 class LiveTable:
@@ -75,10 +76,10 @@ class LiveTable:
             self._first = time.monotonic(), sum(self.done.values())
         label = self._names.label(news.key)
         if news.status == RUNNING:
-            self.say(f"{self._summary()}; {label} level {news.level}{_scores(news)}")
+            self.say(f"{self._summary()}; {label} level {news.level}{_scores_of(news)}")
         else:
             self._counts[news.status] += 1
-            self.say(f"{news.status:8}  {label}{_scores(news)}", always=len(self.done) <= 2 * _ROWS)
+            self.say(f"{news.status:8}  {label}{_scores_of(news)}", always=len(self.done) <= 2 * _ROWS)
 
     def note(self, text: str) -> None:
         """Print a line at once, above the live table."""
@@ -111,8 +112,9 @@ class LiveTable:
         waiting = len(self.done) - len(running) - sum(self._counts.values())
         parts = (ended, f"{len(running)} running", f"{waiting} waiting" if waiting else "", self._left())
         counts = plain(", ".join(part for part in parts if part))
+        columns: list[Column] = [("level", "right"), *_scores(news.headline for news in latest)]
         return Group(
-            counts, Padding(bar, (0, 0, 1, 0)), CellTable(self._names, _RUNNING, rows, ("level", "remaining"), more)
+            counts, Padding(bar, (0, 0, 1, 0)), CellTable(self._names, columns, rows, ("level", "remaining"), more)
         )
 
     @property
@@ -122,7 +124,7 @@ class LiveTable:
 
     def _row(self, news: News) -> Row:
         level = f"{news.level} / {self._levels[news.key]}"
-        return Row(news.key, (level, *score_texts(news.remaining, news.accuracy)))
+        return Row(news.key, (level, *score_texts(news.remaining, news.score)))
 
     def _print_plan(self, study: Path, cells: Sequence[Cell], totals: Mapping[str, tuple[int, int]]) -> None:
         """Print how many cells there are, and how many of them are to be computed."""
@@ -155,9 +157,12 @@ def closing_table(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any
     bad = {key: status for key, status in statuses.items() if status["status"] != DONE}
     ended = list(statuses.items()) if len(statuses) <= _ENDED_ROWS else list(bad.items())[:_ENDED_ROWS]
     if ended:
-        rows = [_ended_row(key, status, study) for key, status in ended]
+        found = [_ended_row(key, status, study) for key, status in ended]
+        rows = [row for row, _ in found]
+        scores = _scores(headline for _, headline in found)
+        columns: list[Column] = [("status", "left"), ("level", "left"), *scores, ("key", "left")]
         spare = ("key", "level", *(() if bad else ("status",)), "remaining")
-        console.print(CellTable(varying(cells), _ENDED, rows, spare), soft_wrap=False)
+        console.print(CellTable(varying(cells), columns, rows, spare), soft_wrap=False)
     lines = [", ".join(f"{count} {status}" for status, count in counts.items())]
     if len(bad) > len(ended):
         lines.insert(0, f"and {len(bad) - len(ended)} more that are not done")
@@ -166,17 +171,18 @@ def closing_table(cells: Sequence[Cell], statuses: Mapping[str, Mapping[str, Any
     console.print(plain("\n".join([*lines, f"figures  python -m multirun_analysis {study}"])))
 
 
-def _ended_row(key: str, status: Mapping[str, Any], study: Path) -> Row:
+def _ended_row(key: str, status: Mapping[str, Any], study: Path) -> tuple[Row, str]:
+    """Return a cell's row, and its headline, empty where no level of it can be read."""
     from ltsweep.store import tables  # loads pyarrow, which is slow, and the live table needs no tables
 
-    ticket, scores = tables.ticket_at(study / key / LEVELS_FILE, status["level"]), ("", "")
+    ticket, scores, headline = tables.ticket_at(study / key / LEVELS_FILE, status["level"]), ("", ""), ""
     if ticket is not None:
-        remaining = ticket["weights_remaining"] / ticket["weights_total"]
-        scores = score_texts(remaining, ticket["final_test_accuracy"])
-    return Row(key, (status["status"], str(max(0, status["level"])), *scores, key), last_line(status.get("error")))
+        remaining, headline = ticket["weights_remaining"] / ticket["weights_total"], headline_of(ticket)
+        scores = score_texts(remaining, ticket[f"final_test_{headline}"])
+    facts = (status["status"], str(max(0, status["level"])), *scores, key)
+    return Row(key, facts, last_line(status.get("error"))), headline
 
 
-def _scores(news: News) -> str:
-    remaining = "" if news.remaining is None else f", {news.remaining:.1%} remaining"
-    accuracy = "" if news.accuracy is None else f", test accuracy {news.accuracy:.4f}"
-    return remaining + accuracy
+def _scores_of(news: News) -> str:
+    remaining, score = score_texts(news.remaining, news.score)
+    return f", {remaining} remaining" * bool(remaining) + f", test {news.headline} {score}" * bool(score)

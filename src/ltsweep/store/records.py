@@ -67,6 +67,7 @@ class CellRecords(CellFolder):
                 self._weights(name, files, initial)
             evaluations = tables.rows_kept(self.folder / EVALUATIONS_FILE, arms)
             summaries = tables.rows_kept(self.folder / LEVELS_FILE, arms)
+            tables.check_alike(evaluations[0], summaries[0])
             readings = tables.rows_kept(self.folder / READINGS_FILE, arms) if READINGS_FILE in files else []
         except Exception as error:  # whatever is wrong with a file, the cell can be computed again
             self.log(f"its records cannot be gone on from: {error}")

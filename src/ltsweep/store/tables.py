@@ -1,5 +1,6 @@
 """The tables of a cell as Parquet, with the columns of `ltsweep.schema`. No torch: the analysis uses it too."""
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ltsweep.errors import BrokenFileError
-from ltsweep.schema import MOST_LEVELS, NULLABLE, READINGS_FILE, TABLES, TICKET, TICKET_ARM
+from ltsweep.schema import (
+    EVALUATIONS_FILE,
+    MOST_LEVELS,
+    READINGS_FILE,
+    TABLES,
+    TICKET,
+    TICKET_ARM,
+    columns_of,
+    is_nullable,
+    scores_of,
+)
 from ltsweep.store import disk
 
 Row = dict[str, Any]
@@ -27,7 +38,14 @@ _MOST_BYTES, _MOST_ROWS, _MOST_TEXT, _MOST_SECONDS = 1 << 29, 1_000_000, 1_000, 
 # Rows that are read at a time.
 _AT_ONCE = 1 << 16
 
+# Those of classification, whatever is measured.
 SCHEMAS = {file: arrow(columns) for file, columns in TABLES.items()}
+
+
+@functools.lru_cache
+def _schema(file: str, names: tuple[str, ...]) -> pa.Schema:
+    """Return the schema that the table `file` is to have, given its columns. Raises ValueError for no problem's."""
+    return arrow(columns_of(file, names))
 
 
 def as_parquet(file: str, rows: Sequence[Row]) -> bytes:
@@ -35,7 +53,9 @@ def as_parquet(file: str, rows: Sequence[Row]) -> bytes:
 
     Raises BrokenFileError for rows that `read` would refuse.
     """
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMAS[file])
+    if any(row.keys() != rows[0].keys() for row in rows):
+        raise BrokenFileError("has rows of several problems")
+    table = pa.Table.from_pylist(list(rows), schema=_schema(file, tuple(rows[0])) if rows else SCHEMAS[file])
     _check_rows(table)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, write_page_checksum=True)
@@ -59,7 +79,7 @@ def read(path: Path, noted: disk.Noted | None = None) -> pa.Table:
     except Exception as error:
         raise BrokenFileError("is not a Parquet file, or not whole") from error
     # Without what other programs say of it beside its columns, which pandas would believe.
-    table = _with_columns(table.replace_schema_metadata(None), SCHEMAS[path.name])
+    table = _with_columns(table.replace_schema_metadata(None), path.name)
     _check_rows(table)
     return table
 
@@ -78,12 +98,11 @@ def _whole(content: bytes) -> pa.Table:
     return pa.Table.from_batches(batches, schema=file.schema_arrow)
 
 
-def _with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def _with_columns(table: pa.Table, file: str) -> pa.Table:
     """Return a table with the columns of the contract, in its order and types, as another program may write them."""
-    if table.schema.equals(schema):
-        return table
     try:
-        return table.select(schema.names).cast(schema)
+        schema = _schema(file, tuple(table.column_names))
+        return table if table.schema.equals(schema) else table.select(schema.names).cast(schema)
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise BrokenFileError("does not have the columns of this version") from error
 
@@ -91,7 +110,7 @@ def _with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def _check_rows(table: pa.Table) -> None:
     """Raise BrokenFileError unless the rows are such as a cell can have."""
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if column.null_count and name not in NULLABLE:
+        if column.null_count and not is_nullable(name):
             raise BrokenFileError(f"has no {name} in some rows")
         if pa.types.is_integer(column.type) and _least(column) < 0:
             raise BrokenFileError(f"has a {name} below 0")
@@ -136,6 +155,12 @@ def _least(column: pa.ChunkedArray) -> int:
 
 def _longest(column: pa.ChunkedArray) -> int:
     return pc.max(pc.utf8_length(column)).as_py() or 0
+
+
+def check_alike(evaluations: Iterable[str], levels: Iterable[str]) -> None:
+    """Raise BrokenFileError unless the columns of a cell's two tables are of one problem's scores."""
+    if scores_of(evaluations) != scores_of(levels):
+        raise BrokenFileError(f"has other scores than {EVALUATIONS_FILE}")
 
 
 def ticket_at(path: Path, level: int) -> Row | None:

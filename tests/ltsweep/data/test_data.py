@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ltsweep.data import Dataset, digits, scale, torchvision_mnist
+from ltsweep.data import Dataset, digits, embedded, scale, torchvision_mnist
 from ltsweep.data.examples import check_examples, repeat_channel
 from ltsweep.errors import UserError
 
@@ -29,9 +29,24 @@ def test_digits_are_scikit_learns_split_by_class(tmp_path):
     assert sorted((int(label), *picture.tolist()) for picture, label in zip(x, y, strict=True)) == expected
     shares = torch.bincount(data.test_y) / torch.bincount(y)
     assert (shares - 360 / 1797).abs().max() < 0.01
-    again = digits(tmp_path)
-    assert torch.equal(again.test_x, data.test_x)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", [embedded._FILE, "nowhere.csv.gz"])  # read here, or by scikit-learn itself
+def test_digits_are_to_the_bit_those_that_scikit_learn_loads_and_splits(monkeypatch, tmp_path, file):
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    monkeypatch.setattr(embedded, "_FILE", file)
+    found = digits(tmp_path)
+    split = train_test_split(
+        *load_digits(return_X_y=True), test_size=360, random_state=0, stratify=load_digits().target
+    )
+    train_x, test_x, train_y, test_y = map(torch.from_numpy, split)
+    for x, expected in ((found.train_x, train_x), (found.test_x, test_x)):
+        assert torch.equal(x, expected.float().div_(16).view(-1, 1, 8, 8))
+    assert torch.equal(found.train_y, train_y)
+    assert torch.equal(found.test_y, test_y)
 
 
 def test_map_reaches_every_part(data):

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ltsweep.data import Dataset
-from ltsweep.engine.problem import Draws
+from ltsweep.data import Dataset, Examples
+from ltsweep.engine.problem import Draws, Score
 from ltsweep.engine.stack import Forward, Network
+from ltsweep.errors import BrokenFileError
 from ltsweep.init import draw, kaiming_uniform, xavier_normal, xavier_uniform
 from ltsweep.lottery import level as level_module
 from ltsweep.lottery.loop import run_levels
@@ -19,6 +20,8 @@ from ltsweep.method import IMP
 from ltsweep.models import mlp
 from ltsweep.optim import cosine
 from ltsweep.prune import count, layers_of
+from ltsweep.schema import EVALUATIONS_FILE, LEVELS_FILE, columns_of
+from ltsweep.store.tables import as_parquet, read
 
 SPLITS = ("train", "val", "test")
 CONTROLS = IMP(controls=["reinit", "random_mask"], draws=2)
@@ -345,6 +348,52 @@ def test_summaries_equal_a_plain_search_of_the_evaluations(make_program, make_me
             assert summary["early_stop_test_accuracy"] == early["test_accuracy"]
             differ += len({best["iteration"], early["iteration"], 30}) == 3
     assert differ > 0
+
+
+class Chances(Examples):
+    """The same examples, scored as games are: by a number of their own, without a loss but that of training."""
+
+    scores = (Score("loss", "lower", ("train",)), Score("return", "higher"))
+    headline = scores[1]
+    counts = ("steps", "games")
+
+    def evaluate(self, forward, memory, cells, splits):
+        found = super().evaluate(forward, memory, cells, splits)
+        returns = {name.replace("accuracy", "return"): value for name, value in found.items() if "accuracy" in name}
+        return returns | {"train_loss": found["test_loss"], "steps": [7.0] * 2, "games": [2.0] * 2}
+
+
+class Texts(Examples):
+    """The same examples, where validation chooses by the loss."""
+
+    headline = Score("loss", "lower")
+
+
+@pytest.mark.parametrize("kind", [Chances, Texts])
+def test_columns_are_those_of_the_problem_and_validation_chooses_by_its_headline(
+    make_program, make_member, run, data, kind, tmp_path
+):
+    problem = kind(data.train_x, data.train_y, data.test_x, data.test_y)
+    program = make_program(problem=problem, steps=30, evaluate_every=2, levels=1)
+    done = run(program, [make_member(program, "a", lr=0.3), make_member(program, "b", seed=1, lr=0.3)]).done["b", 1]
+    (summary,), by = done.summaries, problem.headline.name
+    choose = max if by == "return" else min
+    value = choose(row[f"val_{by}"] for row in done.evaluations)
+    best = next(row for row in done.evaluations if row[f"val_{by}"] == value)
+    assert summary["best_iteration"] == best["iteration"]
+    assert summary[f"best_test_{by}"] == best[f"test_{by}"]
+    if kind is Texts:
+        assert summary["early_stop_test_loss"] == summary["best_test_loss"]
+    else:
+        assert not any(name.startswith("early_stop") for name in summary)
+        assert (summary["final_steps"], summary["final_games"]) == (7, 2)
+    for name, rows in ((EVALUATIONS_FILE, done.evaluations), (LEVELS_FILE, done.summaries)):
+        (tmp_path / name).write_bytes(as_parquet(name, rows))
+        assert read(tmp_path / name).to_pylist() == [
+            {column: row[column] for column in columns_of(name, row)} for row in rows
+        ]
+    with pytest.raises(BrokenFileError, match="rows of several problems"):
+        as_parquet(LEVELS_FILE, [*done.summaries, {**summary, "final_val_other": 0.5}])
 
 
 def test_test_data_decide_nothing(make_program, make_member, run):

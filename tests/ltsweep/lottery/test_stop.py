@@ -136,7 +136,7 @@ def test_a_loss_is_there_where_it_is_low_and_a_score_that_was_not_taken_is_not()
     ("fields", "text"),
     [
         ((1.01,), r"stop\.threshold=1\.01 cannot be reached: test_accuracy is a number from 0 to 1"),
-        ((0.5, "accuracy"), r"stop\.score=accuracy is unknown; choose one of train_loss, "),
+        ((0.5, "accuracy"), r"stop\.score=accuracy is unknown; it is train_, val_ or test_ and a score"),
     ],
 )
 def test_a_threshold_that_cannot_be_reached_is_refused(fields, text):

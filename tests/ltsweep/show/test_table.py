@@ -38,10 +38,10 @@ def test_a_study_from_its_plan_to_its_end(clock, capsys):
     shown: Watcher = LiveTable()
     shown.announce(STUDY, CELLS, TOTALS)
     shown.note("a [b] note :x:")
-    shown.show(News(KEYS[0], "running", 1, 15, 0.5, 0.8))
+    shown.show(News(KEYS[0], "running", 1, 15, 0.5, 0.8, "accuracy"))
     for step in range(9):
-        shown.show(News(KEYS[1], "running", 0, step, 0.25, 1.0))
-    shown.show(News(KEYS[0], "done", 2, 30, 0.75, 0.64))
+        shown.show(News(KEYS[1], "running", 0, step, 0.25, 1.0, "accuracy"))
+    shown.show(News(KEYS[0], "done", 2, 30, 0.75, 0.64, "accuracy"))
     shown.show(News(KEYS[1], "failed"))
     shown.show(News(KEYS[2], "running", 1, 12))
     assert lines(capsys) == [
@@ -84,7 +84,7 @@ def test_a_terminal_gets_a_live_table_that_goes_away(monkeypatch, capsys):
     monkeypatch.setenv("TERM", "xterm")
     shown = LiveTable()
     shown.announce(STUDY, CELLS, TOTALS)
-    shown.show(News(KEYS[0], "running", 1, 15, 0.5, 0.8))
+    shown.show(News(KEYS[0], "running", 1, 15, 0.5, 0.8, "accuracy"))
     shown.close()
     out = capsys.readouterr().out
     assert "test accuracy" in out
@@ -136,9 +136,9 @@ def test_the_closing_table_says_how_each_cell_ended(capsys):
     failed = {"status": "failed", "level": -1, "error": "x\nRuntimeError: [y] :x:\n"}
     closing_table(CELLS, {KEYS[0]: {"status": "done", "level": 2}, KEYS[1]: failed}, STUDY)
     assert lines(capsys) == [
-        "cell           status  level  remaining  test accuracy  key",
-        "seed=0 lr=0.1  done    2                                0000000000000000",
-        "seed=0 lr=0.2  failed  0                                0000000000000001  RuntimeError: [y] :x:",
+        "cell           status  level  remaining  test score  key",
+        "seed=0 lr=0.1  done    2                             0000000000000000",
+        "seed=0 lr=0.2  failed  0                             0000000000000001  RuntimeError: [y] :x:",
         "1 done, 1 failed",
         "logs     multirun/x/<key>/cell.log",
         "figures  python -m multirun_analysis multirun/x",

@@ -1,0 +1,44 @@
+"""Torch's optimizers and dispatch modes without torch's compiler, whose import takes seconds.
+
+Torch keeps its compiler out of some functions, and imports it for that at their first call, though nothing here is
+compiled. Here they are called without. Where a version of torch does so in another way, a program is slower to start
+and computes the same.
+"""
+
+import inspect
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# Those whose step is the function below its wrappers, with gradients off: they say nothing to a compiler besides.
+STOCK = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
+_METHODS = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
+
+
+class PlainMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A dispatch mode that does not import the compiler in order to be left out by it."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+def make_plainly(make: Any, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Return `make(groups)`, an optimizer whose methods do not import the compiler."""
+    for name in _METHODS:
+        inner = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
+        if inner is not None:
+            inner.__dynamo_disable = inner  # where torch/_compile.py keeps the compiler's version of a function
+    optimizer: torch.optim.Optimizer = make(groups)
+    return optimizer
+
+
+def step(optimizer: torch.optim.Optimizer) -> None:
+    """Take a step: of a stock optimizer by the function that does its work, of any other as it is called."""
+    if type(optimizer) not in STOCK or optimizer.defaults.get("differentiable"):
+        optimizer.step()
+        return
+    with torch.no_grad():
+        inspect.unwrap(type(optimizer).step)(optimizer)
