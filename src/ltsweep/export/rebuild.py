@@ -15,6 +15,7 @@ from ltsweep.errors import UserError
 from ltsweep.export.opened import Ticket
 from ltsweep.grid.check import check
 from ltsweep.grid.targets import check_targets
+from ltsweep.init import tensors_of
 from ltsweep.run.build import initial_weights, input_dtype, make
 from ltsweep.schema import CONFIG
 from ltsweep.words import shown
@@ -36,7 +37,7 @@ def model_of(ticket: Ticket, allowed: Sequence[str] = ()) -> nn.Module:
         sizes = make(ticket.config, "model")
     if not isinstance(sizes, nn.Module):
         raise UserError(f"{ticket.folder / CONFIG}: model is no network, but a {type(sizes).__name__}")
-    shapes = {name: tuple(value.shape) for name, value in (*sizes.named_parameters(), *sizes.named_buffers())}
+    shapes = {name: tuple(value.shape) for name, value in tensors_of(sizes).items()}
     recorded = {name: value.shape for name, value in ticket.initial.items()}
     if shapes != recorded:
         other = next(name for name in (*shapes, *recorded) if shapes.get(name) != recorded.get(name))
