@@ -6,6 +6,7 @@ import ltsweep.conf
 import pytest
 
 TINY = ("dataset=digits", "device=cpu", "seed=0", "iterations=2", "batch_size=16", "evaluate_every=null", "levels=1")
+TINY = (*TINY, "evaluate_train=false", "evaluate_test=40")
 
 # Experiment -> what makes it tinier, how many cells it then has, and how many of them train a dense network.
 EXPERIMENTS = {
