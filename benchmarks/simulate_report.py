@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from multirun_analysis import metrics
 from multirun_analysis.report import answers
 from multirun_analysis.report.answers import BETTER
-from multirun_analysis.report.choices import MARGIN
+
+ACCURACY = metrics.of("test_accuracy")
 
 CHOICES, SEEDS, SETTINGS = (2, 4, 7), (3, 5, 10), 4
 
@@ -57,7 +59,7 @@ def dependences(areas: pd.DataFrame) -> pd.DataFrame:
     cells = pd.DataFrame({"key": range(SETTINGS), "lr": range(SETTINGS), "status": "done"})
     lr = areas[:1].assign(axis="lr", left_name=0, right_name=1)
     every = (pd.concat([study, lr]) for _, study in areas.groupby("axis"))
-    return pd.concat([answers.dependences(one, cells) for one in every])
+    return pd.concat([answers.dependences(one, cells, ACCURACY) for one in every])
 
 
 def wrong(found: pd.DataFrame, means: Sequence[float]) -> float:
@@ -70,34 +72,34 @@ def wrong(found: pd.DataFrame, means: Sequence[float]) -> float:
 def rates(n_choices: int, seeds: int, n: int, *, uneven: bool = False) -> dict[str, float]:
     """Return how often, in n studies of each kind, the page is wrong somewhere or sees what is there.
 
-    Three kinds: no choice has an effect; the first half is better by EFFECT; the first is better by just MARGIN.
+    Three kinds: no choice has an effect; the first half is better by EFFECT; the first is better by just the margin.
     """
     rng = np.random.default_rng([n_choices, seeds, uneven])
     none = [0.0] * n_choices
     half = [EFFECT * (i < n_choices // 2) for i in range(n_choices)]
-    edge = [MARGIN * (i == 0) for i in range(n_choices)]
+    edge = [ACCURACY.margin * (i == 0) for i in range(n_choices)]
     areas = studies(rng, n, none, seeds, uneven=uneven)
-    effects = answers.effects(areas)
+    effects = answers.effects(areas, ACCURACY)
     depends = dependences(areas)
     found = {
         "none: better, over all": wrong(effects, none),
-        "none: better, in a setting": wrong(answers.in_settings(areas, resampled=False), none),
+        "none: better, in a setting": wrong(answers.in_settings(areas, ACCURACY, resampled=False), none),
         "none: depends": float(depends["word"].eq(BETTER).groupby(depends["axis"]).any().mean()),
         "none: small": float(effects["p_small"].lt(answers.ALPHA).mean()),
     }
     areas = studies(rng, n, half, seeds, uneven=uneven)
-    effects = answers.effects(areas)
+    effects = answers.effects(areas, ACCURACY)
     found["half: wrong"] = wrong(effects, half)
     there, alone = (
         table[table["left_name"].lt(n_choices // 2) & table["right_name"].ge(n_choices // 2)]
-        for table in (effects, answers.in_settings(areas, resampled=False))
+        for table in (effects, answers.in_settings(areas, ACCURACY, resampled=False))
     )
     found |= {
         "half: better, over all": float(there["word"].eq(BETTER).mean()),
         "half: excludes 0": float(there["p"].lt(answers.ALPHA).mean()),
         "half: better, in a setting": float(alone["word"].eq(BETTER).mean()),
     }
-    effects = answers.effects(studies(rng, n, edge, seeds, uneven=uneven))
+    effects = answers.effects(studies(rng, n, edge, seeds, uneven=uneven), ACCURACY)
     first = effects[effects["left_name"].eq(0)]
     return found | {"edge: small": float(first["p_small"].lt(answers.ALPHA).groupby(first["axis"]).any().mean())}
 
@@ -123,7 +125,7 @@ of 5 percent is {np.sqrt(5 * 95 / n):.1f}. "Uneven" studies have a choice with t
 
 Each column is one family of tests and should be at most 5. *Better* is said where no choice differs (over all settings,
 in any one of them), where only half of the pairs do, a *dependence* on the setting where there is none, and *no effect
-larger than {100 * MARGIN:g} points*, or *better by less* than that, where the effect is just that.
+larger than {100 * ACCURACY.margin:g} points*, or *better by less* than that, where the effect is just that.
 
 | pairs | seeds | better, over all | better, in a setting | depends | better, half equal | no effect larger |
 |---|---|---|---|---|---|---|
@@ -133,7 +135,7 @@ larger than {100 * MARGIN:g} points*, or *better by less* than that, where the e
 
 Of the pairs that differ by {100 * EFFECT:g} points: told *better* over all settings; with an interval that excludes
 0, before the correction; told *better* in a setting by itself. Of pairs that are equal: told to be within
-{100 * MARGIN:g} points.
+{100 * ACCURACY.margin:g} points.
 
 | pairs | seeds | better, over all | interval excludes 0 | better, in a setting | no effect larger |
 |---|---|---|---|---|---|

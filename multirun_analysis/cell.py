@@ -12,13 +12,24 @@ import pyarrow.compute as pc
 
 from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.key import digest, key, without
-from ltsweep.schema import CONFIG, DONE, EVALUATIONS_FILE, EXTENT, FINISHED, LEVELS_FILE, PENDING, RUNNING, TABLES
+from ltsweep.schema import (
+    CONFIG,
+    DONE,
+    EVALUATIONS_FILE,
+    EXTENT,
+    FINISHED,
+    LEVELS_FILE,
+    PENDING,
+    RUNNING,
+    TABLES,
+    headline_of,
+)
 from ltsweep.schema import STATUS as STATUS_FILE
 from ltsweep.store import disk, reader, tables
 from ltsweep.store.disk import Noted
 from ltsweep.words import shown
-from multirun_analysis import configs
-from multirun_analysis.schema import UNREADABLE
+from multirun_analysis import configs, metrics
+from multirun_analysis.schema import HEADLINE, UNREADABLE
 
 T = TypeVar("T")
 
@@ -81,6 +92,8 @@ def read(folder: Path) -> Cell:
         return Cell(row | {"reason": shown(str(error), _MOST_REASON)}, values, apart=apart)
     row |= {"level": said["level"], "seconds": float(said.get("seconds", 0.0))}
     row |= {"status": said["status"], "reason": _reason(said)}
+    if LEVELS_FILE in found:
+        row[HEADLINE] = headline_of(found[LEVELS_FILE].column_names)
     return Cell(row, values, found, apart, identity, said.get("sources", {}))
 
 
@@ -209,12 +222,12 @@ def _check_numbers(table: pa.Table) -> None:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if not pa.types.is_floating(column.type):
             continue
-        accuracy = name.endswith("accuracy")
+        share = metrics.of(name).ends
         greatest = _GREATEST_READING if name == "value" else _GREATEST
-        least, most = (0.0, 1.0) if accuracy else (-greatest, greatest)
+        least, most = share or (-greatest, greatest)
         for value in pc.min_max(column).as_py().values():
             far = value is not None and (value < least or value > most)  # not a number is what was not held out
-            if far and (accuracy or not np.isinf(value)):  # a cell that diverges has infinite losses
+            if far and (share or not np.isinf(value)):  # a cell that diverges has infinite losses
                 raise BrokenFileError(f"has a {name} of {value:g}")
 
 

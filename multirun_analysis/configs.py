@@ -12,7 +12,7 @@ from ltsweep.grid.flat import flatten
 from ltsweep.grid.key import NEUTRAL, digest
 from ltsweep.schema import SETTINGS
 from ltsweep.words import shown
-from multirun_analysis.schema import RECORD_COLUMNS
+from multirun_analysis.schema import is_record
 
 # Values of a config, and characters of a name: a config has a hundred values.
 _MOST_VALUES, _MOST_NAME = 1_000, 200
@@ -60,7 +60,7 @@ def names() -> frozenset[str]:
 
 
 def _column_name(name: str) -> str:
-    known = name.partition(".")[0] in names() and name not in RECORD_COLUMNS
+    known = name.partition(".")[0] in names() and not is_record(name)
     return shown(name, _MOST_NAME) if known else f"config.{shown(name, _MOST_NAME)}"
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from ltsweep.schema import TICKET
-from multirun_analysis import lengths
+from multirun_analysis import lengths, metrics
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study
 from multirun_analysis.schema import COUNTED, REACHED, STOPPED
@@ -72,8 +72,8 @@ def of_cells(study: Study) -> pd.DataFrame:
     last = rows.sort_values("epoch", kind="stable").drop_duplicates("key", keep="last").reset_index(drop=True)
     value = [last[str(score)].iloc[i] for i, score in enumerate(last["stop.score"])]
     goal = last["stop.threshold"].astype("float64")
-    is_accuracy = last["stop.score"].astype("str").str.endswith("accuracy")
-    there = np.where(is_accuracy, np.asarray(value) >= goal, np.asarray(value) <= goal)
+    higher = last["stop.score"].astype("str").map(lambda score: metrics.of(score).higher).astype("bool")
+    there = np.where(higher, np.asarray(value) >= goal, np.asarray(value) <= goal)
     there = there & ~last["status"].isin(STOPPED)
     most = float(last["epoch"].max())
     epochs = last["epoch"].where(~last["status"].isin(STOPPED), most)

@@ -1,6 +1,7 @@
 """Lines against the weights remaining: the picture that several figures share, of one metric or of a few."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,42 +11,42 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ltsweep.schema import TICKET
-from multirun_analysis import curves, notes, pages, panels, style
+from multirun_analysis import curves, metrics, notes, pages, panels, style
 from multirun_analysis.load import Study, check_levels
 from multirun_analysis.looks import BEHIND, GREY, Look
+from multirun_analysis.metrics import Measured
 from multirun_analysis.view import View
 
 
-def table(study: Study, view: View, metrics: Sequence[str]) -> pd.DataFrame:
-    """Return `curves.accuracy_vs_remaining` of a few metrics, one below the other, with their names as `metric`.
+def table(study: Study, view: View, names: Sequence[str]) -> pd.DataFrame:
+    """Return `curves.accuracy_vs_remaining` of a few metrics, one below the other.
 
     Raises NothingToShow where no level has been finished or a metric has no value in this study.
     """
     check_levels(study)
-    for metric in metrics:
-        curves.check_metric(study.levels, metric)
-    views = {metric: dataclasses.replace(view, metric=metric) for metric in metrics}
-    tables = [curves.accuracy_vs_remaining(study.levels, views[metric]).assign(metric=metric) for metric in metrics]
-    return pd.concat(tables, ignore_index=True)
+    for name in names:
+        curves.check_metric(study.levels, name)
+    views = [dataclasses.replace(view, metric=name) for name in names]
+    return pd.concat([curves.accuracy_vs_remaining(study.levels, each) for each in views], ignore_index=True)
 
 
 def draw(df: pd.DataFrame, view: View) -> list[Figure]:
     """Draw a line a choice, tickets solid, controls dashed; a band over seeds; dotted the dense networks.
 
-    `df` is `table(...)`; each metric has a row of panels for each row of the view. Of many choices a panel has a part,
-    with the other choices in grey behind it. A hollow marker is a mean over fewer cells than the line has elsewhere; a
-    failed or diverged cell is a thin line of its own that ends in a cross; a triangle at the edge of a panel is a point
-    beyond it.
+    `df` is `table(...)`; each metric, and each scale of one, has a row of panels for each row of the view. Of many
+    choices a panel has a part, with the other choices in grey behind it. A hollow marker is a mean over fewer cells
+    than the line has elsewhere; a failed or diverged cell is a thin line of its own that ends in a cross; a triangle at
+    the edge of a panel is a point beyond it.
     """
     look = Look(df, view)
     with style.rc(view.style):
         keys, wide = pages.side_by_side(_panels(df, look))
         shown = [key for key in keys if key is not None]
         ends: dict[_Panel, panels.Limits] = {}
-        for metric in df["metric"].unique():
-            those = [key for key in shown if key.metric == metric]
+        for measured in metrics.measured(df):
+            those = [key for key in shown if key.measured == measured]
             full = [key for key in those if _has_values(key.of(df))] or those
-            fitted = panels.share([_limits(key.of(df), metric, view) for key in full])
+            fitted = panels.share([_limits(key.of(df), measured.metric, view) for key in full])
             ends |= dict.fromkeys(those, fitted[0]) | dict(zip(full, fitted, strict=True))
         sheets = pages.sheets(keys, wide, lambda keys: panels.named(_legend(keys, look)), view.style)
         return [_page(df, sheet, look, ends, view) for sheet in sheets]
@@ -65,7 +66,7 @@ def _page(
         if not _has_values(here):
             panels.vacant(ax)
         ax.set_xlabel("weights remaining (%)")
-        ax.set_ylabel(NAMES.get(key.metric, key.metric.replace("_", " ")))
+        ax.set_ylabel(metrics.on_axis(key.measured.metric))
     named = {key: [key.row, key.col, pages.part_name(key.hues, look.parts)] for key in sheet.axes}
     pages.entitle(sheet, {key: panels.title(names, [view.row, view.col, ()]) for key, names in named.items()})
     panels.legend(sheet.figure, _legend(sheet.axes, look), view.style)
@@ -75,10 +76,10 @@ def _page(
 
 
 def _differ(keys: Iterable["_Panel"], ends: Mapping["_Panel", panels.Limits]) -> bool:
-    """Return whether panels of one metric have different axes."""
-    of: dict[str, set[panels.Limits]] = {}
+    """Return whether panels of one metric and scale have different axes."""
+    of: dict[Measured, set[panels.Limits]] = {}
     for key in keys:
-        of.setdefault(key.metric, set()).add(ends[key])
+        of.setdefault(key.measured, set()).add(ends[key])
     return any(len(found) > 1 for found in of.values())
 
 
@@ -91,7 +92,7 @@ class _Panel(NamedTuple):
 
     row: str
     col: str
-    metric: str
+    measured: Measured
     hues: tuple[str, ...]
 
     def of(self, df: pd.DataFrame) -> pd.DataFrame:
@@ -103,16 +104,25 @@ class _Panel(NamedTuple):
         return df[self._place(df) & ~df["hue"].isin(self.hues) & df["arm"].eq(TICKET) & df["cell"].eq("")]
 
     def _place(self, df: pd.DataFrame) -> "pd.Series[bool]":
-        return df["row"].eq(self.row) & df["col"].eq(self.col) & df["metric"].eq(self.metric)
+        return df["row"].eq(self.row) & df["col"].eq(self.col) & self.measured.holds(df)
 
 
 def _panels(df: pd.DataFrame, look: Look) -> list[list[_Panel]]:
-    """Return the rows of panels: columns are those of the view, or else the metrics."""
-    rows, cols, metrics = df["row"].cat.categories, df["col"].cat.categories, df["metric"].unique()
-    places = [(row, hues) for row in rows for hues in look.parts]
-    if len(cols) == 1:
-        return [[_Panel(row, cols[0], metric, hues) for metric in metrics] for row, hues in places]
-    return [[_Panel(row, col, metric, hues) for col in cols] for row, hues in places for metric in metrics]
+    """Return the rows of panels: columns are those of the view, or else the metrics.
+
+    A row of the view has no panels of a metric that only cells of other rows have, and a part of its choices none of
+    what only other parts have.
+    """
+    rows, cols = df["row"].cat.categories, df["col"].cat.categories
+    every = metrics.measured(df)
+    places = []
+    for row, hues in itertools.product(rows, look.parts):
+        here = df[df["row"].eq(row)]
+        own = metrics.measured(here[here["hue"].isin(hues)]) or metrics.measured(here) or every
+        places.append((row, hues, own))
+    if len(cols) == 1 and len({len(each) for _, _, each in places}) == 1:
+        return [[_Panel(row, cols[0], one, hues) for one in each] for row, hues, each in places]
+    return [[_Panel(row, col, one, hues) for col in cols] for row, hues, each in places for one in each]
 
 
 def _has_values(here: pd.DataFrame) -> bool:
@@ -121,16 +131,6 @@ def _has_values(here: pd.DataFrame) -> bool:
 
 def _limits(here: pd.DataFrame, metric: str, view: View) -> panels.Limits:
     return panels.limits([*here["mean"], *here["low"], *here["high"]], metric, view.style)
-
-
-# Names of metrics on an axis, where their own would not do.
-NAMES = {
-    "generalization_gap": "train − test accuracy",
-    "test_barrier": "test error barrier,\nticket to twin",
-    "early_stop_iteration": "early-stop iteration",
-    "best_test_accuracy": "test accuracy of the best\nmodel by validation",
-    "final_test_accuracy": "test accuracy",
-}
 
 
 def _others(ax: Axes, means: pd.DataFrame) -> None:

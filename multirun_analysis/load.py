@@ -18,7 +18,16 @@ from ltsweep.store.tables import SCHEMAS
 from ltsweep.words import printable, shown
 from multirun_analysis import cell, configs
 from multirun_analysis.errors import AnalysisError, NothingToShow
-from multirun_analysis.schema import CELL_COLUMNS, CONFIG_COLUMN, COUNTED, NULLABLE, OTHER_CODE, RENAMED, STATUSES
+from multirun_analysis.schema import (
+    CELL_COLUMNS,
+    CONFIG_COLUMN,
+    COUNTED,
+    HEADLINE,
+    NULLABLE,
+    OTHER_CODE,
+    RENAMED,
+    STATUSES,
+)
 
 # Names of studies that an error lists.
 _MOST_NAMED = 8
@@ -34,7 +43,8 @@ class Study:
     that holds them all; each has its name in the column `study`, and before the keys of its cells.
 
     cells: one row a cell: `key, status, reason` (text, empty where all is well)`, level` (the last one
-    completed, -1 for none)`, seconds`.
+    completed, -1 for none)`, seconds, headline` (the score by which its best model is chosen; null where it has no
+    level yet). All tables have its column `headline`.
 
     levels: one row for each (key, arm, draw, level): `levels.parquet` and `remaining`, a fraction.
 
@@ -168,7 +178,7 @@ def _named(studies: Sequence[Path]) -> tuple[Path, list[str]]:
 
 
 def _cells(cells: Sequence[cell.Cell]) -> pd.DataFrame:
-    rows = pd.DataFrame([one.row for one in cells], columns=list(CELL_COLUMNS))
+    rows = pd.DataFrame([one.row for one in cells], columns=list(CELL_COLUMNS)).astype({HEADLINE: "category"})
     config = configs.table([one.config for one in cells])
     # Other configs may have the same columns: of two functions under one name, say.
     apart = pd.Series([one.apart for one in cells], dtype="str")
@@ -180,11 +190,13 @@ def _cells(cells: Sequence[cell.Cell]) -> pd.DataFrame:
 
 def _tidy(frame: pd.DataFrame, cells: Sequence[cell.Cell], file: str) -> pd.DataFrame:
     """Return one table of all cells, each row with its cell's key, status and config values."""
-    schema = SCHEMAS[file]
-    tables = [one.tables.get(file, schema.empty_table()) for one in cells]
-    index = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
-    texts = [column.name for column in schema if pa.types.is_string(column.type)]
-    records = pa.concat_tables(tables).to_pandas(categories=texts).rename(columns=RENAMED)
+    tables = [one.tables.get(file) for one in cells]
+    index = np.repeat(np.arange(len(tables)), [table.num_rows if table is not None else 0 for table in tables])
+    # A score that a cell's problem does not have is null there.
+    there = [table for table in tables if table is not None] or [SCHEMAS[file].empty_table()]
+    whole = pa.concat_tables(there, promote_options="default")
+    texts = [column.name for column in whole.schema if pa.types.is_string(column.type)]
+    records = whole.to_pandas(categories=texts).rename(columns=RENAMED)
     records = records.astype({name: "float64" for name in NULLABLE if name in records})
     config = frame.drop(columns=["reason", "level", "seconds"]).astype({"key": "category"})
     tidy = pd.concat([records, config.take(index).reset_index(drop=True)], axis=1)

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from ltsweep.words import printable
 from multirun_analysis import curves, figures
+from multirun_analysis.metrics import DEFAULT
 
 _EPILOG = """\
 examples:
@@ -140,9 +141,10 @@ def parser() -> argparse.ArgumentParser:
     )
     how.add_argument(
         "--metric",
-        default="test_accuracy",
+        default=DEFAULT,
         help="what accuracy_vs_remaining, heat_map and lr_panels draw: a score at the end of a level, as test_accuracy"
-        " (the default) or val_loss, or another column of levels.parquet, as best_test_accuracy",
+        " or val_loss, another column of levels.parquet, as best_test_accuracy, or test_perplexity (default: the test"
+        " score by which the best models of the study are chosen)",
     )
     how.add_argument(
         "--remaining",
@@ -156,8 +158,8 @@ def parser() -> argparse.ArgumentParser:
         "--band",
         choices=curves.BANDS,
         default="minmax",
-        help="the band over seeds: from the least to the greatest (the default, and the papers'), one standard error,"
-        " or the 95 %% confidence interval of the mean",
+        help="the band over seeds: from the least to the greatest (the default, and most papers'), one standard"
+        " deviation, one standard error, or the 95 %% confidence interval of the mean",
     )
     how.add_argument("--bars", action="store_true", help="draw the band as a bar at each level, as in the papers")
     how.add_argument(

@@ -18,7 +18,7 @@ from matplotlib.offsetbox import DrawingArea, HPacker, TextArea
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from multirun_analysis import style
+from multirun_analysis import metrics, style
 from multirun_analysis.levels import percent
 from multirun_analysis.pages import BETWEEN, OF, above, beside, part_name
 from multirun_analysis.style import SCREEN, Style
@@ -30,8 +30,8 @@ _STRETCH = 3.0
 _LEAST = 0.1
 
 
-# Least length of the axis of an accuracy, and of another metric as a part of its median: less is mostly noise.
-_SHORTEST, _SHORTEST_PART = 0.01, 0.05
+# Least length of an axis as a part of the median, where the metric has none of its own: less is mostly noise.
+_SHORTEST_PART = 0.05
 
 # An entry of a legend: a line, or several side by side under one name.
 Entry = Artist | tuple[Artist, ...]
@@ -71,7 +71,7 @@ def _equal(column: str, value: str) -> str:
 def limits(values: Iterable[float], metric: str, look: Style = SCREEN) -> Limits:
     """Return ends for an axis that holds all values, unless far ones on the worse side would squash the rest.
 
-    Low accuracies and high losses are left out where an empty stretch three times as long as the rest parts
+    Low accuracies and returns and high losses are left out where an empty stretch three times as long as the rest parts
     them from a better half or more that are not all alike; other metrics are shown in full. The axis of an accuracy is
     one point long or more, of another metric a twentieth of its median: a shorter one would show noise. Limits of the
     user's own come first.
@@ -81,11 +81,10 @@ def limits(values: Iterable[float], metric: str, look: Style = SCREEN) -> Limits
     found = np.sort([value for value in values if math.isfinite(value)])
     if not len(found):
         return Limits(0.0, 1.0)
-    best_first = found[::-1] if metric.endswith("accuracy") else found
-    kept = _near(best_first) if metric.endswith(("accuracy", "loss")) else found
+    known = metrics.of(metric)
+    kept = _near(found[::-1] if known.higher else found) if known.far else found
     low, high = float(kept.min()), float(kept.max())
-    share = metric.endswith(("accuracy", "gap"))
-    least = _SHORTEST if share else _SHORTEST_PART * abs(float(np.median(kept))) or 1.0
+    least = known.shortest or _SHORTEST_PART * abs(float(np.median(kept))) or 1.0
     wider = max(least - (high - low), 0.0) / 2
     pad = 0.05 * max(high - low, least)
     return Limits(low - wider - pad, high + wider + pad)

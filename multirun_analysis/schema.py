@@ -26,8 +26,11 @@ RENAMED = {"lr": "lr_now", "iterations": "iterations_trained"}
 # does not depend on the data.
 NULLABLE = ("best_iteration", "early_stop_iteration")
 
+# The column of each cell's headline: the score whose best validation value marks its best model, as `accuracy`.
+HEADLINE = "headline"
+
 # Columns of the cells table that are not config values.
-CELL_COLUMNS = ("key", "status", "reason", "level", "seconds")
+CELL_COLUMNS = ("key", "status", "reason", "level", "seconds", HEADLINE)
 
 # The words of a reason: functions of the user's own were not the same for all cells.
 OTHER_CODE = "made with other code"
@@ -44,11 +47,17 @@ REJECTED = ("runs_rejected_conv", "runs_rejected_fc", "runs_rejected_norm")
 # The column that `epochs.with_metrics` adds: whether a network was at the score that ends its level.
 REACHED = "score_reached"
 
-# Every column of a tidy table that is not a config value.
-RECORD_COLUMNS = frozenset(
+# Columns of tidy tables that are not config values, beside those of scores.
+_RECORDS = frozenset(
     {RENAMED.get(name, name) for columns in schema.TABLES.values() for name in columns}
-    | {*CELL_COLUMNS, "remaining", *schema.SCORES, *LENGTHS, *REJECTED, REACHED}
+    | {*CELL_COLUMNS, "remaining", *schema.COUNTS, *LENGTHS, *REJECTED, REACHED}
 )
+
+
+def is_record(name: str) -> bool:
+    """Return whether a column of a tidy table is not a config value."""
+    own = name.removeprefix("final_").removeprefix("best_").removeprefix("early_stop_")
+    return name in _RECORDS or own in schema.COUNTS or schema.SCORE.fullmatch(own) is not None
 
 
 def ticket_first(arms: Iterable[object]) -> list[str]:

@@ -195,17 +195,22 @@ def area(pairs: pd.DataFrame, by: Sequence[str] = ("setting",), *, floor: float 
     return areas.reset_index(drop=True)
 
 
-def matching(pairs: pd.DataFrame, margin: float, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
+def matching(
+    pairs: pd.DataFrame, margin: float, *, higher: bool = True, confidence: float = CONFIDENCE
+) -> pd.DataFrame:
     """Return how far each setting can be pruned and still match its dense networks, for pairs of level against dense.
 
-    A level matches if its lower one-sided t bound is above -margin (non-inferiority). Levels are tested from the dense
+    A level matches if its lower one-sided t bound is above -margin (non-inferiority), or where lower values are better
+    (not `higher`) the upper one below margin. Levels are tested from the dense
     one on, until one fails: tests in a fixed order need no correction (Maurer, Hothorn & Lehmacher 1995).
 
     Columns: `setting, n` (the most seeds)`, remaining` (the smallest that still matches; 1 if not even the first level
     does, null where there is one seed)`, deepest` (the smallest at which the bound holds, whatever comes before it),
-    `lowest` (the smallest that was run). Higher is better.
+    `lowest` (the smallest that was run).
     """
     rows = []
+    better = pairs["difference"] if higher else -pairs["difference"]
+    pairs = pairs.assign(difference=better)
     for setting, levels in pairs[pairs["level"] > 0].groupby("setting", observed=True, sort=True):
         samples = levels.groupby("level", sort=True)["difference"].apply(lambda one: one.to_numpy())
         remaining = levels.groupby("level", sort=True)["remaining"].mean().to_numpy()

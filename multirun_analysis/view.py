@@ -9,7 +9,8 @@ from ltsweep.errors import did_you_mean
 from ltsweep.schema import EXTENT, NUMBERED
 from ltsweep.words import shown
 from multirun_analysis.errors import AnalysisError
-from multirun_analysis.schema import CONFIG_COLUMN, RECORD_COLUMNS, UNREADABLE
+from multirun_analysis.metrics import DEFAULT
+from multirun_analysis.schema import CONFIG_COLUMN, UNREADABLE, is_record
 from multirun_analysis.style import SCREEN, Style
 
 # Groups by rank: where columns of two groups vary together, the earlier group's stands for both.
@@ -23,17 +24,17 @@ MANY = 6
 class View:
     """How a study is drawn. `row`, `col` and `hue` are config columns: all that vary but for the seed.
 
-    metric: a column of `curves.final(levels)`. band: one of `curves.BANDS`, drawn as bars at each level where `bars`.
-    remaining: the fractions of weights remaining that are asked for, where a figure shows some levels only; none means
-    the figure's own choice. axes: the two config columns of a heat map, or none. over: config columns that are averaged
-    over, as seeds are. style: how figures look. note: one or
-    more sentences to stand under every figure, such as which cells it does not show.
+    metric: a column of `curves.final(levels)`, or a name that says one for each headline (`metrics.named`). band: one
+    of `curves.BANDS`, drawn as bars at each level where `bars`. remaining: the fractions of weights remaining that are
+    asked for, where a figure shows some levels only; none means the figure's own choice. axes: the two config columns
+    of a heat map, or none. over: config columns that are averaged over, as seeds are. style: how figures look. note:
+    one or more sentences to stand under every figure, such as which cells it does not show.
     """
 
     row: tuple[str, ...] = ()
     col: tuple[str, ...] = ()
     hue: tuple[str, ...] = ()
-    metric: str = "test_accuracy"
+    metric: str = DEFAULT
     band: str = "minmax"
     bars: bool = False
     remaining: tuple[float, ...] = ()
@@ -70,7 +71,7 @@ def choice(column: str) -> str:
 
 def config_columns(df: pd.DataFrame) -> list[str]:
     """Return the columns of a tidy table that are config values."""
-    return [name for name in df.columns if name not in RECORD_COLUMNS]
+    return [name for name in df.columns if not is_record(name)]
 
 
 def readable(df: pd.DataFrame) -> pd.DataFrame:

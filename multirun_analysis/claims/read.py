@@ -7,16 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ltsweep.errors import BrokenFileError, did_you_mean
-from ltsweep.schema import LEVELS, TICKET
+from ltsweep.schema import TICKET
 from ltsweep.store import reader
 from ltsweep.words import shown
-from multirun_analysis import curves
+from multirun_analysis import metrics
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.pairing import NEAR, Side
-from multirun_analysis.schema import LENGTHS, REACHED, REJECTED, RENAMED
+from multirun_analysis.schema import LENGTHS, REACHED, REJECTED
 
 # Where the effect has to be, as seen from `value`.
 DIRECTIONS = ("greater", "less", "equal", "not_less", "not_greater")
@@ -28,7 +26,7 @@ WITH_MARGIN = DIRECTIONS[2:]
 AREA = "area"
 
 # Columns that a claim can be about.
-METRICS = (*curves.metrics(pd.DataFrame(columns=list(LEVELS)).rename(columns=RENAMED)), *LENGTHS, *REJECTED, REACHED)
+METRICS = (*metrics.NAMES, *LENGTHS, *REJECTED, REACHED)
 
 # Fractions of weights remaining, from the greater one down to the smaller.
 Range = tuple[float, float]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ltsweep.schema import TICKET
-from multirun_analysis import curves, pairing, statistics, view
+from multirun_analysis import curves, metrics, pairing, statistics, view
 from multirun_analysis.claims.read import AREA, Claim
 from multirun_analysis.pairing import Side
 
@@ -77,6 +77,8 @@ def _pairs(levels: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
     ends = curves.final(here)
     scores = {metric: pairing.scores(here, metric) if metric in ends else pd.DataFrame() for metric in metrics}
     if empty := next((metric for metric, found in scores.items() if found.empty), None):
+        if empty not in ends:
+            return f"these cells have no {empty}"
         held_out = curves.is_by_validation(empty) and ends[empty].isna().all()
         return f"{empty} has no value{': no examples were held out' if held_out else ' yet'}"
     found = []
@@ -89,7 +91,7 @@ def _pairs(levels: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
         found.append(pairs)
     every = pd.concat(found, ignore_index=True)
     if claim.relative:
-        every = every[every["right"].ne(0)].assign(difference=lambda df: df["difference"] / df["right"])
+        every = every[every["right"].ne(0)].assign(difference=lambda df: df["difference"] / df["right"].abs())
     return every
 
 
@@ -161,9 +163,9 @@ def _points_away(claim: Claim, effect: float) -> bool:
 
 
 def _measured(bound: float, claim: Claim) -> str:
-    if not bound or not (claim.relative or claim.metric.endswith("accuracy")):
-        return f"{bound:.4g}".replace("-", "−")
-    return f"{100 * bound:.4g} {'%' if claim.relative else 'points'}".replace("-", "−")
+    metric = metrics.of(claim.metric)
+    factor, unit = (100, "%") if claim.relative else (metric.factor, metric.unit)
+    return f"{factor * bound:.4g} {unit if bound else ''}".rstrip().replace("-", "−")
 
 
 def _row(claim: Claim, **found: object) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """A score against the width of the network, at chosen weights remaining (Ramanujan et al. 2020)."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ltsweep.schema import TICKET
-from multirun_analysis import curves, levels, lines, notes, pages, panels, style
+from multirun_analysis import curves, levels, metrics, notes, pages, panels, style
 from multirun_analysis.errors import NothingToShow
 from multirun_analysis.load import Study, check_levels
+from multirun_analysis.metrics import Measured
 from multirun_analysis.schema import COUNTED
 from multirun_analysis.view import View, label, readable
 
@@ -29,7 +31,7 @@ def table(study: Study, view: View) -> pd.DataFrame:
     """Return the mean of the view's metric over seeds for each width, of tickets and of the dense networks.
 
     Columns: `wanted` (the fraction that should remain)`, line` (name of all else that varies but for the seed)`, width,
-    network` (ticket or dense)`, mean, low, high, n`. Raises NothingToShow where no widths vary.
+    network` (ticket or dense)`, mean, low, high, n, metric, scale`. Raises NothingToShow where no widths vary.
     """
     check_levels(study, counted=True)
     curves.check_metric(study.levels, view.metric)
@@ -41,17 +43,18 @@ def table(study: Study, view: View) -> pd.DataFrame:
     every = curves.final(study.levels)
     dense = every[every["arm"].eq(TICKET) & every["status"].isin(COUNTED) & every["level"].eq(0)]
     found = []
-    for wanted in view.remaining or _WANTED:
-        scores = {TICKET: curves.at_remaining(study.levels, view, wanted), _DENSE: dense}
-        for network, those in scores.items():
-            named = those[["key", view.metric]].astype({"key": "str"}).merge(names.astype({"key": "str"}))
-            means = curves.bands(named, ["line", "width"], view.metric, view.band)
-            found.append(means.assign(wanted=wanted, network=network))
+    measured = curves.recorded(study.levels, view.metric)
+    for wanted, (metric, scale, own) in itertools.product(view.remaining or _WANTED, measured):
+        tickets = curves.at_remaining(own, metric, wanted)
+        for network, those in {TICKET: tickets, _DENSE: dense[dense["key"].isin(own["key"])]}.items():
+            score = those[["key", metrics.averaged(metric)]].astype({"key": "str"})
+            means = curves.bands(score.merge(names.astype({"key": "str"})), ["line", "width"], metric, view.band)
+            found.append(means.assign(wanted=wanted, network=network, metric=metric, scale=scale))
     rows = pd.concat(found, ignore_index=True)
     if not rows["network"].eq(TICKET).any():
         asked = ", ".join(levels.percent(wanted) for wanted in view.remaining or _WANTED)
         raise NothingToShow(f"no cell has a level near {asked} % of the weights; --remaining names another")
-    return rows[["wanted", "line", "width", "network", "mean", "low", "high", "n"]]
+    return rows[["wanted", "line", "width", "network", "mean", "low", "high", "n", "metric", "scale"]]
 
 
 def draw(df: pd.DataFrame, view: View) -> list[Figure]:
@@ -66,16 +69,21 @@ def draw(df: pd.DataFrame, view: View) -> list[Figure]:
         choices = panels.by_part(heading, parts, shown, lambda name: _handle(name, look)) if heading else []
         return [*choices, ("", [panels.several(dense, _DENSE)])]
 
-    keys = [_Panel(wanted, part) for wanted in sorted(df["wanted"].unique(), reverse=True) for part in parts]
-    ends = panels.limits([*df["mean"], *df["low"], *df["high"]], view.metric, view.style)
+    measured = metrics.measured(df)
+    every = itertools.product(sorted(df["wanted"].unique(), reverse=True), measured, parts)
+    keys = [_Panel(wanted, part, one) for wanted, one, part in every]
+    if len(measured) > 1:
+        keys = [key for key in keys if len(key.of(df))]
+    own = {one: df.loc[one.holds(df), ["mean", "low", "high"]].to_numpy().ravel() for one in measured}
+    ends = {one: panels.limits(values, one.metric, view.style) for one, values in own.items()}
     with style.rc(view.style):
         placed, wide = pages.side_by_side([keys])
         drawn = []
         for sheet in pages.sheets(placed, wide, lambda keys: panels.named(legend(keys)), view.style):
             for key, ax in sheet.axes.items():
-                _panel(ax, df[df["wanted"].eq(key.wanted) & df["line"].isin(key.part)], look)
-                panels.clip(ax, ax.lines, ends)
-                ax.set_ylabel(lines.NAMES.get(view.metric, view.metric.replace("_", " ")))
+                _panel(ax, key.of(df), look)
+                panels.clip(ax, ax.lines, ends[key.measured])
+                ax.set_ylabel(metrics.on_axis(key.measured.metric))
             titles = {key: _title(key, parts) for key in sheet.axes}
             pages.entitle(sheet, titles)
             panels.legend(sheet.figure, legend(sheet.axes), view.style)
@@ -85,10 +93,15 @@ def draw(df: pd.DataFrame, view: View) -> list[Figure]:
 
 
 class _Panel(NamedTuple):
-    """What a panel shows: what should remain, and some of the lines."""
+    """What a panel shows: what should remain, some of the lines, and their metric."""
 
     wanted: float
     part: tuple[str, ...]
+    measured: Measured
+
+    def of(self, df: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the table that are drawn in this panel."""
+        return df[df["wanted"].eq(self.wanted) & df["line"].isin(self.part) & self.measured.holds(df)]
 
 
 def _title(key: _Panel, parts: Sequence[tuple[str, ...]]) -> str:

@@ -18,9 +18,10 @@ from plotly.offline import get_plotlyjs
 
 from ltsweep.schema import TICKET
 from ltsweep.words import printable
-from multirun_analysis import closing, epochs, lengths, runs, style, view
+from multirun_analysis import closing, epochs, lengths, metrics, runs, style, view
 from multirun_analysis.claims import VERDICTS, Claim, judge
 from multirun_analysis.load import Study
+from multirun_analysis.metrics import Metric
 from multirun_analysis.notes import sentences
 from multirun_analysis.report import answers, choices, command, form, made_with, plots, words
 from multirun_analysis.schema import UNENDED
@@ -41,11 +42,9 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
     claims: those that get a verdict. only: a sentence on which cells are shown, where a filter was asked for.
     """
     verdicts = judge(runs.with_metrics(study, epochs.with_metrics(study, lengths.with_metrics(study))), claims)
-    areas, at_levels = choices.contests(study.levels)
-    ended = choices.ended(study.levels)
-    whole = areas if len(ended) == len(study.levels) else choices.contests(ended)[0]
-    effects, standings = answers.effects(whole), choices.standings(study.levels)
-    in_settings = answers.in_settings(areas)
+    parts = metrics.parts(study.levels)
+    contests = [choices.contests(part.levels, part.metric) for part in parts]
+    every = zip(parts, contests, strict=True)
     tested = verdicts[verdicts["verdict"].ne("not tested")]
     asked = {claim.name: claim for claim in claims}
     name = ", ".join(study.cells["study"].unique()) if "study" in study.cells else study.path.resolve().name
@@ -63,19 +62,13 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         tested=[(asked[str(name)], rows.to_dict("records")) for name, rows in tested.groupby("claim", sort=False)],
         untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
         tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
-        headline=words.headline(effects, standings),
-        silent=[axis for axis in view.varying(study.cells) if axis not in set(effects["axis"])],
-        dependences=_dependences(whole, study.cells),
-        effects=_told(words.in_order(effects)),
-        in_settings=_told(in_settings.head(MOST_ROWS)),
-        left_out=max(0, len(in_settings) - MOST_ROWS),
-        standings=standings.to_dict("records"),
-        margin=choices.MARGIN,
+        parts=[_part(number, part, areas, study.cells) for number, (part, (areas, _)) in enumerate(every)],
+        **_said_of(parts),
         cells=_cells(study, out, commands),
         own_choices=command.OWN if commands["command"].str.contains(command.OWN, regex=False).any() else "",
         apart=_apart(study.cells),
         troubled=closing.troubled(study.cells).to_dict("records"),
-        data={"curves": plots.lines(study), "differences": plots.differences(answers.at_each_level(at_levels))},
+        data={"curves": plots.lines(study), "differences": plots.differences(parts, [at for _, at in contests])},
         css=_text("page.css"),
         js=_text("page.js"),
         plotly=get_plotlyjs(),
@@ -138,17 +131,55 @@ def _left(cells: pd.DataFrame) -> int:
     return int(cells["status"].isin(UNENDED).sum())
 
 
-def _told(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _part(number: int, part: metrics.Part, areas: pd.DataFrame, cells: pd.DataFrame) -> dict[str, Any]:
+    """Return what the page says of a part of the study: its answers, and the standing of its choices.
+
+    areas: the first table of its `choices.contests`. id: what its tables' ids end in, nothing for the first.
+    """
+    metric, ended = part.metric, choices.ended(part.levels)
+    own = cells[cells["key"].isin(part.levels["key"].astype("str"))] if part.name else cells
+    whole = areas if len(ended) == len(part.levels) else choices.contests(ended, metric)[0]
+    effects, standings = answers.effects(whole, metric), choices.standings(part.levels, metric)
+    in_settings = answers.in_settings(areas, metric)
+    return {
+        "id": f"-{number}" if number else "",
+        "name": part.name,
+        "metric": metric,
+        "headline": words.headline(effects, standings, metric),
+        "silent": [axis for axis in view.varying(own) if axis not in set(effects["axis"])],
+        "dependences": _dependences(whole, own, metric),
+        "effects": _told(words.in_order(effects), metric),
+        "in_settings": _told(in_settings.head(MOST_ROWS), metric),
+        "left_out": max(0, len(in_settings) - MOST_ROWS),
+        "standings": standings.to_dict("records"),
+    }
+
+
+def _said_of(parts: Sequence[metrics.Part]) -> dict[str, str]:
+    """Return the words of the page that depend on which scores its parts have."""
+    scores = dict.fromkeys(metrics.words(part.metric.name) for part in parts)
+    scored = next(iter(scores)) if len(scores) == 1 else "test score"
+    margins = []
+    for part in parts:
+        known = metrics.of(part.metric.name)
+        share = f"{100 * known.margin:g} % of the dense networks' mean" if known.relative else ""
+        margins.append(share or f"{form.size(known.margin, known)}{form.unit(known)}")
+    said = " or ".join(dict.fromkeys(margins)) or "a margin"
+    return {"scored": scored.capitalize(), "means": scored.removeprefix("test "), "margins": said}
+
+
+def _told(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
     """Return the rows of a table of `answers.told`, with what each tells in words."""
-    return [{**row, "tells": words.tells(row)} for row in words.rows(table)]
+    return [{**row, "tells": words.tells(row, metric)} for row in words.rows(table)]
 
 
-def _dependences(areas: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+def _dependences(areas: pd.DataFrame, cells: pd.DataFrame, metric: Metric) -> list[str]:
     """Return a sentence for each axis and another on which its effect may depend."""
-    found = answers.dependences(areas, cells)
+    found = answers.dependences(areas, cells, metric)
     pairs = found.groupby(["axis", "other"], sort=False) if len(found) else ()
     return [
-        words.dependence(rows, answers.leaders(areas, cells, str(axis), str(other))) for (axis, other), rows in pairs
+        words.dependence(rows, answers.leaders(areas, cells, str(axis), str(other), metric), metric)
+        for (axis, other), rows in pairs
     ]
 
 
@@ -162,10 +193,14 @@ def _cells(study: Study, out: Path, commands: pd.DataFrame) -> list[dict[str, An
     apart = [label.loc[order].astype("str").tolist() for label in labels.values()]
     values = list(zip(*apart, strict=True)) if apart else [()] * len(cells)
     tickets = study.levels[study.levels["arm"].eq(TICKET)].sort_values("level").drop_duplicates("key", keep="last")
-    last = tickets.set_index(tickets["key"].astype("str"))[["remaining", "final_test_accuracy"]]
-    ends = last.reindex(cells["key"]).reset_index(drop=True)
+    scores = {
+        str(key): form.score(value, metrics.of(name))
+        for name, _, own in metrics.resolved(tickets, f"final_{metrics.DEFAULT}")
+        for key, value in zip(own["key"], own[name], strict=True)
+    }
+    ends = tickets.set_index(tickets["key"].astype("str"))[["remaining"]].reindex(cells["key"]).reset_index(drop=True)
     rows = cells[["key", "status", "level", "seconds"]].astype({"status": "str"})
-    rows = rows.assign(remaining=ends["remaining"], accuracy=ends["final_test_accuracy"])
+    rows = rows.assign(remaining=ends["remaining"], score=[scores.get(str(key), form.NONE) for key in cells["key"]])
     hrefs = [quote(os.fsencode(os.path.relpath(study.path / key, out))) + "/" for key in cells["key"]]
     rows = rows.assign(href=hrefs, apart=pd.Series(values, index=cells.index)).join(commands)
     return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

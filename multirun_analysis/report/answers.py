@@ -10,23 +10,24 @@ import numpy as np
 import pandas as pd
 
 from multirun_analysis import statistics, view
-from multirun_analysis.report.choices import ARM, MARGIN, PAIR
+from multirun_analysis.metrics import Metric
+from multirun_analysis.report.choices import ARM, PAIR
 
 # The level of corrected tests.
 ALPHA = 1 - statistics.CONFIDENCE
 
 # What the data tell of a difference, from the surest on.
 BETTER = "better"  # told from 0 after correction
-SMALL = "small"  # told to be within MARGIN after correction
+SMALL = "small"  # told to be within the metric's margin after correction
 LEANS = "leans"  # the interval excludes 0, but not after correction
-SMALL_ALONE = "small alone"  # the interval is within MARGIN, but not after correction
+SMALL_ALONE = "small alone"  # the interval is within the margin, but not after correction
 ALIKE = "alike"  # the same number in every seed
 UNDECIDED = "undecided"
 ONE_SEED = "one seed"
 WORDS = (BETTER, SMALL, LEANS, SMALL_ALONE, ALIKE, UNDECIDED, ONE_SEED)
 
 
-def effects(areas: pd.DataFrame) -> pd.DataFrame:
+def effects(areas: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Return the effect of each pair of choices over all settings: a mean within each seed, then a t over seeds.
 
     areas: the first table of `choices.contests`. Columns: those of `told`, and `settings` (how many the mean is over)
@@ -35,7 +36,7 @@ def effects(areas: pd.DataFrame) -> pd.DataFrame:
     if areas.empty:
         return areas
     kept = areas.groupby(PAIR, observed=True, sort=False, group_keys=False)[list(areas.columns)].apply(statistics.whole)
-    found = told(kept, PAIR, ["axis"])
+    found = told(kept, PAIR, ["axis"], metric)
     by_pair = pd.DataFrame(
         {
             "settings": kept.groupby(PAIR, observed=True)["setting"].nunique(),
@@ -45,12 +46,13 @@ def effects(areas: pd.DataFrame) -> pd.DataFrame:
     return found.merge(by_pair.reset_index())
 
 
-def in_settings(areas: pd.DataFrame, *, resampled: bool = True) -> pd.DataFrame:
+def in_settings(areas: pd.DataFrame, metric: Metric, *, resampled: bool = True) -> pd.DataFrame:
     """Return the effect of each pair of choices in each setting, by `told`."""
     if areas.empty:
         return areas
     settings = areas.groupby("axis", observed=True)["setting"].transform("nunique")
-    return told(areas.assign(tests=areas["tests"] * settings), [*PAIR, "setting"], ["axis"], resampled=resampled)
+    rows = areas.assign(tests=areas["tests"] * settings)
+    return told(rows, [*PAIR, "setting"], ["axis"], metric, resampled=resampled)
 
 
 def at_each_level(at_levels: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +67,7 @@ def at_each_level(at_levels: pd.DataFrame) -> pd.DataFrame:
     return found.assign(p_holm=found.groupby("axis", observed=True)["p"].transform(statistics.holm))
 
 
-def dependences(areas: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+def dependences(areas: pd.DataFrame, cells: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Return how the effect of each pair of choices differs between two values of another axis, by `told`.
 
     cells: the config of each `key`. `axis` has `left_name` and `right_name`, `other` the values `here` and `there`;
@@ -85,27 +87,27 @@ def dependences(areas: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     if not every:
         return pd.DataFrame()
     by = [*PAIR, "other", "here", "there"]
-    return told(pd.concat(every, ignore_index=True), by, ["axis", "other"])
+    return told(pd.concat(every, ignore_index=True), by, ["axis", "other"], metric)
 
 
-def leader(effects: pd.DataFrame) -> str:
-    """Return the choice of an axis with the greatest mean effect over the others."""
+def leader(effects: pd.DataFrame, metric: Metric) -> str:
+    """Return the choice of an axis with the best mean effect over the others."""
     swapped = effects.assign(left_name=effects["right_name"], difference=-effects["difference"])
     every = pd.concat([effects, swapped])
-    return str(every.groupby("left_name", sort=False)["difference"].mean().idxmax())
+    return str((metric.sign * every.groupby("left_name", sort=False)["difference"].mean()).idxmax())
 
 
-def leaders(areas: pd.DataFrame, cells: pd.DataFrame, axis: str, other: str) -> dict[str, str]:
+def leaders(areas: pd.DataFrame, cells: pd.DataFrame, axis: str, other: str, metric: Metric) -> dict[str, str]:
     """Return value of another axis -> the choice of an axis that leads there."""
     of_axis = areas[areas["axis"].eq(axis)]
     values = view.label(cells, (other,)).set_axis(cells["key"].astype("str")).loc[of_axis["key"].astype("str")]
     groups = of_axis.groupby([values.to_numpy(), *PAIR[1:]], observed=True, sort=True)["difference"].mean()
     means = groups.rename_axis(["at", *PAIR[1:]]).reset_index()
-    return {str(at): leader(group) for at, group in means.groupby("at", observed=True)}
+    return {str(at): leader(group, metric) for at, group in means.groupby("at", observed=True)}
 
 
 def told(
-    pairs: pd.DataFrame, by: Sequence[str], family: Sequence[str], *, resampled: bool = False, margin: float = MARGIN
+    pairs: pd.DataFrame, by: Sequence[str], family: Sequence[str], metric: Metric, *, resampled: bool = False
 ) -> pd.DataFrame:
     """Return what pairs tell of each `by`: the columns of `statistics.compare`, and what follows from them.
 
@@ -113,7 +115,7 @@ def told(
     within its `family`)`, word` (one of BETTER to ONE_SEED)`, seeds` (where LEANS or UNDECIDED,
     those that would tell if the difference and its deviation are what they seem; reckoned with the correction).
     """
-    found = statistics.compare(pairs, list(by), margin=margin, resampled=resampled)
+    found = statistics.compare(pairs, list(by), margin=metric.margin, resampled=resampled)
     found = found.merge(pairs[[*by, "tests"]].drop_duplicates(list(by)))
     groups = found.groupby(list(family), observed=True, sort=False, group_keys=False)
     for corrected, p in (("p_holm", "p"), ("p_small", "p_within")):

@@ -7,11 +7,9 @@ import pandas as pd
 
 from ltsweep.schema import DONE, TICKET
 from multirun_analysis import pairing, statistics, view
+from multirun_analysis.metrics import Metric
 from multirun_analysis.pairing import Side
 from multirun_analysis.schema import ticket_first
-
-# Half a point of accuracy. An effect is called small, and a ticket as good as its dense network, within it.
-MARGIN = 0.005
 
 # The question of the arms, beside those of the grid's axes.
 ARM = "arm"
@@ -26,17 +24,17 @@ PAIR = ["axis", "left_name", "right_name"]
 _COLUMNS = [*PAIR, "setting", "seed", "level", "remaining", "left", "right", "difference", "key", "tests"]
 
 
-def standings(levels: pd.DataFrame, metric: str = "test_accuracy") -> pd.DataFrame:
+def standings(levels: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Return a row for each choice of all that varies and each arm, the best area first within an arm.
 
     Columns: `choice, arm, n` (cells)`, dense` (mean at level 0, the ticket's)`, area` (mean over the log of the weights
     remaining)`, low, high` (its t interval over seeds)`, floor` (the remaining that the areas go down to)`, to` (the
     remaining that the choice goes down to)`, matches` (the smallest remaining at which it still matches dense within
-    MARGIN, by `statistics.matching`).
+    the metric's margin, by `statistics.matching`).
 
     Areas are over the range that all choices of an arm share. An unfinished choice that has not got so far has none.
     """
-    scores = pairing.scores(levels, metric)
+    scores = pairing.scores(levels, metric.name)
     names = ["choice", "arm", "n", "dense", "area", "low", "high", "floor", "to", "matches"]
     found = []
     for arm in ticket_first(scores["arm"].unique()):
@@ -48,24 +46,24 @@ def standings(levels: pd.DataFrame, metric: str = "test_accuracy") -> pd.DataFra
         areas = statistics.compare(statistics.area(own, floor=floor), ["setting"]).set_index("setting")
         pairs = pairing.paired(scores, side, Side(dense=True))
         dense = pairs.groupby(["setting", "seed"])["right"].first().groupby("setting").mean()
-        matches = statistics.matching(pairs, MARGIN).set_index("setting")["remaining"]
+        matches = statistics.matching(pairs, metric.margin, higher=metric.higher).set_index("setting")["remaining"]
         table = pd.DataFrame({"n": own.groupby("setting")["seed"].nunique()})
         table = table.assign(arm=arm, dense=dense, area=areas["left"], low=areas["low"], high=areas["high"])
         table = table.assign(floor=floor, to=to, matches=matches).rename_axis("choice").reset_index()
-        found.append(table.sort_values(["area", "choice"], ascending=[False, True], kind="stable"))
+        found.append(table.sort_values(["area", "choice"], ascending=[not metric.higher, True], kind="stable"))
     return pd.concat(found, ignore_index=True)[names] if found else pd.DataFrame(columns=names)
 
 
-def contests(levels: pd.DataFrame, metric: str = "test_accuracy") -> tuple[pd.DataFrame, pd.DataFrame]:
+def contests(levels: pd.DataFrame, metric: Metric) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the pairs of choices of each axis of the grid, and of the arms, in each setting of all the rest.
 
     There are two tables, both with PAIR, `setting, seed, level, remaining, left, right, difference, key` (of the left
     cell) and `tests` (the pairs of choices that the axis has): of areas, with a row a seed, and of each level. Areas
     are over the range of weights remaining that all choices of an axis share.
     """
-    scores = pairing.scores(levels, metric)
+    scores = pairing.scores(levels, metric.name)
     areas, at_levels = [], []
-    for axis, tests, sides in _axes(scores):
+    for axis, tests, sides in _axes(scores, metric):
         pairs = [
             pairing.paired(scores, one, two).assign(axis=axis, left_name=left, right_name=right, tests=tests)
             for (left, one), (right, two) in sides
@@ -99,8 +97,8 @@ def ended(levels: pd.DataFrame) -> pd.DataFrame:
 Named = tuple[str, Side]
 
 
-def _axes(scores: pd.DataFrame) -> Iterator[tuple[str, int, list[tuple[Named, Named]]]]:
-    """Yield each axis, how many pairs of choices it has, and those to compare, in order of their mean score."""
+def _axes(scores: pd.DataFrame, metric: Metric) -> Iterator[tuple[str, int, list[tuple[Named, Named]]]]:
+    """Yield each axis, how many pairs of choices it has, and those to compare, the best mean score first."""
     if scores.empty:
         return
     arms = {arm: Side(arm=arm) for arm in ticket_first(scores["arm"].unique())}
@@ -109,7 +107,8 @@ def _axes(scores: pd.DataFrame) -> Iterator[tuple[str, int, list[tuple[Named, Na
     for axis in view.varying(scores.drop(columns="value").drop_duplicates("key")):
         names = view.label(tickets, (axis,)).astype("str")
         by_value = dict(zip(names, tickets[axis].astype(object), strict=True))
-        ranked = tickets["value"].groupby(names).mean().sort_values(ascending=False, kind="stable").index
+        means = tickets["value"].groupby(names).mean()
+        ranked = means.sort_values(ascending=not metric.higher, kind="stable").index
         yield (axis, *_each({str(name): Side(_is(axis, by_value[name])) for name in ranked}))
 
 

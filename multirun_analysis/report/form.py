@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable
 
+from multirun_analysis import metrics
 from multirun_analysis.claims import Claim
 from multirun_analysis.claims.read import AREA
 from multirun_analysis.claims.verdict import bounds, said
 from multirun_analysis.levels import percent
+from multirun_analysis.metrics import Metric, words
 from multirun_analysis.report.choices import ARM
 
 # Stands for a missing number.
@@ -21,19 +23,34 @@ def remaining(fraction: float) -> str:
     return f"{percent(fraction)} %" if _there(fraction) else NONE
 
 
-def accuracy(value: float) -> str:
-    """Return an accuracy in percent, to a hundredth of a point."""
-    return f"{100 * value:.2f} %" if _there(value) else NONE
+def score(value: float, metric: Metric) -> str:
+    """Return a score as it is written: an accuracy in percent, to a hundredth of a point."""
+    if not _there(value):
+        return NONE
+    return f"{_number(value, metric)}{' %' if metric.is_share else ''}".replace("-", _MINUS)
 
 
-def points(value: float) -> str:
-    """Return a difference of accuracies in points, with its sign."""
-    return _signed(100 * value, 2) if _there(value) else NONE
+def difference(value: float, metric: Metric) -> str:
+    """Return a difference of scores with its sign, and without its unit."""
+    if not _there(value):
+        return NONE
+    written = _number(value, metric, "+").replace("-", _MINUS)
+    return written if float(_number(value, metric)) else written[1:]  # what rounds to 0 has no sign
 
 
-def size(value: float) -> str:
-    """Return the size of a difference of accuracies in points, without its sign."""
-    return f"{100 * abs(value):.2f}" if _there(value) else NONE
+def size(value: float, metric: Metric) -> str:
+    """Return the size of a difference of scores, without its sign and its unit."""
+    return _number(abs(value), metric) if _there(value) else NONE
+
+
+def unit(metric: Metric) -> str:
+    """Return the unit of differences of a metric, with a space before it; empty for a bare number."""
+    return f" {metric.unit}" if metric.unit else ""
+
+
+def margin(metric: Metric) -> str:
+    """Return the margin of a metric with its unit, to as few places as it has."""
+    return f"{metric.factor * metric.margin:.3g}{unit(metric)}"
 
 
 def effect(value: float, claim: Claim) -> str:
@@ -42,24 +59,25 @@ def effect(value: float, claim: Claim) -> str:
         return NONE
     if claim.relative:
         return f"{_signed(100 * value, 1)} %"
-    if claim.metric.endswith("accuracy"):
-        return f"{points(value)} points"
-    return f"{value:+.4g}".replace("-", _MINUS)
+    metric = metrics.of(claim.metric)
+    return f"{difference(value, metric)}{unit(metric)}"
 
 
-def interval(low: float, high: float, write: Callable[[float], str] = points) -> str:
-    """Return an interval as `low to high`."""
-    return f"{write(low)} to {write(high)}" if _there(low) and _there(high) else NONE
+def interval(low: float, high: float, metric: Metric) -> str:
+    """Return an interval of differences as `low to high`."""
+    return _interval(low, high, lambda value: difference(value, metric))
 
 
 def claim_interval(row: dict[str, float], claim: Claim) -> str:
     """Return the interval of a claim's effect, without its unit."""
-    return interval(row["low"], row["high"], lambda value: effect(value, claim).removesuffix(" points"))
+    own = "" if claim.relative else unit(metrics.of(claim.metric))
+    return _interval(row["low"], row["high"], lambda value: effect(value, claim).removesuffix(own))
 
 
-def accuracy_interval(low: float, high: float) -> str:
-    """Return an interval of accuracies in percent, which are shares: none is below 0 or above 100."""
-    return interval(low, high, lambda value: f"{100 * min(max(value, 0.0), 1.0):.2f}")
+def score_interval(low: float, high: float, metric: Metric) -> str:
+    """Return an interval of scores, of shares in percent; it ends where the metric does."""
+    least, most = metric.ends or (-math.inf, math.inf)
+    return _interval(low, high, lambda value: score(min(max(value, least), most), metric).removesuffix(" %"))
 
 
 def held_against(claim: Claim) -> str:
@@ -69,8 +87,8 @@ def held_against(claim: Claim) -> str:
         return f"> {low}"
     if math.isinf(bounds(claim)[0]):
         return f"< {high}"
-    unit = " %" if claim.relative else " points"
-    return f"between {low.removesuffix(unit)} and {high}"
+    own = " %" if claim.relative else unit(metrics.of(claim.metric))
+    return f"between {low.removesuffix(own)} and {high}"
 
 
 def of_what(claim: Claim) -> str:
@@ -140,14 +158,18 @@ def several(n: float, what: str) -> str:
     return f"{n:.0f} {what}{'' if n == 1 else 's'}"
 
 
-def words(name: str) -> str:
-    """Return the name of a column as words."""
-    return name.replace("_", " ")
-
-
 def _signed(value: float, places: int) -> str:
     written = f"{value:+.{places}f}".replace("-", _MINUS)
     return written if float(f"{value:.{places}f}") else written[1:]  # what rounds to 0 has no sign
+
+
+def _number(value: float, metric: Metric, sign: str = "") -> str:
+    places = ".4g" if metric.places is None else f".{metric.places}f"
+    return f"{metric.factor * value:{sign}{places}}"
+
+
+def _interval(low: float, high: float, write: Callable[[float], str]) -> str:
+    return f"{write(low)} to {write(high)}" if _there(low) and _there(high) else NONE
 
 
 def _there(value: float) -> bool:
@@ -159,12 +181,14 @@ FILTERS = {
     one.__name__: one
     for one in (
         remaining,
-        accuracy,
-        points,
+        score,
+        difference,
+        unit,
+        size,
         effect,
         interval,
         claim_interval,
-        accuracy_interval,
+        score_interval,
         held_against,
         of_what,
         matches,
@@ -175,7 +199,6 @@ FILTERS = {
         count,
         pair,
         several,
-        size,
         words,
     )
 }

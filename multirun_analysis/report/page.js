@@ -18,7 +18,7 @@
   // plotly takes markup in its texts, and what a record says is none.
   const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const words = (name) => name.replaceAll("_", " ");
-  const isShare = (metric) => /(_accuracy|_gap)$/.test(metric);
+  const isShare = (metric) => data.curves.shares.includes(metric);
   const percent = (x) => `${+(100 * x).toPrecision(3)} %`;
   const score = (metric, y) => y === null ? "–" : isShare(metric) ? `${(100 * y).toFixed(2)} %` : String(+y.toPrecision(5));
   const unique = (items) => [...new Set(items)];
@@ -212,7 +212,7 @@
     if (!document.getElementById(id)) return undefined;
     const controls = document.getElementById(`${id}-controls`);
     const written = (one, choice) => one.axis === "arm" ? words(choice) : choice;
-    const name = (one) => `${one.axis}: ${written(one, one.left)} less ${written(one, one.right)}`;
+    const name = (one) => `${one.part ? `${one.part}, ` : ""}${one.axis}: ${written(one, one.left)} less ${written(one, one.right)}`;
     const pairs = unique(every.map(name));
     const pair = choose(controls, "choose-pair", "Choices", pairs.map((text) => [text, text]), pairs[0], () => { settings(); show(); });
     const setting = choose(controls, "choose-setting", "Setting", [], "", () => show());
@@ -220,22 +220,21 @@
       .map((one) => element("option", { value: one.setting, textContent: one.setting || "all cells" })));
     const show = () => {
       const one = every.find((found) => name(found) === pair.value && found.setting === setting.value);
-      const points = (column) => column.map((value) => value === null ? null : 100 * value);
-      const [mean, low, high] = [points(one.difference), points(one.low), points(one.high)];
+      const { difference: mean, low, high } = one, unit = one.unit ? ` ${one.unit}` : "";
       const sure = one.p_holm.map((p) => p !== null && p < 0.05);
-      const said = (value) => value === null ? "–" : `${value > 0 ? "+" : ""}${value.toFixed(2)}`.replace("-", "−");
+      const said = (value) => value === null ? "–" : `${value > 0 ? "+" : ""}${value.toFixed(one.places)}`.replace("-", "−");
       const axes = { xaxis: "x", yaxis: "y" }, { paper, colors: [color] } = theme();
       const trace = { ...axes, x: one.remaining, y: mean, type: "scatter", mode: "lines+markers", line: { color, width: 2 },
         marker: { size: 8, color: sure.map((yes) => yes ? color : paper), line: { color, width: 2 } },
-        text: mean.map((value, k) => `level ${one.level[k]}, ${percent(one.remaining[k])} remaining<br>${said(value)} points` +
+        text: mean.map((value, k) => `level ${one.level[k]}, ${percent(one.remaining[k])} remaining<br>${said(value)}${unit}` +
           `<br>95 % interval ${said(low[k])} to ${said(high[k])}<br>${one.n[k]} seed${one.n[k] > 1 ? "s" : ""}${sure[k] ? ", told apart" : ""}`),
         hovertemplate: "%{text}<extra></extra>" };
-      valuesTable(id, `${pair.value}, test accuracy in points`, ["Level", "Weights remaining", "Difference", "Low", "High", "Seeds", "p (Holm)"],
+      valuesTable(id, `${pair.value}, ${words(one.metric)}${unit && ` in${unit}`}`, ["Level", "Weights remaining", "Difference", "Low", "High", "Seeds", "p (Holm)"],
         () => one.level.map((level, k) => [level, percent(one.remaining[k]), said(mean[k]), said(low[k]), said(high[k]), one.n[k],
           one.p_holm[k] === null ? "–" : one.p_holm[k].toFixed(3)]));
       return draw(id, [band(one.remaining, low, high, color, axes), trace], { height: 360, margin: { t: 12, r: 12, l: 58, b: 46 },
-        xaxis: xAxis(one.remaining, true), yaxis: { title: { text: "difference (points)" }, zeroline: true, zerolinewidth: 2 } },
-        `${pair.value}${one.setting ? `, ${one.setting}` : ""}: above 0 the first is better. Filled: told apart after Holm's correction over all levels and pairs of ${one.axis}; ` +
+        xaxis: xAxis(one.remaining, true), yaxis: { title: { text: `difference${unit && ` (${one.unit})`}` }, zeroline: true, zerolinewidth: 2 } },
+        `${pair.value}${one.setting ? `, ${one.setting}` : ""}: ${one.better} 0 the first is better. Filled: told apart after Holm's correction over all levels and pairs of ${one.axis}; ` +
         `${sure.filter(Boolean).length} of ${sure.length} levels are.`);
     };
     settings();

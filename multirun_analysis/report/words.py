@@ -7,14 +7,13 @@ from typing import Any
 import pandas as pd
 
 from ltsweep.schema import TICKET
+from multirun_analysis.metrics import Metric, words
 from multirun_analysis.report import answers, form
 from multirun_analysis.report.answers import ALIKE, BETTER, LEANS, ONE_SEED, SMALL, SMALL_ALONE, UNDECIDED
-from multirun_analysis.report.choices import ARM, MARGIN
+from multirun_analysis.report.choices import ARM
 
 # A row of a table of `answers.told`.
 Row = dict[str, Any]
-
-_HALF = f"{100 * MARGIN:g} points"
 
 # Choices that a sentence names; the table below it has them all.
 _MOST_NAMES = 6
@@ -26,13 +25,16 @@ _UNCORRECTED = "the interval excludes 0, but not after correction"
 _OTHER_WAY = "the effect points the other way"
 
 
-def headline(effects: pd.DataFrame, standings: pd.DataFrame) -> list[tuple[str, str]]:
+def headline(effects: pd.DataFrame, standings: pd.DataFrame, metric: Metric) -> list[tuple[str, str]]:
     """Return what a study says, (question, sentence): the arms, the axes, the greatest effect first, and dense."""
     said = [
-        (_ARMS if axis == ARM else str(axis), question(found))
+        (_ARMS if axis == ARM else str(axis), question(found, metric))
         for axis, found in in_order(effects).groupby("axis", sort=False)
     ]
-    return [*said, *([("Ticket against dense", dense(standings))] if standings["matches"].notna().any() else [])]
+    return [
+        *said,
+        *([("Ticket against dense", dense(standings, metric))] if standings["matches"].notna().any() else []),
+    ]
 
 
 def in_order(effects: pd.DataFrame) -> pd.DataFrame:
@@ -42,78 +44,82 @@ def in_order(effects: pd.DataFrame) -> pd.DataFrame:
     return effects.assign(_greatest=-greatest, _size=-size).sort_values(["_greatest", "axis", "_size"], kind="stable")
 
 
-def question(effects: pd.DataFrame) -> str:
+def question(effects: pd.DataFrame, metric: Metric) -> str:
     """Return the answer to one question, the choices of an axis or the arms, in a sentence."""
     axis = str(effects["axis"].iloc[0])
-    first = answers.leader(effects)
-    found = [_from(row, first) for row in rows(effects) if first in (row["left_name"], row["right_name"])]
-    says = _of_two(axis, found[0]) if len(found) == 1 else _of_many(axis, first, found)
+    first = answers.leader(effects, metric)
+    found = [_from(row, first, metric) for row in rows(effects) if first in (row["left_name"], row["right_name"])]
+    says = _of_two(axis, found[0], metric) if len(found) == 1 else _of_many(axis, first, found, metric)
     return f"{says[0].upper() if axis == ARM else says[0]}{says[1:]} {_basis(found)}."
 
 
-def _of_two(axis: str, row: Row) -> str:
+def _of_two(axis: str, row: Row, metric: Metric) -> str:
     left, right = _written(axis, row["left_name"]), _written(axis, row["right_name"])
-    amount = _amount(row)
+    amount, margin = _amount(row, metric), form.margin(metric)
+    less = f"{left} less {right}" if metric.higher else f"{right} less {left}"
     way = f"{_OTHER_WAY}: " if axis == ARM and row["left_name"] != TICKET else ""
     return {
         BETTER: f"{way}{left} is better than {right} by {amount}",
-        SMALL: f"no effect larger than {_HALF}: {left} less {right} is {amount}",
+        SMALL: f"no effect larger than {margin}: {less} is {amount}",
         LEANS: f"{way}{left} is ahead of {right} by {amount}; {_UNCORRECTED}{_wanted(row)}",
-        SMALL_ALONE: f"the interval of {left} less {right}, {amount}, is within ±{_HALF}, but not after correction",
+        SMALL_ALONE: f"the interval of {less}, {amount}, is within ±{margin}, but not after correction",
         ALIKE: f"{left} and {right} are alike in every seed",
         ONE_SEED: f"{way}{left} is ahead of {right} by {amount}",
-        UNDECIDED: f"undecided: {way}{left} less {right} is {amount}{_wanted(row)}",
+        UNDECIDED: f"undecided: {way}{less} is {amount}{_wanted(row)}",
     }[row["word"]]
 
 
-def _of_many(axis: str, first: str, rows: list[Row]) -> str:
+def _of_many(axis: str, first: str, rows: list[Row], metric: Metric) -> str:
+    margin = form.margin(metric)
     told = {word: [row for row in rows if row["word"] == word] for word in answers.WORDS}
     parts = []
     if told[BETTER]:
         least = min(told[BETTER], key=lambda row: row["difference"])
-        parts.append(f"better than {_names(axis, told[BETTER])} (than {_name(axis, least)} by {_amount(least)})")
+        parts.append(
+            f"better than {_names(axis, told[BETTER])} (than {_name(axis, least)} by {_amount(least, metric)})"
+        )
     if told[LEANS]:
         least = min(told[LEANS], key=lambda row: row["difference"])
         parts.append(
             f"ahead of {_names(axis, told[LEANS])} by intervals that exclude 0, but not after correction"
-            f" (of {_name(axis, least)} by {_amount(least)})"
+            f" (of {_name(axis, least)} by {_amount(least, metric)})"
         )
     if alike := [*told[SMALL], *told[ALIKE]]:
         most = max(alike, key=lambda row: row["high"])
-        parts.append(f"within {_HALF} of {_names(axis, alike)} ({_name(axis, most)}: {_amount(most)})")
+        parts.append(f"within {margin} of {_names(axis, alike)} ({_name(axis, most)}: {_amount(most, metric)})")
     if told[SMALL_ALONE]:
         most = max(told[SMALL_ALONE], key=lambda row: row["high"])
         parts.append(
-            f"within {_HALF} of {_names(axis, told[SMALL_ALONE])}, but not after correction"
-            f" ({_name(axis, most)}: {_amount(most)})"
+            f"within {margin} of {_names(axis, told[SMALL_ALONE])}, but not after correction"
+            f" ({_name(axis, most)}: {_amount(most, metric)})"
         )
     for word, says in ((UNDECIDED, "undecided against"), (ONE_SEED, "ahead of")):
         if told[word]:
             most = max(told[word], key=lambda row: row["difference"])
-            parts.append(f"{says} {_names(axis, told[word])} ({_name(axis, most)}: {_amount(most)}{_wanted(most)})")
+            parts.append(
+                f"{says} {_names(axis, told[word])} ({_name(axis, most)}: {_amount(most, metric)}{_wanted(most)})"
+            )
     way = f"{_OTHER_WAY}: " if axis == ARM and first != TICKET else ""
     return f"{way}{_written(axis, first)} leads the {len(rows)} others: {'; '.join(parts)}"
 
 
-def tells(row: Row) -> str:
+def tells(row: Row, metric: Metric) -> str:
     """Return what the data tell of a row of a table of effects, in a few words."""
-    better, other = row["left_name"], row["right_name"]
-    if row["difference"] < 0:
-        better, other = other, better
-    way = f"{_OTHER_WAY}: " if row["axis"] == ARM and row["difference"] < 0 else ""
-    better = _written(row["axis"], better)
-    small = f", by less than {_HALF}" if row["p_small"] < answers.ALPHA else ""
+    margin, behind = form.margin(metric), metric.sign * row["difference"] < 0
+    way = f"{_OTHER_WAY}: " if row["axis"] == ARM and behind else ""
+    better = _written(row["axis"], row["right_name" if behind else "left_name"])
+    small = f", by less than {margin}" if row["p_small"] < answers.ALPHA else ""
     return {
         BETTER: f"{way}{better} is better{small}",
-        SMALL: f"no effect larger than {_HALF}",
+        SMALL: f"no effect larger than {margin}",
         LEANS: f"{way}{better} is ahead: {_UNCORRECTED} for {row['tests']:.0f}{_wanted(row)}",
-        SMALL_ALONE: f"the interval is within ±{_HALF}, but not after correction for {row['tests']:.0f}",
+        SMALL_ALONE: f"the interval is within ±{margin}, but not after correction for {row['tests']:.0f}",
         ALIKE: "alike in every seed",
         ONE_SEED: f"{way}one seed: no interval",
     }.get(str(row["word"]), f"{way}undecided{_wanted(row)}")
 
 
-def dependence(contrasts: pd.DataFrame, leaders: Mapping[str, str]) -> str:
+def dependence(contrasts: pd.DataFrame, leaders: Mapping[str, str], metric: Metric) -> str:
     """Return whether the effect of one axis depends on another, in a sentence or two.
 
     contrasts: those of `answers.dependences` for the two axes. leaders: those of `answers.leaders`.
@@ -122,42 +128,46 @@ def dependence(contrasts: pd.DataFrame, leaders: Mapping[str, str]) -> str:
     axis, other = str(every[0]["axis"]), str(every[0]["other"])
     most = max(every, key=lambda row: abs(row["difference"]))
     surest = next((row for row in every if row["word"] in (BETTER, LEANS)), every[0])
+    margin = form.margin(metric)
     which = f"effect of {'the arm' if axis == ARM else axis}"
     if surest["word"] == BETTER:
-        says = f"The {which} depends on {other}: {_contrast(surest)}."
+        says = f"The {which} depends on {other}: {_contrast(surest, metric)}."
     elif (contrasts["n"] < 2).all():
         says = f"Whether the {which} depends on {other}, one seed cannot tell."
     elif (contrasts["p_small"] < answers.ALPHA).all():
-        says = f"The {which} does not depend on {other} by more than {_HALF}; at most, {_contrast(most)}."
+        says = f"The {which} does not depend on {other} by more than {margin}; at most, {_contrast(most, metric)}."
     elif (contrasts["p_within"] < answers.ALPHA).all():
         says = (
-            f"The {which} likely does not depend on {other} by more than {_HALF}: the intervals are within, but not"
-            f" after correction; at most, {_contrast(most)}."
+            f"The {which} likely does not depend on {other} by more than {margin}: the intervals are within, but not"
+            f" after correction; at most, {_contrast(most, metric)}."
         )
     elif surest["word"] == LEANS:
-        says = f"The {which} may depend on {other}: {_contrast(surest)}; {_UNCORRECTED}."
+        says = f"The {which} may depend on {other}: {_contrast(surest, metric)}; {_UNCORRECTED}."
     else:
-        says = f"Whether the {which} depends on {other} is undecided; at most, {_contrast(most)}{_wanted(most)}."
+        says = (
+            f"Whether the {which} depends on {other} is undecided; at most, {_contrast(most, metric)}{_wanted(most)}."
+        )
     names = {at: _written(axis, first) for at, first in leaders.items()}
     if len(set(names.values())) == 1:
         return f"{says} In the lead at each {other}: {next(iter(names.values()))}."
     return f"{says} In the lead: {', '.join(f'{first} at {other}={at}' for at, first in names.items())}."
 
 
-def dense(standings: pd.DataFrame) -> str:
-    """Return how far the ticket stays within MARGIN of its dense network, over all settings."""
+def dense(standings: pd.DataFrame, metric: Metric) -> str:
+    """Return how far the ticket stays within the margin of its dense network, over all settings."""
+    margin = form.margin(metric)
     known = standings[standings["arm"].eq(standings["arm"].iloc[0]) & standings["matches"].notna()]
     found, n = known["matches"], int(known["n"].max())
     ever = found[found < 1]
     seeds = f"{form.several(n, 'seed')}, tested at 95 %"
     if ever.empty:
-        return f"At no level is the ticket told to be less than {_HALF} below it ({seeds})."
+        return f"At no level is the ticket told to be less than {margin} {metric.worse} it ({seeds})."
     best, worst = form.remaining(ever.min()), form.remaining(ever.max())
     span = f"{best} of the weights" if best == worst else f"{best} of the weights at best and {worst} at worst"
     never = len(found) - len(ever)
     lacking = f"; in {never} not even after one pruning" if never else ""
     over = f"{len(found)} settings, " if len(found) > 1 else ""
-    return f"The ticket stays less than {_HALF} below it down to {span}{lacking} ({over}{seeds})."
+    return f"The ticket stays less than {margin} {metric.worse} it down to {span}{lacking} ({over}{seeds})."
 
 
 def rows(table: pd.DataFrame) -> list[Row]:
@@ -165,19 +175,22 @@ def rows(table: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _from(row: Row, first: str) -> Row:
-    """Return a row as seen from the leading choice: positive where that is better."""
-    if row["left_name"] == first:
-        return row | {"flipped": False}
-    turned = {"left_name": row["right_name"], "right_name": row["left_name"], "difference": -row["difference"]}
-    return row | turned | {"low": -row["high"], "high": -row["low"], "flipped": True}
+def _from(row: Row, first: str, metric: Metric) -> Row:
+    """Return a row as seen from the leading choice: its difference is positive where that is better."""
+    if row["left_name"] != first:
+        turned = {"left_name": row["right_name"], "right_name": row["left_name"], "difference": -row["difference"]}
+        row = row | turned | {"low": -row["high"], "high": -row["low"]}
+    if metric.higher:
+        return row
+    return row | {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
 
 
-def _amount(row: Row) -> str:
+def _amount(row: Row, metric: Metric) -> str:
+    size, unit = form.size(row["difference"], metric), form.unit(metric)
     if math.isnan(row["low"]):
-        return f"{form.size(row['difference'])} points"
-    low, high = (form.points(row[side]) if row["low"] < 0 else form.size(row[side]) for side in ("low", "high"))
-    return f"{form.size(row['difference'])} points [{low} to {high}]"
+        return f"{size}{unit}"
+    write = form.difference if row["low"] < 0 else form.size
+    return f"{size}{unit} [{write(row['low'], metric)} to {write(row['high'], metric)}]"
 
 
 def _basis(rows: list[Row]) -> str:
@@ -199,16 +212,17 @@ def _wanted(row: Row) -> str:
     return f"; a difference like this wants {form.count(row['seeds'])} seeds" if row["n"] < row["seeds"] < 1000 else ""
 
 
-def _contrast(row: Row) -> str:
+def _contrast(row: Row, metric: Metric) -> str:
     left, right = (_written(row["axis"], row[side]) for side in ("left_name", "right_name"))
+    here, there, both = (form.difference(row[name], metric) for name in ("left", "right", "difference"))
     says = (
-        f"{left} less {right} is {form.points(row['left'])} points at {row['other']}={row['here']} and"
-        f" {form.points(row['right'])} at {row['other']}={row['there']}"
+        f"{left} less {right} is {here}{form.unit(metric)} at {row['other']}={row['here']} and"
+        f" {there} at {row['other']}={row['there']}"
     )
     if math.isnan(row["low"]):
         return says
     n = f"{form.several(row['n'], 'seed')}, {form.several(row['tests'], 'comparison')}"
-    return f"{says} (difference {form.points(row['difference'])}, {form.interval(row['low'], row['high'])}; {n})"
+    return f"{says} (difference {both}, {form.interval(row['low'], row['high'], metric)}; {n})"
 
 
 def _name(axis: str, row: Row) -> str:
@@ -219,7 +233,7 @@ def _written(axis: str, name: object) -> str:
     """Return the name of a choice; of an arm with its article, as words."""
     if axis != ARM:
         return str(name)
-    return f"the {name}" if name == TICKET else form.words(str(name))
+    return f"the {name}" if name == TICKET else words(str(name))
 
 
 def _names(axis: str, rows: list[Row]) -> str:

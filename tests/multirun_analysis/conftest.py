@@ -151,6 +151,21 @@ def _summary(rows: list[Row], *, held_out: bool) -> Row:
     return {"iterations": last["iteration"], "seconds": last["seconds"], **ends, **chosen}
 
 
+def _as(headline: str, row: Row) -> Row:
+    """Return a row as a problem with another headline would write it: returns are 200 times the accuracies."""
+    if headline == "accuracy":
+        return row
+    if headline == "loss":
+        chosen = {name: value for name, value in row.items() if name in _CHOSEN and name.endswith("accuracy")}
+        losses = {name.replace("accuracy", "loss"): 3.2 * (1 - value) for name, value in chosen.items()}
+        return {name: value for name, value in row.items() if name not in chosen} | losses
+    lacking = ("val_loss", "test_loss", "final_val_loss", "final_test_loss")
+    kept = {name: value for name, value in row.items() if name not in lacking and not name.startswith("early_stop")}
+    games = {name.replace("accuracy", "return"): 200 * kept.pop(name) for name in [*kept] if "accuracy" in name}
+    before, at = ("final_", row["iterations"]) if "iterations" in row else ("", row["iteration"])
+    return kept | games | {f"{before}steps": 128 * at, f"{before}games": at}
+
+
 # What validation chooses, in the order of the record.
 _CHOSEN = [name for name in LEVELS if name.startswith(("best_", "early_stop_"))]
 
@@ -209,6 +224,7 @@ def _write(
     tickets: bool = False,
     readings: Sequence[str] = (),
     version: int = VERSION,
+    headline: str = "accuracy",
     **overrides: object,
 ) -> str:
     """Write one cell and return its key. Overrides are those of the command line: `write(study, init="kaiming_n")`."""
@@ -220,6 +236,7 @@ def _write(
     last = (config["levels"] if status == DONE else -1) if last is None else last
     if last >= 0:
         evaluations, levels = _records(config, noise, last, arms or {TICKET: 1})
+        evaluations, levels = ([_as(headline, row) for row in rows] for rows in (evaluations, levels))
         (folder / EVALUATIONS_FILE).write_bytes(as_parquet(EVALUATIONS_FILE, evaluations))
         (folder / LEVELS_FILE).write_bytes(as_parquet(LEVELS_FILE, levels))
         if readings:
@@ -292,3 +309,25 @@ def mixed_folder(tmp_path_factory: pytest.TempPathFactory, write: Callable[..., 
 def mixed(mixed_folder: Path) -> Study:
     """Return `mixed_folder` as tables."""
     return load(mixed_folder)
+
+
+# The data sets of the study of several problems -> the headline of each.
+PROBLEMS = {"acrobot": "return", "cartpole": "return", "mnist": "accuracy", "tiny_shakespeare": "loss"}
+
+
+@pytest.fixture(scope="session")
+def problems_folder(tmp_path_factory: pytest.TempPathFactory, write: Callable[..., str]) -> Path:
+    """Return the folder of a study of 4 data sets of three headlines x 2 inits x 3 seeds with re-inits, to level 4."""
+    study = tmp_path_factory.mktemp("multirun") / "problems"
+    for dataset, headline in PROBLEMS.items():
+        for init in ("xavier_u", "kaiming_n"):
+            for seed in range(3):
+                made = {"levels": 4, "epochs": 2, "arms": {TICKET: 1, REINIT: 1}, "headline": headline}
+                write(study, dataset=dataset, init=init, seed=seed, **made)
+    return study
+
+
+@pytest.fixture(scope="session")
+def problems(problems_folder: Path) -> Study:
+    """Return `problems_folder` as tables."""
+    return load(problems_folder)

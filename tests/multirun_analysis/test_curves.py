@@ -22,7 +22,7 @@ def spread_of(values: list[float], band: str) -> tuple[float, float, float]:
     mean = math.fsum(values) / len(values)
     if band == "minmax":
         return mean, min(values), max(values)
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    error = statistics.stdev(values) / (1 if band == "sd" else math.sqrt(len(values))) if len(values) > 1 else 0.0
     if band == "ci":  # Student's t at 97.5 %, from a printed table
         error *= {2: 12.706205, 3: 4.302653, 4: 3.182446, 5: 2.776445, 6: 2.570582}.get(len(values), 0.0)
     return mean, mean - error, mean + error
@@ -125,7 +125,7 @@ def test_the_gap_is_training_less_test_accuracy(mixed: Study) -> None:
 
 def test_a_cell_is_seen_at_its_nearest_level_or_not_at_all(mixed: Study) -> None:
     for wanted in (1.0, 0.75, 0.5, 0.2, 0.1):
-        found = curves.at_remaining(mixed.levels, VIEW, wanted)
+        found = curves.at_remaining(mixed.levels, "test_accuracy", wanted)
         expected = {}
         for row in mixed.levels.to_dict("records"):
             away = abs(math.log(row["remaining"] / wanted))
@@ -151,5 +151,5 @@ def test_metrics_that_cannot_be_drawn_say_so(write_cell: Callable[..., str], tmp
         with pytest.raises(NothingToShow, match=rf"{name} has no value in these records .validation=0"):
             curves.check_metric(levels, metric)
     curves.check_metric(levels, "test_accuracy")
-    with pytest.raises(AnalysisError, match="no band 'sd': it is one of minmax, se, ci"):
-        curves.accuracy_vs_remaining(levels, view.View(band="sd"))
+    with pytest.raises(AnalysisError, match="no band 'iqr': it is one of minmax, sd, se, ci"):
+        curves.accuracy_vs_remaining(levels, view.View(band="iqr"))

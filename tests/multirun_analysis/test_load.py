@@ -56,6 +56,7 @@ def test_evaluations_have_the_columns_of_the_contract(mixed: Study) -> None:
         *first,
         *SCORES,
         *config,
+        "headline",
         "epoch",
         "iteration",
         "lr_now",

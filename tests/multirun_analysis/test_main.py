@@ -130,7 +130,7 @@ def test_a_wrong_option_says_what_is_right(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--band", "sd"], "argument --band: invalid choice: 'sd'"),
+        (["--band", "iqr"], "argument --band: invalid choice: 'iqr'"),
         (["--remaining", "x"], "argument --remaining: invalid list of numbers value: 'x'"),
         (["--hue"], "argument --hue: expected one argument"),
     ],

@@ -9,6 +9,7 @@ from ltsweep.data.folder import image_folder
 from ltsweep.data.mnist import torchvision_mnist
 from ltsweep.data.scale import scale
 from ltsweep.data.streamed import imagenet
+from ltsweep.data.text import characters, words
 
 # The name by which users' own data sets import `Examples`.
 Dataset = Examples
@@ -18,6 +19,7 @@ __all__ = [
     "CartPole",
     "Dataset",
     "Examples",
+    "characters",
     "digits",
     "games",
     "image_folder",
@@ -26,4 +28,5 @@ __all__ = [
     "torchvision_cifar",
     "torchvision_mnist",
     "torchvision_svhn",
+    "words",
 ]

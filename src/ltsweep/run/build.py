@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch.nn import Embedding
 from torch.nn.modules.conv import _ConvNd
 
 from ltsweep.data.examples import Examples, check_examples, repeat_channel
@@ -37,9 +38,12 @@ from ltsweep.rng import generator
 from ltsweep.store.saved import SOURCE, saved
 from ltsweep.words import shown
 
-# Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation, the
+# Fields of a choice's YAML that its target does not take. Those of a data set say what its examples are, and the
 # analysis reads its `note`; those of a model name the prunable weights.
-_NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation", "note"), "model": ("prunable", "output")}
+_NOT_TAKEN = {
+    "dataset": ("input_shape", "input_dtype", "label_shape", "num_classes", "validation", "note"),
+    "model": ("prunable", "output"),
+}
 
 # Characters of another library's error that a message quotes.
 _SAYS = 300
@@ -97,16 +101,20 @@ def _check_outputs(config: Mapping[str, Any]) -> None:
     with torch.device("meta"):
         model = make(config, "model")
     shape, classes = dataset["input_shape"], dataset["num_classes"]
+    labels, dtype = dataset.get("label_shape", []), input_dtype(config)
     with _blamed_on("model", config):
         try:
             with no_other_draws(model):
-                trained = on_zeros(model.train(), torch.zeros(2, *shape))
-            found = tuple(on_zeros(model.eval(), torch.zeros(1, *shape), lifted=True).shape[1:])
+                trained = on_zeros(model.train(), torch.zeros(2, *shape, dtype=dtype))
+            found = tuple(on_zeros(model.eval(), torch.zeros(1, *shape, dtype=dtype), lifted=True).shape[1:])
         except Exception:
             _check_channels(model, config)
+            _check_tokens(model, config)
             raise
-        if len(found) < 2 or found[-1] < classes:
-            raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes} classes")
+        if len(found) < 2 or list(found[1:-1]) != labels or found[-1] < classes:
+            _check_tokens(model, config)
+            wanted = f"{classes} classes" + f" of labels {labels}" * bool(labels)
+            raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {wanted}")
         if not isinstance(trained, torch.Tensor) or tuple(trained.shape[1:]) != found[1:]:
             raise UserError(
                 f"model: in training its outputs are a {type(trained).__name__} of another form than in evaluation; "
@@ -125,6 +133,21 @@ def _check_channels(model: torch.nn.Module, config: Mapping[str, Any]) -> None:
             f"model={shown(config['model']['name'])} takes {first.in_channels} channels, and dataset={shown(name)} has "
             f"{shape[0]}; {mend.replace(', ', ',')}"
         )
+
+
+def _check_tokens(model: torch.nn.Module, config: Mapping[str, Any]) -> None:
+    """Raise UserError where a model takes tokens and its data set has numbers, or the other way round."""
+    has, takes = not input_dtype(config).is_floating_point, any(isinstance(m, Embedding) for m in model.modules())
+    if has != takes:
+        names = f"model={shown(config['model']['name'])}", f"dataset={shown(config['dataset']['name'])}"
+        words = ("tokens", "numbers") if takes else ("numbers", "tokens; model=lstm and model=transformer take them")
+        raise UserError(f"{names[0]} takes {words[0]}, and {names[1]} has {words[1]}")
+
+
+def input_dtype(config: Mapping[str, Any]) -> torch.dtype:
+    """Return the type of the examples that a config's networks take: int64 for tokens."""
+    dtype: torch.dtype = getattr(torch, config["dataset"].get("input_dtype", "float32"))
+    return dtype
 
 
 def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> dict[str, Problem]:
@@ -146,7 +169,8 @@ def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> d
                 if same in pictures:
                     problem = dataclasses.replace(problem, augment=config["augment"])
                 problem = repeat_channel(problem, config["input_shape"])
-                check_examples(problem, config["name"], config["input_shape"], config["num_classes"])
+                shapes = config["input_shape"], config["num_classes"], config.get("label_shape", [])
+                check_examples(problem, config["name"], *shapes)
                 if config.get("augment") == problem.augment:  # the function hands it on
                     pictures[same] = problem
             loaded[data_key(cell)] = problem

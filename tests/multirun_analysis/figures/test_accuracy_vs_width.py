@@ -28,7 +28,7 @@ def study(write_cell: Callable[..., str], tmp_path: Path) -> Study:
 def test_means_are_over_seeds_at_the_level_nearest_to_half_of_the_weights(study: Study) -> None:
     view = choose(study.cells)
     table = figure_file.table(study, view)
-    near = at_remaining(study.levels, view, 0.5).merge(study.cells[["key", "init", "model.width"]], on="key")
+    near = at_remaining(study.levels, "test_accuracy", 0.5).merge(study.cells[["key", "init", "model.width"]], on="key")
     assert near["level"].eq(3).all()
     for (init, width), rows in near.groupby(["init", "model.width"], observed=True):
         here = table[table["line"].eq(init) & table["width"].eq(float(width))].set_index("network")

@@ -13,8 +13,11 @@ from statsmodels.stats.anova import AnovaRM
 
 from multirun_analysis import statistics
 from multirun_analysis.load import Study
+from multirun_analysis.metrics import of
 from multirun_analysis.report import answers, choices, words
 from multirun_analysis.report.answers import ALIKE, BETTER, LEANS, ONE_SEED, SMALL, SMALL_ALONE, UNDECIDED
+
+ACCURACY = of("test_accuracy")
 
 INITS, RATES = ("a", "b", "c"), ("0.1", "1")
 
@@ -59,7 +62,7 @@ def areas(found: dict[tuple[str, str, int], float]) -> tuple[pd.DataFrame, pd.Da
 
 def test_an_effect_over_all_settings_is_that_of_a_loop() -> None:
     found = scores()
-    effects = answers.effects(areas(found)[0]).set_index(["left_name", "right_name"])
+    effects = answers.effects(areas(found)[0], ACCURACY).set_index(["left_name", "right_name"])
     row = effects.loc[("a", "c")]
     means = [stdlib.fmean(found["a", lr, seed] - found["c", lr, seed] for lr in RATES) for seed in range(4)]
     assert row["difference"] == pytest.approx(stdlib.fmean(means))
@@ -72,7 +75,7 @@ def test_an_effect_over_all_settings_is_that_of_a_loop() -> None:
 
 def test_each_question_is_a_family_of_its_own() -> None:
     table = areas(scores())[0]
-    for found in (answers.effects(table), answers.in_settings(table)):
+    for found in (answers.effects(table, ACCURACY), answers.in_settings(table, ACCURACY)):
         for _, rows in found.groupby("axis"):
             assert rows["p_holm"].tolist() == pytest.approx(statistics.holm(rows["p"]).tolist())
             assert rows["p_small"].tolist() == pytest.approx(statistics.holm(rows["p_within"]).tolist())
@@ -88,7 +91,7 @@ def test_effects_and_intervals_are_those_of_a_mixed_model() -> None:
     rows = [(init, lr, seed, 100 * score) for (init, lr, seed), score in found.items()]
     table = pd.DataFrame(rows, columns=["init", "lr", "seed", "score"])
     means = table.groupby(["init", "seed"], as_index=False)["score"].mean()
-    effects = answers.effects(areas(found)[0])
+    effects = answers.effects(areas(found)[0], ACCURACY)
     for row in effects[effects["axis"].eq("init")].to_dict("records"):
         one, two = row["left_name"], row["right_name"]
         contrast = f"C(init, Treatment('{two}'))"
@@ -109,17 +112,17 @@ def test_effects_and_dependences_are_those_of_an_analysis_of_variance() -> None:
     with_c = found | {("c", lr, seed): found["a", lr, seed] for lr in RATES for seed in range(6)}
     rows, cells = areas(with_c)
     rows = rows[~rows[["left_name", "right_name"]].eq("c").any(axis=1) & rows["setting"].ne("init=c")]
-    effects = answers.effects(rows).set_index("axis")["p"]
+    effects = answers.effects(rows, ACCURACY).set_index("axis")["p"]
     assert effects["init"] == pytest.approx(table["init"])
     assert effects["lr"] == pytest.approx(table["lr"])
-    (dependence,) = answers.dependences(rows, cells)["p"]
+    (dependence,) = answers.dependences(rows, cells, ACCURACY)["p"]
     assert dependence == pytest.approx(table["init:lr"])
 
 
 def test_dependences_are_differences_of_differences() -> None:
     found = scores()
     rows, cells = areas(found)
-    table = answers.dependences(rows, cells)
+    table = answers.dependences(rows, cells, ACCURACY)
     assert set(table["axis"]) == {"init"}  # the axis with more choices; the other way round says the same
     assert len(table) == 3
     assert set(table["tests"]) == {3}
@@ -135,20 +138,20 @@ def test_dependences_are_differences_of_differences() -> None:
 def test_a_missing_cell_leaves_out_its_setting_or_its_seed() -> None:
     found = scores(3)
     del found["b", "1", 2]
-    effects = answers.effects(areas(found)[0]).set_index(["left_name", "right_name"])
+    effects = answers.effects(areas(found)[0], ACCURACY).set_index(["left_name", "right_name"])
     assert effects.loc[("a", "b"), ["n", "settings", "of"]].tolist() == [2, 2, 2]
     assert effects.loc[("a", "c"), ["n", "settings", "of"]].tolist() == [3, 2, 2]
 
 
 def test_the_mixed_study_is_answered(mixed: Study) -> None:
-    table, _ = choices.contests(choices.ended(mixed.levels))
-    effects, cells = answers.effects(table), mixed.cells
+    table, _ = choices.contests(choices.ended(mixed.levels), ACCURACY)
+    effects, cells = answers.effects(table, ACCURACY), mixed.cells
     assert effects.groupby("axis")["settings"].first().to_dict() == {"arm": 8, "init": 2, "lr": 4}
     assert set(effects["n"]) == {3}
-    found = answers.dependences(table, cells)
+    found = answers.dependences(table, cells, ACCURACY)
     pairs = found.groupby(["axis", "other"]).size().to_dict()
     assert pairs == {("arm", "init"): 6, ("arm", "lr"): 1, ("init", "lr"): 6}
-    said = dict(words.headline(effects, choices.standings(mixed.levels)))
+    said = dict(words.headline(effects, choices.standings(mixed.levels, ACCURACY), ACCURACY))
     assert list(said) == ["Ticket against controls", "lr", "init", "Ticket against dense"]
     assert said["lr"].startswith("0.0012 is better than 0.1 by 1.")
     assert "(3 seeds, averaged over 4 settings)" in said["lr"]
@@ -206,15 +209,15 @@ def one(low: float, high: float, p: float, p_holm: float, p_small: float, **more
     ],
 )
 def test_words_tell_apart_what_the_data_tell(row: words.Row, short: str, long: str) -> None:
-    assert words.tells(row) == short
-    assert words.question(pd.DataFrame([row])).startswith(long)
+    assert words.tells(row, ACCURACY) == short
+    assert words.question(pd.DataFrame([row]), ACCURACY).startswith(long)
 
 
 def test_an_effect_of_the_arms_that_points_the_other_way_says_so() -> None:
     arms = {"axis": "arm", "left_name": "ticket", "right_name": "random_mask", "tests": 1}
     worse = one(-0.006, -0.004, 0.001, 0.001, 1, word=BETTER, **arms)
-    assert words.tells(worse) == "the effect points the other way: random mask is better"
-    assert words.question(pd.DataFrame([worse])) == (
+    assert words.tells(worse, ACCURACY) == "the effect points the other way: random mask is better"
+    assert words.question(pd.DataFrame([worse]), ACCURACY) == (
         "The effect points the other way: random mask is better than the ticket by 0.50 points [0.40 to 0.60]"
         " (3 seeds, averaged over 4 settings)."
     )
@@ -228,7 +231,7 @@ def test_the_leader_of_many_is_told_against_each() -> None:
             one(0.002, 0.006, 0.01, 0.1, 1, word=LEANS, left_name="b", right_name="c"),
         ]
     )
-    assert words.question(table) == (
+    assert words.question(table, ACCURACY) == (
         "a leads the 2 others: better than c (than c by 0.50 points [0.40 to 0.60]); within 0.5 points of b (b: 0.05"
         " points [−0.10 to +0.20]) (3 seeds, averaged over 4 settings, corrected for 15 comparisons)."
     )
@@ -246,18 +249,22 @@ def test_whether_the_best_init_depends_on_the_learning_rate(effect: float, says:
     found = {key: 0.9 + rng.normal(0, 1e-4) + effect * (key[0] == "c" and key[1] == "1") for key in scores(5)}
     found |= {key: value + 0.01 for key, value in found.items() if key[0] == "a"}
     rows, cells = areas(found)
-    said = words.dependence(answers.dependences(rows, cells), answers.leaders(rows, cells, "init", "lr"))
+    said = words.dependence(
+        answers.dependences(rows, cells, ACCURACY), answers.leaders(rows, cells, "init", "lr", ACCURACY), ACCURACY
+    )
     assert said.startswith(says)
     assert said.endswith("In the lead: a at lr=0.1, c at lr=1." if effect else "In the lead at each lr: a.")
 
 
 def test_dense_says_how_far_and_where_never() -> None:
     table = pd.DataFrame({"arm": "ticket", "matches": [0.036, 0.21, 1.0], "n": 3})
-    assert words.dense(table) == (
+    assert words.dense(table, ACCURACY) == (
         "The ticket stays less than 0.5 points below it down to 3.6 % of the weights at best and 21 % at worst; in 1"
         " not even after one pruning (3 settings, 3 seeds, tested at 95 %)."
     )
-    assert words.dense(table[2:]).startswith("At no level is the ticket told to be less than 0.5 points below it (3 s")
+    assert words.dense(table[2:], ACCURACY).startswith(
+        "At no level is the ticket told to be less than 0.5 points below it (3 s"
+    )
 
 
 def test_a_sentence_names_a_few_of_many_choices() -> None:
@@ -268,5 +275,5 @@ def test_a_sentence_names_a_few_of_many_choices() -> None:
         for seed in range(5)
     ]
     table = pd.DataFrame(rows).assign(difference=lambda df: df["left"] - df["right"])
-    says = words.question(answers.effects(table))
+    says = words.question(answers.effects(table, ACCURACY), ACCURACY)
     assert says.startswith("a leads the 9 others: better than b0, b1, b2, b3, b4 and 4 more (than b0 by 1.02 points")

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from multirun_analysis.load import Study, load
+from multirun_analysis.metrics import of
 from multirun_analysis.report import choices
+
+ACCURACY = of("test_accuracy")
 
 
 def area(study: Study, **where: object) -> float:
@@ -28,7 +31,7 @@ def area(study: Study, **where: object) -> float:
 
 
 def test_contests_are_those_of_a_loop(mixed: Study) -> None:
-    areas, at_levels = choices.contests(mixed.levels)
+    areas, at_levels = choices.contests(mixed.levels, ACCURACY)
     pairs = areas.drop_duplicates([*choices.PAIR, "setting"])
     assert pairs.groupby("axis").size().to_dict() == {"init": 6 * 2, "lr": 4, "arm": 8}
     assert areas.groupby("axis")["tests"].first().to_dict() == {"init": 6, "lr": 1, "arm": 1}
@@ -45,11 +48,11 @@ def test_contests_are_over_the_range_that_all_choices_share(write_cell: Callable
         for seed in range(2):
             write_cell(init=init, seed=seed, levels=levels, epochs=1)
     study = load(tmp_path / "made_up")
-    areas, _ = choices.contests(study.levels.drop(columns="levels"))
+    areas, _ = choices.contests(study.levels.drop(columns="levels"), ACCURACY)
     assert len(areas) == 3 * 2
     floor = study.levels.query("level == 3")["remaining"].iloc[0]
     assert areas["remaining"].tolist() == pytest.approx([floor] * 6)
-    found = choices.standings(study.levels.drop(columns="levels")).set_index("choice")
+    found = choices.standings(study.levels.drop(columns="levels"), ACCURACY).set_index("choice")
     assert found["floor"].tolist() == pytest.approx([floor] * 3)
     assert found["to"].nunique() == 2
 
@@ -62,7 +65,7 @@ def test_while_a_study_runs_the_cells_that_are_done_answer(write_cell: Callable[
 
 
 def test_standings_rank_every_choice_and_arm(mixed: Study) -> None:
-    found = choices.standings(mixed.levels)
+    found = choices.standings(mixed.levels, ACCURACY)
     assert found["arm"].tolist() == ["ticket"] * 8 + ["reinit"] * 8
     for arm in ("ticket", "reinit"):
         assert found.loc[found["arm"].eq(arm), "area"].is_monotonic_decreasing
@@ -78,7 +81,7 @@ def test_many_choices_are_compared_with_the_leading_one_alone(write_cell: Callab
     for step in range(9):
         for seed in range(2):
             write_cell(lr=0.01 * (step + 1), seed=seed, levels=1, epochs=1)
-    areas, _ = choices.contests(load(tmp_path / "made_up").levels)
+    areas, _ = choices.contests(load(tmp_path / "made_up").levels, ACCURACY)
     assert len(areas) == 8 * 2
     assert set(areas["left_name"]) == {"0.01"}
     assert set(areas["tests"]) == {9 * 8 // 2}  # the leading one was looked for among all
@@ -92,5 +95,5 @@ def test_nothing_to_compare_gives_empty_tables(
     for cell in cells:
         write_cell(**cell)
     levels = load(tmp_path / "made_up").levels
-    assert all(table.empty for table in choices.contests(levels))
-    assert len(choices.standings(levels)) == (1 if cells else 0)
+    assert all(table.empty for table in choices.contests(levels, ACCURACY))
+    assert len(choices.standings(levels, ACCURACY)) == (1 if cells else 0)

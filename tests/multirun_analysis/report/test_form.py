@@ -5,8 +5,11 @@ import math
 import pytest
 
 from multirun_analysis.claims import Claim
+from multirun_analysis.metrics import of
 from multirun_analysis.pairing import Side
 from multirun_analysis.report import form
+
+ACCURACY = of("test_accuracy")
 
 
 def claim(**changes: object) -> Claim:
@@ -27,15 +30,15 @@ def claim(**changes: object) -> Claim:
     ("written", "wanted"),
     [
         (form.remaining(0.2107), "21.1 %"),
-        (form.accuracy(0.97126), "97.13 %"),
-        (form.points(-0.0012), "−0.12"),
-        (form.points(-0.00001), "0.00"),
-        (form.interval(-0.0012, 0.003), "−0.12 to +0.30"),
-        (form.accuracy_interval(0.97, 0.98), "97.00 to 98.00"),
+        (form.score(0.97126, ACCURACY), "97.13 %"),
+        (form.difference(-0.0012, ACCURACY), "−0.12"),
+        (form.difference(-0.00001, ACCURACY), "0.00"),
+        (form.interval(-0.0012, 0.003, ACCURACY), "−0.12 to +0.30"),
+        (form.score_interval(0.97, 0.98, ACCURACY), "97.00 to 98.00"),
         (form.p_value(0.0004), "< 0.001"),
         (form.p_value(0.0332), "0.033"),
-        (form.accuracy_interval(-0.02, 1.01), "0.00 to 100.00"),
-        (form.size(-0.0052), "0.52"),
+        (form.score_interval(-0.02, 1.01, ACCURACY), "0.00 to 100.00"),
+        (form.size(-0.0052, ACCURACY), "0.52"),
         (form.duration(0.4), "0 s"),
         (form.duration(42), "42 s"),
         (form.duration(59.7), "1 min 00 s"),
@@ -79,8 +82,9 @@ def test_numbers(written: str, wanted: str) -> None:
     assert written == wanted
 
 
-@pytest.mark.parametrize("write", [form.remaining, form.accuracy, form.points, form.p_value, form.duration, form.count])
+@pytest.mark.parametrize("write", [form.remaining, form.p_value, form.duration, form.count])
 def test_what_is_not_known_is_a_dash(write: object) -> None:
     assert write(math.nan) == form.NONE
-    assert form.interval(math.nan, 0.1) == form.NONE
+    assert form.score(math.nan, ACCURACY) == form.difference(math.nan, ACCURACY) == form.NONE
+    assert form.interval(math.nan, 0.1, ACCURACY) == form.NONE
     assert form.effect(math.nan, claim()) == form.NONE
