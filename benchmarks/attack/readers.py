@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -127,10 +128,15 @@ def loaded(world: World) -> Seen:
             return 2
         print(f"{STUDY}: {printable(closing.table(study.cells))}")
         for name, table in (("levels", study.levels), ("evaluations", study.evaluations), ("readings", study.readings)):
-            for row in table.astype(object).to_dict("records"):
-                plain = {column: _plain(str(value)) for column, value in row.items() if column != "key"}
-                found.setdefault(row["key"], {}).setdefault(name, []).append(
-                    {column: value for column, value in plain.items() if value not in ("nan", "none", "")}
+            columns = [column for column in table if column != "key"]
+            plain = [[_plain(str(value)) for value in table[column].tolist()] for column in columns]
+            for key, *row in zip(table["key"], *plain, strict=True):
+                found.setdefault(key, {}).setdefault(name, []).append(
+                    {
+                        column: value
+                        for column, value in zip(columns, row, strict=True)
+                        if value not in ("nan", "none", "")
+                    }
                 )
         return 0
 
@@ -365,6 +371,7 @@ def _closing_table(out: str) -> Iterator[tuple[str, str]]:
             yield words[0], " ".join(words[1:])
 
 
+@functools.lru_cache(maxsize=2**16)  # a row repeats the values of its cell's config
 def _plain(value: str) -> object:
     """Return a value of a CSV file, so that 0 and 0.0 are equal: another cell's values decide a column's type."""
     try:
@@ -432,6 +439,8 @@ def without_repetition() -> None:
         return tuple(cell.key for cell in cells)
 
     once(prepare, "check_configs", keys)
+    once(prepare, "check_outputs", keys)
+    once(prepare, "make_measurements", lambda chosen: str(chosen))
     once(prepare, "load_data", keys)
     once(prepare, "network_bytes", lambda cell, kind: cell.key)
     # After the problem, the device, the seconds between checkpoints and the measurements: what decides how far it goes.

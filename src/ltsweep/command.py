@@ -54,7 +54,6 @@ _COMPOSING = (
     "_run",
     "main",
     "_make_sweeper",
-    "_refuse_run",
     "sweep",
     "composed",
     "load_configuration",
@@ -237,7 +236,8 @@ def _register_plugins() -> None:
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign,assignment]
     ConfigRepository.initialize_sources = initialize_sources  # type: ignore[method-assign,assignment]
-    Hydra.run = _refuse_run  # type: ignore[method-assign,assignment]
+    # Hydra would compose the whole config once more, to see whether it is a sweep: here it always is.
+    Hydra.get_mode = lambda *_, **given: RunMode.MULTIRUN  # type: ignore[method-assign]
     Hydra.format_config_groups = _groups_in_lines  # type: ignore[method-assign,assignment]
 
 
@@ -248,15 +248,11 @@ def _groups_in_lines(hydra: Hydra, predicate: Callable[[str], bool], compact: bo
     return "".join(f"{line}\n" for wrapped in lines for line in wrapped)
 
 
-def _refuse_run(hydra: Hydra, config_name: str | None, task_function: TaskFunction, overrides: list[str]) -> NoReturn:
-    """Raise UserError for hydra.mode=RUN. Hydra comes here too with a config that cannot be composed, and says so."""
-    hydra.compose_config(config_name, overrides, RunMode.MULTIRUN)
-    raise UserError("hydra.mode=RUN is refused: a single run is a grid of one cell; leave hydra.mode out")
-
-
 def _make_sweeper(
     known: Plugins, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
 ) -> Sweeper:
+    if config.hydra.mode == RunMode.RUN:
+        raise UserError("hydra.mode=RUN is refused: a single run is a grid of one cell; leave hydra.mode out")
     check_sweep(config, hydra_context.config_loader)
     watch_jobs(hydra_context.config_loader)
     sweeper = Plugins.instantiate_sweeper(

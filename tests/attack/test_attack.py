@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MUTANTS = 2_000
+MUTANTS = 1_000
 
 pytestmark = [
     pytest.mark.slow,

@@ -3,6 +3,9 @@
 import re
 
 import pytest
+from hydra.types import RunMode
+
+from ltsweep.grid import compose
 
 GRID = ("-m", "init=xavier_u,kaiming_n", "levels=1", "iterations=4")
 
@@ -76,3 +79,11 @@ def test_a_study_that_is_a_link_is_refused(command, small, tmp_path):
     (command.folder / "multirun/default").symlink_to(tmp_path)
     ended = command.inside(*small, "levels=0", "dry_run=true", code=2)
     assert "is a symbolic link" in ended.err
+
+
+def test_a_command_composes_its_config_once(command, small, monkeypatch):
+    """Besides that of the first cell: it takes longer than all else that a small command does before its cells."""
+    composed, load = [], compose._load
+    monkeypatch.setattr(compose, "_load", lambda *given, **more: composed.append(given[3]) or load(*given, **more))
+    command.inside("seed=0,1", *small, "dry_run=true")
+    assert composed == [RunMode.MULTIRUN, RunMode.RUN]

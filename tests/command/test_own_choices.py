@@ -267,7 +267,8 @@ def test_a_model_of_three_channels_is_refused_with_the_setting_that_mends_it(own
     (own.folder / "own/model/resnet.yaml").write_text(
         "name: resnet\n_target_: torchvision.models.resnet18\nnum_classes: ${dataset.num_classes}\n"
     )
-    quick = ("--config-dir=own", "model=resnet", *small, "levels=0", "iterations=1", "batch_size=8")
+    quick = ("--config-dir=own", "model=resnet", *small, "levels=0", "iterations=1", "batch_size=8", "validation=8")
+    quick = (*quick, "evaluate_train=false", "evaluate_test=8")
     refused = own.inside(*quick, code=2)
     mend = "dataset.input_shape=[3,8,8]"
     assert refused.err == f"ltsweep: model=resnet takes 3 channels, and dataset=digits has 1; {mend} repeats it\n"

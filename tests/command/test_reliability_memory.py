@@ -20,6 +20,7 @@ main()
 """
 # The convolutions of eight cells take about 800 MB for one step on all examples, of four about 400.
 GRID = ("-m", "seed=0,1,2,3,4,5,6,7", "model=lenet5", "levels=0", "iterations=1", "batch_size=1237", "workers=1")
+GRID = (*GRID, "evaluate_train=false", "evaluate_test=10")
 
 
 @pytest.mark.slow

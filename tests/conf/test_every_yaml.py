@@ -41,9 +41,19 @@ HYDRA = [path for path in YAMLS if path.parts[0] == "hydra"]
 ROOT = [path for path in YAMLS if len(path.parts) == 1]
 
 
+TEXTS, OF_TEXTS = ("tiny_shakespeare", "wikitext2"), ("lstm", "transformer")
+
+
 def of(path):
     """Return the override that takes this YAML."""
     return f"{path.parent}={path.stem}"
+
+
+def others_of(path, *others):
+    """Return those of some overrides that go beside a YAML, texts beside their models and these beside texts."""
+    if path.stem in (*TEXTS, *OF_TEXTS):
+        others = ("dataset=tiny_shakespeare", "model=lstm")
+    return [other for other in others if other.split("=")[0] != path.parts[0]]
 
 
 @pytest.fixture
@@ -87,7 +97,7 @@ def test_the_defaults_make_a_cell(compose):
 
 @pytest.mark.parametrize("path", WHOLE, ids=str)
 def test_a_choice_makes_its_object(compose, path):
-    one = cell.from_config(compose(of(path)))
+    one = cell.from_config(compose(*others_of(path), of(path)))
     check_configs([one])
     assert one.config[path.parts[0]]["name"] == path.stem
     assert "${" not in json.dumps(one.config)
@@ -96,8 +106,9 @@ def test_a_choice_makes_its_object(compose, path):
 
 @pytest.mark.parametrize("path", WHOLE, ids=str)
 def test_a_choice_goes_with_other_data_and_another_model(compose, path):
-    others = [other for other in ("dataset=digits", "model=lenet5") if other.split("=")[0] != path.parts[0]]
-    one = cell.from_config(compose(*others, of(path)))
+    flat = path.parts[0] == "dataset" and len(yaml.safe_load((CONF / path).read_text())["input_shape"]) == 1
+    model = "model=residual_mlp" if flat else "model=lenet5"
+    one = cell.from_config(compose(*others_of(path, "dataset=digits", model), of(path)))
     check_configs([one])
     shape = one.config["dataset"]["input_shape"]
     assert one.config["model"].get("input_shape", shape) == shape  # torchvision's take pictures of any size
@@ -107,7 +118,7 @@ def test_a_choice_goes_with_other_data_and_another_model(compose, path):
 @pytest.mark.parametrize("path", WHOLE, ids=str)
 def test_a_choice_with_a_field_that_nothing_takes_is_refused(compose, tmp_path, path):
     group = path.parts[0]
-    one = cell.from_config(compose(of(path), f"+{group}.surprise=1"))
+    one = cell.from_config(compose(*others_of(path), of(path), f"+{group}.surprise=1"))
     # A data set is made when it is loaded; nothing else needs to be.
     refuse = functools.partial(load_data, data_dir=tmp_path) if group == "dataset" else check_configs
     with pytest.raises(UserError, match="surprise") as refused:

@@ -1,6 +1,6 @@
 """Examples with labels, whole in memory: the problem of classifying them.
 
-Letters: C networks of a stack, B examples a batch, N examples of a split, K classes.
+Letters: C networks of a stack, B examples a batch, N examples of a split, T labels of an example, K classes.
 """
 
 import itertools
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ltsweep.data.augment import AUGMENTATIONS, Numbers, augmented
-from ltsweep.data.labelled import Labelled, chosen_of_test, score
+from ltsweep.data.labelled import ACCURACY, Labelled, chosen_of_test, score
 from ltsweep.data.scale import Scale, scale
-from ltsweep.engine.problem import ALL, Batch, Draws, Part, by_order
+from ltsweep.engine.problem import ALL, Batch, Draws, Part, Score, by_order
 from ltsweep.engine.replay import as_written, replayed
 from ltsweep.engine.stack import Forward, Tensors
 from ltsweep.errors import UserError
@@ -21,10 +21,11 @@ from ltsweep.errors import UserError
 
 @dataclass(frozen=True)
 class Examples(Labelled):
-    """Training and test examples: x (N, *input_shape), y int64 (N,).
+    """Training and test examples: x (N, *input_shape), y int64 (N,), or (N, T) where an example has T labels.
 
     x of dtype uint8 are pictures, which `scale` turns to floats in the batch; others are given to networks as they are.
-    augment: names of `augment.AUGMENTATIONS` that training pictures go through, anew in each epoch.
+    augment: names of `augment.AUGMENTATIONS` that training pictures go through, anew in each epoch. held_out: as
+    `Labelled`. headline: the score that chooses the best model.
     """
 
     train_x: Tensor
@@ -35,6 +36,8 @@ class Examples(Labelled):
     scale: Scale = field(default_factory=scale)
     augment: Sequence[str] = ()
     label_smoothing: float = 0.0
+    held_out: Tensor | None = None
+    headline: Score = ACCURACY
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> "Examples":
         """Return the examples with `fn` applied to each tensor."""
@@ -93,26 +96,27 @@ class Examples(Labelled):
         index, *numbers = batch  # (C, B), and with augmentation (C, B, D)
         x = self.train_x.index_select(0, index.flatten())  # (C * B, *shape)
         x = augmented(x, numbers[0].flatten(0, 1), self.augment, self.inputs) if numbers else self.inputs(x)
-        y = self.train_y.index_select(0, index.flatten())  # (C * B,)
-        logits = forward(x.view(*index.shape, *x.shape[1:]))  # (C, B, K)
-        return self._mean_loss(logits, y.view_as(index))
+        y = self.train_y.index_select(0, index.flatten())  # (C * B, T)
+        logits = forward(x.view(*index.shape, *x.shape[1:]))  # (C, B, T, K)
+        return self._mean_loss(logits, y.view(*index.shape, *y.shape[1:]))
 
     def _score(self, forward: Forward, split: str, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, y = (self.train_x, self.train_y) if split == "train" else (self.test_x, self.test_y)
         device, count = x.device, len(y) if own is None else own.shape[1]
         losses = torch.empty(forward.networks, count, dtype=forward.dtype, device=device)
-        right = torch.empty(forward.networks, count, dtype=torch.bool, device=device)
+        right = torch.empty_like(losses)
 
         def take(batch: Batch) -> None:
             (place,) = batch  # (B,)
             if own is None:
-                logits = forward(self.inputs(x.index_select(0, place)), shared=True)  # (C, B, K)
-                labels = y.index_select(0, place).expand(forward.networks, -1)  # (C, B)
+                logits = forward(self.inputs(x.index_select(0, place)), shared=True)  # (C, B, T, K)
+                seen = y.index_select(0, place)  # (B, T)
+                labels = seen.expand(forward.networks, *seen.shape)  # (C, B, T)
             else:
                 index = own.index_select(1, place)  # (C, B)
                 mine = self.inputs(x.index_select(0, index.flatten()))  # (C * B, *shape)
                 logits = forward(mine.view(*index.shape, *x.shape[1:]))
-                labels = y.index_select(0, index.flatten()).view_as(index)
+                labels = y.index_select(0, index.flatten()).view(*index.shape, *y.shape[1:])
             for all_of_them, found in zip((losses, right), score(logits, labels), strict=True):
                 all_of_them.index_copy_(1, place, found)
 
@@ -135,7 +139,9 @@ def repeat_channel(data: Examples, input_shape: Sequence[int]) -> Examples:
     return replace(data, train_x=train_x, test_x=test_x)
 
 
-def check_examples(data: Examples, name: str, input_shape: Sequence[int], num_classes: int) -> None:
+def check_examples(
+    data: Examples, name: str, input_shape: Sequence[int], num_classes: int, label_shape: Sequence[int] = ()
+) -> None:
     """Raise UserError unless `data` has the shapes and labels that the YAML of data set `name` states."""
     for split, x, y in (("train", data.train_x, data.train_y), ("test", data.test_x, data.test_y)):
         if tuple(x.shape[1:]) != tuple(input_shape):
@@ -145,6 +151,9 @@ def check_examples(data: Examples, name: str, input_shape: Sequence[int], num_cl
         _check_pictures(data, name, x)
         if len(x) != len(y):
             raise UserError(f"dataset={name}: {len(x)} {split} examples but {len(y)} labels")
+        if tuple(y.shape[1:]) != tuple(label_shape):
+            held = f"{list(y.shape[1:])} for each {split} example"
+            raise UserError(f"dataset={name}: label_shape is {list(label_shape)}, the files hold labels of {held}")
         if int(y.min()) < 0 or int(y.max()) >= num_classes:
             raise UserError(f"dataset={name}: {split} labels run to {int(y.max())}, num_classes is {num_classes}")
 

@@ -106,7 +106,7 @@ class Streamed(Labelled):
         names, y = (self.train, self.train_y) if split == "train" else (self.test, self.test_y)
         count = len(y) if own is None else own.shape[1]
         losses = torch.empty(forward.networks, count, dtype=forward.dtype, device=self._device)
-        right = torch.empty(forward.networks, count, dtype=torch.bool, device=self._device)
+        right = torch.empty_like(losses)
 
         def wanted() -> Iterator[tuple[tuple[Tensor, Tensor, Tensor | None], list[Wanted]]]:
             """Yield places among the `count`, the pictures there, and which of them each network sees; None for all."""

@@ -44,6 +44,24 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a cell asks of its data set, by the names of its config.
+
+    processes: those of torchrun, each of which takes a part of every batch.
+    """
+
+    dataset: str
+    input_shape: Sequence[int]
+    num_classes: int
+    batch_size: int
+    validation: int
+    evaluate_train: bool | int = True
+    evaluate_test: int | None = None
+    label_smoothing: float = 0.0
+    processes: int = 1
+
+
+@dataclass(frozen=True)
 class Draws:
     """The source of a cell's random numbers at a level, and how many networks share them: the ticket and its controls.
 
@@ -92,6 +110,10 @@ class Problem(Protocol):
     @property
     def counts(self) -> tuple[str, ...]:
         """Return the names, of `schema.COUNTS`, of what is counted while networks train; none for examples."""
+        ...
+
+    def check(self, asked: Asked) -> None:
+        """Raise UserError where a cell asks for what the problem has not, in one line that says what it has."""
         ...
 
     def to(self, device: torch.device) -> "Problem":

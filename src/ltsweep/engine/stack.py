@@ -168,18 +168,32 @@ class Network:
     def activations(self, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[int]:
         """Return the numbers that one example has as the input, and as the output of each module without children.
 
-        A module with an attribute `tensors` makes so many tensors of its output's size, and its output comes as often.
+        A module with an attribute `tensors` makes so many tensors of its output's size, beside those of its children,
+        and its output comes as often.
         """
         sizes = [math.prod(input_shape)]
+        for module, out in self._calls(input_shape, dtype):
+            sizes += [out] * getattr(module, "tensors", 1)
+        return sizes
+
+    def used_again(self, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
+        """Return the numbers of the parameters of modules without children, as often as these are called again."""
+        modules = [module for module, _ in self._calls(input_shape, dtype)]
+        sizes = [sum(value.numel() for value in module.parameters(recurse=False)) for module in modules]
+        return sum(sizes) - sum(dict(zip(modules, sizes, strict=True)).values())
+
+    def _calls(self, input_shape: Sequence[int], dtype: torch.dtype) -> list[tuple[nn.Module, int]]:
+        """Return each call of a module without children, or with `tensors`, and the numbers of one example's output."""
+        calls: list[tuple[nn.Module, int]] = []
         hooks = [
-            module.register_forward_hook(lambda m, _inputs, out: sizes.extend([out.numel()] * getattr(m, "tensors", 1)))
+            module.register_forward_hook(lambda m, _inputs, out: calls.append((m, out.numel())))
             for module in self.template.modules()
-            if not list(module.children())
+            if not list(module.children()) or hasattr(module, "tensors")
         ]
         on_zeros(self.template.eval(), torch.zeros(1, *input_shape, dtype=dtype))
         for hook in hooks:
             hook.remove()
-        return sizes
+        return calls
 
 
 def on_zeros(model: nn.Module, x: Tensor, lifted: bool = False) -> Any:

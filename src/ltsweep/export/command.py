@@ -21,7 +21,7 @@ from ltsweep.show.page import WIDE, Column, page, plain, table
 from ltsweep.words import shown
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from ltsweep.export.networks import Form
 
@@ -106,7 +106,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.export is not None:
         _check_folder(given.export, ticket)
     _describe(ticket, given.weights)
-    from ltsweep.export.networks import forms_of, write  # loads torch, which --help and a mistake do without
+    from ltsweep.export.networks import examples, forms_of, write  # loads torch, which --help and a mistake do without
 
     model, agrees = _rebuild(ticket, given.allow)
     forms, why = forms_of(ticket, model)
@@ -114,13 +114,14 @@ def _run(given: argparse.Namespace) -> int:
         _say(f"no compacted network: {shown(why, _REASON)}")
     if given.onnx and model is None:
         raise UserError("--onnx needs the model, which could not be built")
-    shape = ticket.config["dataset"]["input_shape"] if model is not None else None
+    timed = [] if model is None or given.no_latency else [examples(ticket, batch) for batch in _BATCHES]
     _say("")
     origin = f"{ticket.folder.name}@{ticket.level}, weights {given.weights}"
-    _compare(forms, origin, None if given.no_latency else shape)
+    _compare(forms, origin, timed)
     if given.export is not None:
         given.export.mkdir(parents=True, exist_ok=True)
-        for path in write(forms, given.export, origin, pt=given.pt, onnx=shape if given.onnx else None):
+        onnx = examples(ticket, 2) if given.onnx else None
+        for path in write(forms, given.export, origin, pt=given.pt, onnx=onnx):
             _say(f"wrote {path}")
     return 0 if agrees else 1
 
@@ -179,8 +180,8 @@ def _rebuild(ticket: Ticket, allowed: Sequence[str]) -> "tuple[nn.Module | None,
     return model, not other
 
 
-def _compare(forms: "Sequence[Form]", origin: str, input_shape: Sequence[int] | None) -> None:
-    """Print the size of each form, and the time of its forward pass where there are networks to be timed."""
+def _compare(forms: "Sequence[Form]", origin: str, timed: "Sequence[Tensor]") -> None:
+    """Print the size of each form, and the times of its forward passes of some batches, (B, *shape) each."""
     from ltsweep.export.forms import as_safetensors
     from ltsweep.export.latency import latencies
 
@@ -189,11 +190,10 @@ def _compare(forms: "Sequence[Form]", origin: str, input_shape: Sequence[int] | 
     rows = [[form.name, f"{form.numbers:,}", f"{size:,}"] for form, size in zip(forms, sizes, strict=True)]
     networks = {form.name: form.network for form in forms if form.network is not None}
     counts = []
-    for batch in _BATCHES if networks and input_shape is not None else ():
-        assert input_shape is not None
-        seconds, count = latencies(networks, input_shape, batch)
-        columns.append((f"batch {batch}", "right"))
-        counts.append(f"{count} of batch {batch}")
+    for batch in timed:
+        seconds, count = latencies(networks, batch)
+        columns.append((f"batch {len(batch)}", "right"))
+        counts.append(f"{count} of batch {len(batch)}")
         for row in rows:
             row.append(f"{1000 * seconds[row[0]]:#.3g} ms")
     page(WIDE).print(table(columns, rows))

@@ -2,10 +2,10 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # Rounds that are not counted, rounds that are, and the fewest of them where they take long.
 _WARM_UP, _MOST, _FEWEST = 3, 50, 5
@@ -13,14 +13,11 @@ _WARM_UP, _MOST, _FEWEST = 3, 50, 5
 _LONG = 2.0
 
 
-def latencies(
-    networks: Mapping[str, nn.Module], input_shape: Sequence[int], batch: int
-) -> tuple[dict[str, float], int]:
-    """Return name -> the median seconds of a forward pass of so many examples, and of how many passes.
+def latencies(networks: Mapping[str, nn.Module], x: Tensor) -> tuple[dict[str, float], int]:
+    """Return name -> the median seconds of a forward pass of x: (B, *shape), and of how many passes.
 
     The networks take turns, so that what else the machine does falls on all of them.
     """
-    x = torch.randn(batch, *input_shape, generator=torch.Generator().manual_seed(0))
     took: dict[str, list[float]] = {name: [] for name in networks}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

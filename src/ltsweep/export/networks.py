@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import UserError
 from ltsweep.export.compact import compact, source
 from ltsweep.export.forms import as_pt, as_safetensors, masked, masks_of, pruned, register, weights_of
 from ltsweep.export.opened import Ticket
+from ltsweep.run.build import input_dtype
 from ltsweep.store import disk
 
 # The network that the ticket is a part of; it is shown beside the forms, and not exported.
@@ -71,11 +72,20 @@ def _registered(model: nn.Module | None, masks: Tensors) -> nn.Module | None:
     return None if model is None else register(model, masks)
 
 
-def write(forms: Sequence[Form], folder: Path, origin: str, *, pt: bool, onnx: Sequence[int] | None) -> list[Path]:
+def examples(ticket: Ticket, count: int) -> Tensor:
+    """Return so many examples of a ticket's data set, (count, *input_shape), at random: numbers, or tokens."""
+    shape, dtype = ticket.config["dataset"]["input_shape"], input_dtype(ticket.config)
+    rng = torch.Generator().manual_seed(0)
+    if dtype.is_floating_point:
+        return torch.randn(count, *shape, generator=rng)
+    return torch.randint(ticket.config["dataset"]["num_classes"], (count, *shape), generator=rng, dtype=dtype)
+
+
+def write(forms: Sequence[Form], folder: Path, origin: str, *, pt: bool, onnx: Tensor | None) -> list[Path]:
     """Write the files of all forms but the dense one into a folder, and return their paths.
 
-    origin: the ticket in words, kept in each safetensors file. pt: whether .pt files are written beside. onnx: the
-    shape of an example, to write the last form as .onnx too. Raises CannotWriteError.
+    origin: the ticket in words, kept in each safetensors file. pt: whether .pt files are written beside. onnx: two
+    examples, to write the last form as .onnx too. Raises CannotWriteError.
     """
     files: dict[str, bytes] = {}
     for form in forms:
@@ -94,15 +104,13 @@ def write(forms: Sequence[Form], folder: Path, origin: str, *, pt: bool, onnx: S
     return [folder / name for name in files]
 
 
-def _as_onnx(network: nn.Module, input_shape: Sequence[int]) -> bytes:
+def _as_onnx(network: nn.Module, x: Tensor) -> bytes:
     """Return a network as the content of an .onnx file, for batches of any size. Raises UserError."""
     batches = {0: torch.export.Dim.DYNAMIC}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the exporter's own making
-            program = torch.onnx.export(
-                network, (torch.zeros(2, *input_shape),), dynamo=True, verbose=False, dynamic_shapes=(batches,)
-            )
+            program = torch.onnx.export(network, (x,), dynamo=True, verbose=False, dynamic_shapes=(batches,))
     except Exception as error:  # whatever the exporter cannot do
         raise UserError(f"PyTorch's exporter makes no ONNX of the network: {type(error).__name__}") from error
     assert program is not None

@@ -15,7 +15,8 @@ from ltsweep.errors import UserError
 from ltsweep.export.opened import Ticket
 from ltsweep.grid.check import check
 from ltsweep.grid.targets import check_targets
-from ltsweep.run.build import initial_weights, make
+from ltsweep.init import tensors_of
+from ltsweep.run.build import initial_weights, input_dtype, make
 from ltsweep.schema import CONFIG
 from ltsweep.words import shown
 
@@ -36,7 +37,7 @@ def model_of(ticket: Ticket, allowed: Sequence[str] = ()) -> nn.Module:
         sizes = make(ticket.config, "model")
     if not isinstance(sizes, nn.Module):
         raise UserError(f"{ticket.folder / CONFIG}: model is no network, but a {type(sizes).__name__}")
-    shapes = {name: tuple(value.shape) for name, value in (*sizes.named_parameters(), *sizes.named_buffers())}
+    shapes = {name: tuple(value.shape) for name, value in tensors_of(sizes).items()}
     recorded = {name: value.shape for name, value in ticket.initial.items()}
     if shapes != recorded:
         other = next(name for name in (*shapes, *recorded) if shapes.get(name) != recorded.get(name))
@@ -49,7 +50,7 @@ def model_of(ticket: Ticket, allowed: Sequence[str] = ()) -> nn.Module:
         raise UserError(f"examples of {math.prod(shape):,} numbers are too large to try")
     try:
         with torch.no_grad():
-            found = model(torch.zeros(1, *shape))
+            found = model(torch.zeros(1, *shape, dtype=input_dtype(ticket.config)))
     except Exception as error:  # whatever another's model raises
         raise UserError(f"the config's model takes no example of its data set: {shown(str(error), _SAYS)}") from error
     if not isinstance(found, torch.Tensor):

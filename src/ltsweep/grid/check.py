@@ -68,6 +68,8 @@ RULES: dict[str, Rule] = {
     "method.draws": whole(1, 1_000),
     "dataset.input_shape": _SHAPE,
     "dataset.num_classes": whole(1, 1_000_000),
+    "dataset.input_dtype": one_of("float32", "int64"),
+    "dataset.label_shape": each(whole(1, 1_000_000)),
     "model.input_shape": _SHAPE,  # by default those of the data set, which come first
     "model.num_classes": whole(1, 1_000_000),
     "dataset.mean": any_of(_MEAN, each(_MEAN)),

@@ -1,5 +1,6 @@
 """The arguments of the loop over levels, Program and Member, and the events that it yields."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -64,14 +65,19 @@ class Program:
         """Return the splits to score after `step` steps of a level that begins with step `first`.
 
         Every `evaluate_every` steps all of them. By default validation and test four times an epoch, which places the
-        early stop, and the training set, which costs most, at the end of each epoch. All before the first step and
-        after the last. With `evaluate_train=false` never the training set.
+        early stop of a problem that has one, and the training set, which costs most, at the end of each epoch. All
+        before the first step and after the last. With `evaluate_train=false` never the training set.
         """
         ends = self.evaluate_every or self.steps_per_epoch
         if step % ends == 0 or step in (first, self.steps):
             return SPLITS if self.evaluate_train else SPLITS[1:]
         quarters = 4 * step // self.steps_per_epoch - 4 * (step - 1) // self.steps_per_epoch
-        return SPLITS[1:] if self.evaluate_every is None and quarters else ()
+        return SPLITS[1:] if self.evaluate_every is None and quarters and self._stops_early else ()
+
+    @functools.cached_property
+    def _stops_early(self) -> bool:
+        """Return whether validation has a loss, whose minimum is the early stop."""
+        return any(score.name == "loss" and "val" in score.splits for score in self.problem.scores)
 
 
 @dataclass(frozen=True)

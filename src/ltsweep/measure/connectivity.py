@@ -39,6 +39,11 @@ class Connectivity:
                 f"measure.connectivity.splits={shown(list(self.splits))} is out of range: a list of {', '.join(SPLITS)}"
             )
 
+    def check_scores(self, names: Sequence[str]) -> None:
+        """Raise UserError where the problem has no accuracy."""
+        if lacking := [name for name in (f"{split}_accuracy" for split in self.splits) if name not in names]:
+            raise UserError(f"measure.connectivity reads {lacking[0]}; there are {', '.join(names)}")
+
     def __call__(self, look: Look) -> Iterator[Reading]:
         """Yield the readings of the C networks; those of other arms than the twin's are not of it, and nan."""
         ticket = look.every(len(look.arms))

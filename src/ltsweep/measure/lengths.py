@@ -59,7 +59,9 @@ class Lengths:
         check_moments("lengths", self.moments)
 
     def check(self, model: nn.Module) -> None:
-        """Raise UserError for a model without such layers."""
+        """Raise UserError for a model without such layers, or one that takes tokens, which have no length."""
+        if any(isinstance(module, nn.Embedding) for module in model.modules()):
+            raise UserError("measure=lengths is of networks whose inputs are numbers; this one takes tokens")
         self.places(model)
 
     def places(self, model: nn.Module) -> list[str]:

@@ -33,7 +33,8 @@ class Measurement(Protocol):
     """A function that looks at a stack and changes nothing.
 
     moments: when it is called; a plain function, without moments, is called at the end of each level. It may have a
-    method `check`, which raises UserError for a model that it cannot measure.
+    method `check`, which raises UserError for a model that it cannot measure, and a method `check_scores`, which raises
+    it where a problem does not measure what it reads: it is given the names `{split}_{score}`.
     """
 
     moments: Collection[Moment]

@@ -83,7 +83,9 @@ class Pruning:
         return {name_of(one): chosen("controls", one, CONTROLS) for one in self.controls}
 
     def check(self, layers: Sequence[Layer], rates: Rates, levels: int) -> None:
-        """Raise UserError where `remaining` says nothing of a level, or where a level has no weights left."""
+        """Raise UserError where `remaining` lacks a level, a level has no weights left, or a score has no input."""
+        if self.score == "synflow" and any(layer.kind == "embedding" for layer in layers):
+            raise UserError("method.score=synflow needs an input of ones, and a model with an embedding takes tokens")
         if self.remaining is not None and levels > len(self.remaining):
             raise UserError(
                 f"method.remaining={shown(list(self.remaining))} has {len(self.remaining)} shares, and levels={levels} "

@@ -35,6 +35,16 @@ def picture(input_shape: Sequence[int]) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def context_of(input_shape: Sequence[int]) -> int:
+    """Return the number of tokens of a text's window. Raises UserError for any other shape."""
+    if len(input_shape) != 1:
+        raise UserError(
+            f"model.input_shape={shown(list(input_shape))} is not that of a text, a number of tokens; "
+            "dataset=tiny_shakespeare and dataset=wikitext2 are texts"
+        )
+    return input_shape[0]
+
+
 def scaled(sizes: Sequence[int], width: float, widths: Sequence[float] = ()) -> list[int]:
     """Return sizes times `width`, each rounded to a whole number, half to even, of at least 1.
 

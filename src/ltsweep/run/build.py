@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch.nn import Embedding
 from torch.nn.modules.conv import _ConvNd
 
 from ltsweep.data.examples import Examples, check_examples, repeat_channel
-from ltsweep.data.labelled import check_batches
 from ltsweep.data.streamed import Streamed
 from ltsweep.engine.noise import no_other_draws
 from ltsweep.engine.plain import make_plainly
-from ltsweep.engine.problem import Problem
+from ltsweep.engine.problem import Asked, Problem
 from ltsweep.engine.stack import Tensors, on_zeros
 from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import Cell
@@ -38,9 +38,12 @@ from ltsweep.rng import generator
 from ltsweep.store.saved import SOURCE, saved
 from ltsweep.words import shown
 
-# Fields of a choice's YAML that its target does not take. Other groups read those of a data set by interpolation, the
+# Fields of a choice's YAML that its target does not take. Those of a data set say what its examples are, and the
 # analysis reads its `note`; those of a model name the prunable weights.
-_NOT_TAKEN = {"dataset": ("input_shape", "num_classes", "validation", "note"), "model": ("prunable", "output")}
+_NOT_TAKEN = {
+    "dataset": ("input_shape", "input_dtype", "label_shape", "num_classes", "validation", "note"),
+    "model": ("prunable", "output"),
+}
 
 # Characters of another library's error that a message quotes.
 _SAYS = 300
@@ -98,16 +101,20 @@ def _check_outputs(config: Mapping[str, Any]) -> None:
     with torch.device("meta"):
         model = make(config, "model")
     shape, classes = dataset["input_shape"], dataset["num_classes"]
+    labels, dtype = dataset.get("label_shape", []), input_dtype(config)
     with _blamed_on("model", config):
         try:
             with no_other_draws(model):
-                trained = on_zeros(model.train(), torch.zeros(2, *shape))
-            found = tuple(on_zeros(model.eval(), torch.zeros(1, *shape), lifted=True).shape[1:])
+                trained = on_zeros(model.train(), torch.zeros(2, *shape, dtype=dtype))
+            found = tuple(on_zeros(model.eval(), torch.zeros(1, *shape, dtype=dtype), lifted=True).shape[1:])
         except Exception:
             _check_channels(model, config)
+            _check_tokens(model, config)
             raise
-        if len(found) < 2 or found[-1] < classes:
-            raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {classes} classes")
+        if len(found) < 2 or list(found[1:-1]) != labels or found[-1] < classes:
+            _check_tokens(model, config)
+            wanted = f"{classes} classes" + f" of labels {labels}" * bool(labels)
+            raise UserError(f"model: the outputs of an example are {list(found[1:])}, and there are {wanted}")
         if not isinstance(trained, torch.Tensor) or tuple(trained.shape[1:]) != found[1:]:
             raise UserError(
                 f"model: in training its outputs are a {type(trained).__name__} of another form than in evaluation; "
@@ -126,6 +133,21 @@ def _check_channels(model: torch.nn.Module, config: Mapping[str, Any]) -> None:
             f"model={shown(config['model']['name'])} takes {first.in_channels} channels, and dataset={shown(name)} has "
             f"{shape[0]}; {mend.replace(', ', ',')}"
         )
+
+
+def _check_tokens(model: torch.nn.Module, config: Mapping[str, Any]) -> None:
+    """Raise UserError where a model takes tokens and its data set has numbers, or the other way round."""
+    has, takes = not input_dtype(config).is_floating_point, any(isinstance(m, Embedding) for m in model.modules())
+    if has != takes:
+        names = f"model={shown(config['model']['name'])}", f"dataset={shown(config['dataset']['name'])}"
+        words = ("tokens", "numbers") if takes else ("numbers", "tokens; model=lstm and model=transformer take them")
+        raise UserError(f"{names[0]} takes {words[0]}, and {names[1]} has {words[1]}")
+
+
+def input_dtype(config: Mapping[str, Any]) -> torch.dtype:
+    """Return the type of the examples that a config's networks take: int64 for tokens."""
+    dtype: torch.dtype = getattr(torch, config["dataset"].get("input_dtype", "float32"))
+    return dtype
 
 
 def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> dict[str, Problem]:
@@ -147,7 +169,8 @@ def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> d
                 if same in pictures:
                     problem = dataclasses.replace(problem, augment=config["augment"])
                 problem = repeat_channel(problem, config["input_shape"])
-                check_examples(problem, config["name"], config["input_shape"], config["num_classes"])
+                shapes = config["input_shape"], config["num_classes"], config.get("label_shape", [])
+                check_examples(problem, config["name"], *shapes)
                 if config.get("augment") == problem.augment:  # the function hands it on
                     pictures[same] = problem
             loaded[data_key(cell)] = problem
@@ -166,13 +189,8 @@ def _data(cell: Cell, data_dir: Path, download: bool) -> Problem:
 
 
 def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
-    """Raise UserError where a config asks for more examples than its data set has, or more steps than a level has."""
-    if isinstance(problem, Examples | Streamed):
-        name, validation, sample = config["dataset"]["name"], config["validation"], config.get("evaluate_train", True)
-        check_batches(problem, name, config["batch_size"], validation, sample, config.get("evaluate_test"))
-    elif config.get("label_smoothing"):
-        name = config["dataset"]["name"]
-        raise UserError(f"label_smoothing={config['label_smoothing']}: dataset={name} has no labels to smooth")
+    """Raise UserError where a config asks for what its data set has not, or for more steps than a level has."""
+    problem.check(asked_of(config))
     if config.get("stop") and (check := getattr(make(config, "stop"), "check", None)):
         check(config["validation"], config.get("evaluate_train", True), measured(problem))
     steps, epoch = lengths(config, problem)
@@ -181,6 +199,14 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
         raise UserError(f"evaluate_every={config['evaluate_every']} is more than the {steps} iterations of a level")
     if config["lr"].get("warmup", 0) > steps > 0:
         raise UserError(f"lr.warmup={config['lr']['warmup']} is more than the {steps} iterations of a level")
+
+
+def asked_of(config: Mapping[str, Any], processes: int = 1) -> Asked:
+    """Return what a cell asks of its data set, trained by so many processes of torchrun."""
+    own = {name: config["dataset"][name] for name in ("input_shape", "num_classes")}
+    named = {field.name for field in dataclasses.fields(Asked)} & config.keys()  # older cells lack some
+    asked = own | {name: config[name] for name in named - {"dataset"}}
+    return Asked(**asked, dataset=config["dataset"]["name"], processes=processes)
 
 
 def make(config: Mapping[str, Any], group: str) -> Any:

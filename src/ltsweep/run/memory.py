@@ -1,8 +1,8 @@
 """The memory and the caches that a stack needs, reckoned before training.
 
 One network has P parameters, M of them prunable, L in its largest layer. Its modules make A activations of an example
-of I numbers; those of a module that draws random numbers count seven times. The optimizer keeps S numbers for each
-parameter, and a batch has B examples. In numbers of four bytes the network needs:
+of I numbers, the outputs counted again for the loss; those of a module that draws random numbers count seven times. The
+optimizer keeps S numbers for each parameter, and a batch has B examples. In numbers of four bytes the network needs:
 
     held        P * (2 + S) + M         weights, gradients, optimizer state, masks
                 + K * M                 where scores are trained: these and what a step makes of them (`of_scores`)
@@ -10,7 +10,9 @@ parameter, and a batch has B examples. In numbers of four bytes the network need
     on a GPU    P                       gradients again: a captured step has memory of its own
     and the larger of
     a step      B * (I + 3 * A)         on a GPU: twice a batch, its activations as backward needs them, a gradient
-                B * (I + 3.5 * A)       on a CPU, where a recorded step keeps all that it made
+                B * (I + 3.5 * A) + 2R  on a CPU, where a recorded step keeps all that it made; R: the parameters that
+                                        are used again, as often as they are: a gradient each time, and their sum
+                + B * 1.5 * W * A       also of W passes without a gradient, where the problem makes such (`passes`)
     pruning     8 * L                   scores, their order and ranks (8 bytes each), sorting
 
 With augmentation a batch has 5 * I numbers in place of I: its pictures between two changes, and where their pixels come
@@ -32,7 +34,7 @@ from ltsweep.engine.plain import make_plainly, step
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import ACTIVATIONS, Network
 from ltsweep.grid.cell import Cell
-from ltsweep.run.build import make, prunable_layers
+from ltsweep.run.build import input_dtype, make, prunable_layers
 from ltsweep.run.hardware import free_bytes
 
 # Share of the free memory that stacks may fill: allocators round up, and other programs use the machine too.
@@ -40,6 +42,7 @@ _SHARE = 0.8
 
 # Numbers that a step holds at once for each activation, as in the table above.
 _KEPT = {"cpu": 3.5, "cuda": 3.0}
+_KEPT_OF_PASSES = {"cpu": 1.5, "cuda": 0.0}
 
 
 # Bytes of networks that stay in one worker's caches from step to step. On two cores of an AMD EPYC with 32 MB of shared
@@ -60,7 +63,12 @@ def network_bytes(cell: Cell, kind: str) -> int:
     parameters, layers = _sizes(cell, model)
     shape = config["dataset"]["input_shape"]
     inputs = math.prod(shape) * (5 if config["dataset"].get("augment") else 1)
-    step = config["batch_size"] * (inputs + _KEPT[kind] * sum(Network(model).activations(shape)))
+    network, dtype = Network(model), input_dtype(config)
+    activations = network.activations(shape, dtype)
+    passes = getattr(getattr(make(config, "dataset"), "func", None), "passes", 0)
+    kept = _KEPT[kind] + _KEPT_OF_PASSES[kind] * passes
+    step = config["batch_size"] * (inputs + kept * sum(activations) + _KEPT[kind] * activations[-1])
+    step += 2 * network.used_again(shape, dtype) if kind == "cpu" else 0
     numbers = max(step, 8 * max(layers))
     numbers += 2 * parameters + 2 * sum(layers) if kind == "cpu" else parameters
     return held_bytes(cell) + int(4 * numbers)

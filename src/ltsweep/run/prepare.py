@@ -97,6 +97,9 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
         if problem := data.get(data_key(cell)):
             columns = level_columns(measured(problem), problem.headline.name)
             check_column(settings.objective, cell.config["dataset"]["name"], columns)
+            for one in make_measurements(settings.measure).values():
+                if check := getattr(one, "check_scores", None):
+                    check(measured(problem))
     check_together(plan.cells, data)
     return replace(plan, data=data, others=others)
 

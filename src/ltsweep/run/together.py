@@ -11,15 +11,13 @@ from typing import TypeAlias
 import torch
 from torch import distributed
 
-from ltsweep.data.examples import Examples
-from ltsweep.data.streamed import Streamed
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.ranks import part, told
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.lottery.loop import run_levels
 from ltsweep.lottery.program import Checkpoint, Member, Program
-from ltsweep.run.build import data_key
+from ltsweep.run.build import asked_of, data_key
 from ltsweep.run.hardware import set_precision
 from ltsweep.run.workers import prepare_process
 
@@ -98,13 +96,8 @@ def check_together(cells: Sequence[Cell], data: Mapping[str, Problem]) -> None:
             "several GPUs train several cells side by side"
         )
     for cell in cells:
-        size, problem = cell.config["batch_size"], data.get(data_key(cell))
+        size = cell.config["batch_size"]
         if size % of:
             raise UserError(f"batch_size={size} is not divisible by {of}, the number of torchrun's processes")
-        if isinstance(problem, Examples | Streamed):
-            last = (len(problem.train_y) - cell.config["validation"]) % size
-            if 0 < last < of:
-                raise UserError(
-                    f"the last batch of an epoch has {last} of {size} examples, fewer than torchrun's {of} processes; "
-                    f"validation={cell.config['validation'] + last} leaves it out"
-                )
+        if problem := data.get(data_key(cell)):
+            problem.check(asked_of(cell.config, of))

@@ -51,6 +51,19 @@ LAYERS = {
     "resnet20": RESNET | {"output": 64 * 10},
     "resnet18": RESNET | {"block4.shortcut.0": 16 * 32, "block7.shortcut.0": 32 * 64, "output": 64 * 10},
 }
+# On windows of 64 tokens of 65 kinds.
+TEXT = {
+    "lstm": {"embedding": 65 * 128}
+    | {f"lstm{n}.{product}": 128 * 4 * 128 for n in (1, 2) for product in ("input", "recurrent")}
+    | {"output": 128 * 65},
+    "transformer": {"embedding": 65 * 128, "positions.embedding": 64 * 128}
+    | {
+        f"block{n}.{place}": 128 * 128 * factor
+        for n in (1, 2, 3, 4)
+        for place, factor in {"attention.input": 3, "attention.output": 1, "fc1": 4, "fc2": 4}.items()
+    }
+    | {"output": 128 * 65},
+}
 # (all, those of convolutions), as the papers round them, up or down; None where nothing fit to compare was published.
 PUBLISHED = {
     "conv2": (4.3e6, 38e3),
@@ -99,7 +112,20 @@ def test_every_shipped_model_is_counted():
 
     shipped = Path(next(iter(ltsweep.conf.__path__)), "model").glob("*.yaml")
     of_torchvision = {"resnet50", "resnet101", "wide_resnet50"}  # counted in test_torchvision.py
-    assert {path.stem for path in shipped} == set(LAYERS) | of_torchvision
+    assert {path.stem for path in shipped} == set(LAYERS) | set(TEXT) | of_torchvision
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_every_layer_of_a_model_of_texts_has_its_weights(compose, name):
+    """And the page says how many there are in all."""
+    config = from_config(compose("dataset=tiny_shakespeare", f"model={name}")).config
+    with torch.device("meta"):
+        model = make(config, "model")
+    assert counts(config, model) == TEXT[name]
+    kinds = {layer.name: layer.kind for layer in layers_of(model)}
+    assert [place for place, kind in kinds.items() if kind == "output"] == ["output.weight"] == list(kinds)[-1:]
+    assert list(kinds.values()).count("embedding") == {"lstm": 1, "transformer": 2}[name]
+    assert f"| `{name}` | {sum(TEXT[name].values()):,} |" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -215,6 +241,10 @@ def test_lenet_300_100_and_conv_2_are_members_of_their_families(compose):
         (("model=conv2", "dataset.input_shape=[64]"), r"^model\.input_shape=\[64\] is not that of pictures"),
         (("model=vgg19", "dataset.input_shape=[64]"), r"^model\.input_shape=\[64\] is not that of pictures"),
         (("model=resnet18", "dataset.input_shape=[64]"), r"^model\.input_shape=\[64\] is not that of pictures"),
+        (("model=lstm",), r"^model\.input_shape=\[1, 28, 28\] is not that of a text"),
+        (("model=transformer", "dataset=digits"), r"^model\.input_shape=\[1, 8, 8\] is not that of a text"),
+        (("model=transformer", "dataset.input_shape=[64]", "model.heads=3"), r"^model\.heads=3 does not divide .*=128"),
+        (("model=lstm", "dataset=tiny_shakespeare", "method=synflow"), r"^method\.score=synflow .* takes tokens$"),
     ],
 )
 def test_what_makes_no_network_is_one_line(compose, overrides, text):

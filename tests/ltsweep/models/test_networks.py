@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from ltsweep.data import Examples
+from ltsweep.data.text import windows
 from ltsweep.engine import train as train_module
 from ltsweep.engine.noise import streams
 from ltsweep.engine.problem import Draws
@@ -32,24 +34,38 @@ SHAPE, CLASSES, STEPS, BATCH, SEEDS = (1, 8, 8), 3, 6, 6, (4, 5, 6)
 SGD = functools.partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-3)  # Adam blows up what rounding leaves
 
 
+# The models of texts, which see windows of 7 tokens in place of pictures.
+TEXT = {
+    "lstm": ["model.embedding=4", "model.hidden=5"],
+    "transformer": ["model.width=8", "model.heads=2", "model.layers=2"],
+}
+TOKENS = 7
+
+
 @pytest.fixture(scope="module")
 def cell(compose):
-    """Return a function from a model's name to a cell of it on 8x8 pictures, narrow and with dropout if it has them."""
+    """Return a function from a model's name to a cell of it on 8x8 examples, narrow and with dropout if it has them."""
 
     @functools.cache
     def of(name):
         fields = compose(f"model={name}").model
-        narrow = ["model.width=0.07"] if "width" in fields else []
+        narrow = TEXT.get(name) or (["model.width=0.07"] if "width" in fields else [])
         drops = ["model.dropout=0.3"] if "dropout" in fields else []
-        shape = ["dataset=digits", f"dataset.num_classes={CLASSES}"]
-        return from_config(compose(f"model={name}", *narrow, *drops, *shape))
+        data = ["dataset=tiny_shakespeare", f"dataset.context={TOKENS}"] if name in TEXT else ["dataset=digits"]
+        return from_config(compose(f"model={name}", *narrow, *drops, *data, f"dataset.num_classes={CLASSES}"))
 
     return of
 
 
 @pytest.fixture
-def pictures(make_data):
-    return make_data(shape=SHAPE, train=STEPS * BATCH, classes=CLASSES)
+def examples(make_data, name):
+    """Return examples for the model: examples, or windows of a text."""
+    if name not in TEXT:
+        return make_data(shape=SHAPE, train=STEPS * BATCH, classes=CLASSES)
+    tokens = torch.randint(CLASSES, (TOKENS * (STEPS * BATCH + 23) + 1,), generator=torch.Generator().manual_seed(0))
+    x, y = windows(tokens, TOKENS)
+    train = STEPS * BATCH
+    return Examples(x[:train], y[:train], x[train:], y[train:])
 
 
 def stack(model, dtype=torch.float32):
@@ -103,11 +119,11 @@ def test_a_model_can_be_chosen(cell, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stack_of_three_trains_as_each_alone(cell, pictures, name):
+def test_a_stack_of_three_trains_as_each_alone(cell, examples, name):
     """Alone: a plain module, optimizer and loop, whose dropout begins with the same stream."""
     model = make(cell(name).config, "model")
     network, state = stack(model, torch.float64)
-    data = pictures.map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    data = examples.map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
     order, before = batches(data), copy.deepcopy(everything(state))
     for done, _ in go(network, state, data, order):
         if done == 3:
@@ -122,7 +138,8 @@ def test_a_stack_of_three_trains_as_each_alone(cell, pictures, name):
         for step, (index,) in enumerate(order[:3]):
             optimizer.param_groups[0]["lr"] = schedule(c)(step, STEPS)
             optimizer.zero_grad()
-            cross_entropy(alone(data.train_x[index[c]]), data.train_y[index[c]]).backward()
+            logits = alone(data.train_x[index[c]]).flatten(0, -2)
+            cross_entropy(logits, data.train_y[index[c]].flatten()).backward()
             optimizer.step()
             with torch.no_grad():
                 for place, mask in state.masks.items():
@@ -133,18 +150,18 @@ def test_a_stack_of_three_trains_as_each_alone(cell, pictures, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_replayed_and_resumed_steps_give_the_same_bits(cell, pictures, monkeypatch, name):
-    model, order = make(cell(name).config, "model"), batches(pictures)
+def test_replayed_and_resumed_steps_give_the_same_bits(cell, examples, monkeypatch, name):
+    model, order = make(cell(name).config, "model"), batches(examples)
     network, state = stack(model)
-    for done, optimizer in go(network, state, pictures, order):
+    for done, optimizer in go(network, state, examples, order):
         if done == 3:
             saved = {place: value.clone() for place, value in snapshot(network, state, optimizer).items()}
     _, resumed = stack(model)
-    for _ in go(network, resumed, pictures, order, 3, saved):
+    for _ in go(network, resumed, examples, order, 3, saved):
         pass
     monkeypatch.setattr(train_module, "replayed", train_module.as_written)
     _, written = stack(model)
-    for _ in go(network, written, pictures, order):
+    for _ in go(network, written, examples, order):
         pass
     for place, value in everything(state).items():
         assert torch.equal(value, everything(resumed)[place]), place
@@ -152,12 +169,12 @@ def test_replayed_and_resumed_steps_give_the_same_bits(cell, pictures, monkeypat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_batch_norm_is_never_pruned_and_rewound(cell, pictures, make_program, make_member, run, watched, name):
+def test_batch_norm_is_never_pruned_and_rewound(cell, examples, make_program, make_member, run, watched, name):
     model = make(cell(name).config, "model")
     norms = {place for place, module in model.named_modules() if hasattr(module, "running_mean")}
     assert bool(norms) == any(part in name for part in ("resnet", "vgg", "alexnet"))
     program = make_program(
-        model, problem=pictures, layers=layers_of(model), levels=1, steps=2, batch_size=BATCH, validation=0
+        model, problem=examples, layers=layers_of(model), levels=1, steps=2, batch_size=BATCH, validation=0
     )
     run(program, [make_member(program, "a", rates=0.5)])
     dense, sparse = watched

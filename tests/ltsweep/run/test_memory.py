@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltsweep.engine.stack import ACTIVATIONS
+from ltsweep.engine.stack import ACTIVATIONS, Forward, Network
 from ltsweep.grid.cell import from_config
+from ltsweep.models import lstm
 from ltsweep.run.hardware import free_bytes
 from ltsweep.run.memory import held_bytes, network_bytes, networks_cached, networks_in
 from ltsweep.run.packing import largest_stack
 
-# Trains, scores and prunes stacks of so many networks on random pictures, and prints the most memory held after each.
+# Trains, scores and prunes stacks of so many networks on random examples or games; prints the most memory held after
+# each.
 PEAKS = """
 import re, sys, torch
 from ltsweep.grid import cell
-from ltsweep.run.build import member_of, program_of
+from pathlib import Path
+from ltsweep.run.build import input_dtype, load_data, member_of, program_of
 from ltsweep.data import Dataset
 from ltsweep.lottery.loop import run_levels
 from hydra import compose, initialize_config_module
@@ -28,9 +31,13 @@ few, many = map(int, sys.argv[1:3])
 with initialize_config_module("ltsweep.conf", version_base="1.3"):
     config = compose("config", ["levels=1", "iterations=2", "validation=0", *sys.argv[3:]])
     cells = [cell.from_config(OmegaConf.merge(config, {"seed": seed})) for seed in range(many)]
-shape = cells[0].config["dataset"]["input_shape"]
-x, y = torch.rand(120, *shape), torch.arange(120) % 10
-program = program_of(cells[0], Dataset(x, y, x[:10], y[:10]), torch.device("cpu"), 0.0)
+dataset = cells[0].config["dataset"]
+x = (torch.rand(120, *dataset["input_shape"]) * 10).to(input_dtype(cells[0].config))
+y = torch.randint(10, (120, *dataset.get("label_shape", ())))
+problem = Dataset(x, y, x[:10], y[:10])
+if "environment" in dataset:
+    (problem,) = load_data(cells[:1], Path()).values()
+program = program_of(cells[0], problem, torch.device("cpu"), 0.0)
 for number in (few, many):
     for _ in run_levels(program, [member_of(cell, program) for cell in cells[:number]], 0):
         pass
@@ -50,11 +57,44 @@ def a_network(few, many, *overrides):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak from")
 @pytest.mark.parametrize(
-    "overrides", [(), ("dataset=digits", "model=lenet5"), ("dataset=digits", "model=mlp", "model.dropout=0.5")]
+    "overrides",
+    [
+        (),
+        ("dataset=digits", "model=lenet5"),
+        ("dataset=digits", "model=mlp", "model.dropout=0.5"),
+        ("dataset=cartpole", "dataset.episodes=10", "model=mlp", "model.hidden=[128,128,128]", "batch_size=128"),
+    ],
 )
 def test_the_formula_is_what_a_network_takes(compose, overrides):
     reckoned = network_bytes(from_config(compose(*overrides)), "cpu")
     assert 0.6 * reckoned < a_network(8, 24, *overrides) < 1.15 * reckoned
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak from")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("dataset=tiny_shakespeare", "model=lstm", "dataset.context=24", "batch_size=20"),
+        ("dataset=tiny_shakespeare", "model=transformer", "model.layers=2", "dataset.context=24", "batch_size=20"),
+    ],
+    ids=["lstm", "transformer"],
+)
+def test_the_formula_is_what_a_model_of_texts_takes(compose, overrides):
+    """Of an unrolled LSTM each step's gates are held, and a gradient of its recurrent weights."""
+    reckoned = network_bytes(from_config(compose(*overrides)), "cpu")
+    assert 0.6 * reckoned < a_network(2, 6, *overrides, "evaluate_train=false", "validation=0") < 1.15 * reckoned
+
+
+def test_ten_thousand_words_are_scored_in_batches_that_fit():
+    """35 tokens have 350,000 logits a network, of which so many are made at once as fit into the bound."""
+    with torch.device("meta"):
+        model = lstm((35,), 10_000, embedding=4, hidden=4)
+    for networks, at_once in ((1, 5), (2, 2), (6, 1)):
+        weights = {"any": torch.empty(networks, 1)}
+        forward = Forward(Network(model), weights, {}, training=False)
+        assert forward.at_once(torch.zeros(1, 35, dtype=torch.int64)) == at_once
+        assert at_once * networks * 350_000 <= 1.01 * ACTIVATIONS["cpu"]
 
 
 def test_every_part_is_counted(compose):
@@ -66,9 +106,9 @@ def test_every_part_is_counted(compose):
     assert network_bytes(sgd, "cuda") == 4 * (held - 2 * 266_610 + 266_610 + layer)
     popup = from_config(compose("method=edge_popup"))
     assert network_bytes(popup, "cuda") == 4 * (held + 3 * 266_200 + 266_610 + layer)
-    # 784 numbers, flattened to as many; then 300 and 100, twice, for the layer and its activation; and 10.
+    # 784 numbers, flattened to as many; then 300 and 100, twice, for the layer and its activation; 10, and the loss.
     large = from_config(compose("batch_size=5000"))
-    batch = 5000 * (784 + 3 * (784 + 784 + 300 + 300 + 100 + 100 + 10))
+    batch = 5000 * (784 + 3 * (784 + 784 + 300 + 300 + 100 + 100 + 10 + 10))
     assert network_bytes(large, "cuda") == 4 * (held + 266_610 + batch)
 
 
