@@ -83,6 +83,7 @@ def _request(asked: argparse.Namespace) -> Request:
         bars=asked.bars,
         remaining=asked.remaining,
         axes=asked.axes,
+        over=asked.over,
         style=style_file.read(asked.style_file),
     )
     return Request(

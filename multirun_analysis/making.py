@@ -53,8 +53,11 @@ class Request:
         for name in look.axes:
             view.check_column(name, study.cells)
         controls = study.levels["arm"].nunique() > 1
-        places = view.choose(study.cells, controls=controls, hue=look.hue, col=look.col, row=look.row)
-        note = sentences(self.only, closing.caveats(study.cells), closing.note(study.cells), closing.bare(study.levels))
+        places = view.choose(study.cells, controls=controls, hue=look.hue, col=look.col, row=look.row, over=look.over)
+        alike = f"Each seed has its own {', '.join(look.over)}." if look.over else ""
+        note = sentences(
+            self.only, alike, closing.caveats(study.cells), closing.note(study.cells), closing.bare(study.levels)
+        )
         return dataclasses.replace(look, hue=places.hue, col=places.col, row=places.row, note=note)
 
 

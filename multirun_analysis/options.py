@@ -125,6 +125,13 @@ def parser() -> argparse.ArgumentParser:
             place, type=_names, default=(), metavar="COLUMN[,COLUMN]", help=f"config columns that name {says}"
         )
     how.add_argument(
+        "--over",
+        type=_names,
+        default=(),
+        metavar="COLUMN[,COLUMN]",
+        help="config columns that are averaged over, as seeds are, where each seed has its own, such as init.source",
+    )
+    how.add_argument(
         "--axes",
         type=_names,
         default=(),

@@ -25,7 +25,8 @@ class View:
 
     metric: a column of `curves.final(levels)`. band: one of `curves.BANDS`, drawn as bars at each level where `bars`.
     remaining: the fractions of weights remaining that are asked for, where a figure shows some levels only; none means
-    the figure's own choice. axes: the two config columns of a heat map, or none. style: how figures look. note: one or
+    the figure's own choice. axes: the two config columns of a heat map, or none. over: config columns that are averaged
+    over, as seeds are. style: how figures look. note: one or
     more sentences to stand under every figure, such as which cells it does not show.
     """
 
@@ -37,6 +38,7 @@ class View:
     bars: bool = False
     remaining: tuple[float, ...] = ()
     axes: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
     style: Style = SCREEN
     note: str = ""
 
@@ -76,14 +78,16 @@ def readable(df: pd.DataFrame) -> pd.DataFrame:
     return df[df["status"].ne(UNREADABLE)]
 
 
-def varying(df: pd.DataFrame) -> list[str]:
+def varying(df: pd.DataFrame, over: tuple[str, ...] = ()) -> list[str]:
     """Return the fewest config columns that tell the cells of a tidy table apart, but for their seeds and their extent.
 
-    Of a group its name comes first, then those of its fields that differ among the cells that have them. A column that
-    follows from those before it is left out: `init.gain` where each init has one gain, or the learning rate where each
-    model has its own. Unreadable cells are not looked at.
+    over: columns that are left out too, with the hash of what such a column names. Of a group its name comes first,
+    then those of its fields that differ among the cells that have them. A column that follows from those before it is
+    left out: `init.gain` where each init has one gain, or the learning rate where each model has its own. Unreadable
+    cells are not looked at.
     """
-    names = [name for name in config_columns(df) if name not in ("seed", *EXTENT)]  # no level is another by these
+    apart = ("seed", *EXTENT, *over, *(f"{name}_sha256" for name in over))  # no level is another by its extent
+    names = [name for name in config_columns(df) if name not in apart]
     values = readable(df)[names].drop_duplicates()
     kept: list[str] = []
     groups = 1
@@ -100,6 +104,7 @@ def choose(
     hue: tuple[str, ...] = (),
     col: tuple[str, ...] = (),
     row: tuple[str, ...] = (),
+    over: tuple[str, ...] = (),
 ) -> View:
     """Return a view with a place for every varying column of the cells table; places that are asked for come first.
 
@@ -108,10 +113,13 @@ def choose(
     no place of its own becomes part of the line's name. Where that makes more than `MANY` lines, the columns with the
     fewest values become panels. A study of learning rates alone has one panel with a line for each, unless there are
     `controls` to compare within each. Raises AnalysisError for a column that does not exist.
+
+    over: columns that are averaged over, as seeds are: each seed of a line has one value of theirs, such as a ticket of
+    its own. Raises AnalysisError where one has more.
     """
-    for name in (*hue, *col, *row):
+    for name in (*hue, *col, *row, *over):
         check_column(name, cells)
-    free = [name for name in varying(cells) if name not in {*hue, *col, *row}]
+    free = [name for name in varying(cells, over) if name not in {*hue, *col, *row}]
     row = row or tuple(name for name in free if name in {"dataset", "model"} or group(name) == "prune_rate")
     lines = tuple(name for name in free if name not in row)
     if not col and "lr" in lines and (len(lines) > 1 or hue or controls):
@@ -122,7 +130,23 @@ def choose(
         fewest = min(apart, key=lambda names: _count(cells, names))
         lines = tuple(name for name in lines if name not in fewest)
         row, col = (row, fewest) if not col else ((*row, *fewest), col)
-    return View(row=row, col=col, hue=(*hue, *lines))
+    found = View(row=row, col=col, hue=(*hue, *lines), over=over)
+    _check_over(found, cells)
+    return found
+
+
+def _check_over(view: View, cells: pd.DataFrame) -> None:
+    """Raise AnalysisError where a line would average over cells of one seed."""
+    if not view.over or "seed" not in cells:
+        return
+    same = readable(cells)[[*dict.fromkeys((*view.columns, "seed"))]].astype("str")
+    twice = same[same.duplicated()]
+    if len(twice):
+        seed, count = twice["seed"].iloc[0], int(same.eq(twice.iloc[0]).all(axis=1).sum())
+        raise AnalysisError(
+            f"--over {','.join(view.over)}: seed {seed} has {count} cells in one line, and each seed is to have "
+            f"one; without --over they are drawn apart"
+        )
 
 
 def label(df: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:

@@ -25,7 +25,7 @@ EXPERIMENTS = {
 
 def test_every_experiment_is_tried() -> None:
     folder = Path(next(iter(ltsweep.conf.__path__))) / "experiment"
-    assert {path.stem for path in folder.glob("*.yaml")} == {*EXPERIMENTS, "transfer"}
+    assert {path.stem for path in folder.glob("*.yaml")} == {*EXPERIMENTS, "transfer", "tickets_in_control"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -46,6 +46,22 @@ def test_the_experiment_of_transfer_takes_a_ticket(command) -> None:
     (folder,) = command.study("transfer").cells().values()
     assert folder.status["status"] == "done"
     assert set(folder.levels["arm"]) == {"ticket", "reinit", "random_ticket"}
+
+
+def test_tickets_in_control_are_of_both_games_with_the_network_of_each(command) -> None:
+    short = ("dataset.updates=1", "dataset.limit=5", "dataset.episodes=2", "validation=2")
+    command.inside("+experiment=tickets_in_control", *TINY[1:], "dataset=cartpole,acrobot", *short)
+    found = {
+        folder.config["dataset"]["name"]: folder for folder in command.study("tickets_in_control").cells().values()
+    }
+    assert {name: folder.config["model"]["hidden"] for name, folder in found.items()} == {
+        "cartpole": [128] * 3,
+        "acrobot": [256] * 3,
+    }
+    for folder in found.values():
+        assert folder.status["status"] == "done"
+        assert set(folder.levels["arm"]) == {"ticket", "reinit", "random_ticket"}
+        assert folder.levels["weights_remaining"].iloc[-1] == round(0.8 * folder.levels["weights_total"].iloc[-1])
 
 
 def test_the_setups_of_the_paper_follow_the_model(command) -> None:

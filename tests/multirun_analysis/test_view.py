@@ -64,6 +64,20 @@ def test_what_is_asked_for_comes_first_and_nothing_that_varies_is_lost(mixed: St
     assert view.choose(mixed.cells, row=("seed",)) == view.View(row=("seed",), col=("lr",), hue=("init",))
 
 
+def test_columns_that_are_averaged_over_have_no_place_and_each_seed_has_one_value() -> None:
+    """A ticket of each seed's own, beside cells that have none."""
+    sources = ["s/a@1", "s/b@1", None, None]
+    hashes = ["x", "y", None, None]
+    found = cells(**{"init": ["like", "like", "he_n", "he_n"], "init.source": sources, "init.source_sha256": hashes})
+    one_each = found.assign(seed=[0, 1, 0, 1])
+    assert view.choose(one_each).hue == ("init", "init.source")
+    assert view.choose(one_each, over=("init.source",)) == view.View(hue=("init",), over=("init.source",))
+    with pytest.raises(AnalysisError, match=r"--over init\.source: seed 0 has 2 cells in one line"):
+        view.choose(found.assign(seed=[0, 0, 0, 1]), over=("init.source",))
+    with pytest.raises(AnalysisError, match=r"no config column 'init\.sorce'"):
+        view.choose(one_each, over=("init.sorce",))
+
+
 def test_an_unknown_column_is_an_error_that_names_the_nearest(mixed: Study) -> None:
     with pytest.raises(AnalysisError, match=r"no config column 'intt': did you mean init\? These vary here: init, lr"):
         view.choose(mixed.cells, hue=("intt",))

@@ -141,10 +141,13 @@ class Episodes:
 
     def loss(self, forward: Forward, memory: Tensors, batch: Batch) -> Tensor:
         """Play T steps of each game, which changes `memory` in place, and return the loss of each network, (C,)."""
-        outputs, actions, rewards, reached, fell, over = self._play(forward, memory, batch[0])
-        with torch.no_grad():  # the values of the states reached, before any new start
-            after = self._split(forward(self.environment.observe(reached).flatten(1, 2)))[1].view_as(rewards)
-        logits, values = self._split(outputs)  # (C, T, N, A), (C, T, N)
+        playing = replace(forward, training=False)
+        with torch.no_grad():
+            seen, actions, rewards, reached, fell, over = self._play(playing, memory, batch[0])
+            # The values of the states reached, before any new start.
+            after = self._split(playing(self.environment.observe(reached).flatten(1, 2)))[1].view_as(rewards)
+        outputs = forward(seen.flatten(1, 2))  # (C, T * N, A + 1)
+        logits, values = self._split(outputs.view(*rewards.shape, -1))
         gain = advantages(self.reward_scale * rewards, values.detach(), after, fell, over, self.discount, self.trace)
         log_pi = logits.log_softmax(-1)
         policy = -log_pi.gather(-1, actions[..., None])[..., 0] * gain
@@ -157,18 +160,18 @@ class Episodes:
     def _play(self, forward: Forward, memory: Tensors, u: Tensor) -> tuple[Tensor, ...]:
         """Play T steps of N games in `memory`, by uniform numbers u (C, T, N, 1 + U).
 
-        Returns of each step, (C, T, N, ...): outputs, action, reward, state reached, and two booleans: whether the
-        environment has ended the game there, and whether that or the limit has.
+        Returns of each step, (C, T, N, ...): what was seen, action, reward, state reached, and two booleans: whether
+        the environment has ended the game there, and whether that or the limit has.
         """
         state, age, earned, last = (memory[name].clone() for name in ("state", "age", "earned", "last"))
         played = []
         for numbers in u.unbind(1):  # (C, N, 1 + U)
-            outputs = forward(self.environment.observe(state))  # (C, N, A + 1)
-            action = chosen(self._split(outputs.detach())[0], numbers[..., 0])
+            seen = self.environment.observe(state)
+            action = chosen(self._split(forward(seen))[0], numbers[..., 0])
             reached, reward, fell = self.environment.step(state, action)
             age, earned = age + 1, earned + reward
             over = fell | (age >= self.limit)
-            played.append((outputs, action, reward, reached, fell, over))
+            played.append((seen, action, reward, reached, fell, over))
             state = torch.where(over[..., None], self.environment.reset(numbers[..., 1:]), reached)
             last = torch.where(over, earned, last)
             age, earned = age.where(~over, 0), earned.where(~over, 0.0)
@@ -269,3 +272,7 @@ def games(data_dir: Path, environment: Environment, **settings: Any) -> Episodes
             "ltsweep.data.CartPole"
         )
     return Episodes(environment, **settings)
+
+
+# Passes through the network, of a batch's examples, beside that with a gradient: to act, and to value what is reached.
+games.passes = 2  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ optimizer keeps S numbers for each parameter, and a batch has B examples. In num
     a step      B * (I + 3 * A)         on a GPU: twice a batch, its activations as backward needs them, a gradient
                 B * (I + 3.5 * A) + 2R  on a CPU, where a recorded step keeps all that it made; R: the parameters that
                                         are used again, as often as they are: a gradient each time, and their sum
+                + B * 1.5 * W * A       also of W passes without a gradient, where the problem makes such (`passes`)
     pruning     8 * L                   scores, their order and ranks (8 bytes each), sorting
 
 With augmentation a batch has 5 * I numbers in place of I: its pictures between two changes, and where their pixels come
@@ -41,6 +42,7 @@ _SHARE = 0.8
 
 # Numbers that a step holds at once for each activation, as in the table above.
 _KEPT = {"cpu": 3.5, "cuda": 3.0}
+_KEPT_OF_PASSES = {"cpu": 1.5, "cuda": 0.0}
 
 
 # Bytes of networks that stay in one worker's caches from step to step. On two cores of an AMD EPYC with 32 MB of shared
@@ -63,7 +65,9 @@ def network_bytes(cell: Cell, kind: str) -> int:
     inputs = math.prod(shape) * (5 if config["dataset"].get("augment") else 1)
     network, dtype = Network(model), input_dtype(config)
     activations = network.activations(shape, dtype)
-    step = config["batch_size"] * (inputs + _KEPT[kind] * (sum(activations) + activations[-1]))
+    passes = getattr(getattr(make(config, "dataset"), "func", None), "passes", 0)
+    kept = _KEPT[kind] + _KEPT_OF_PASSES[kind] * passes
+    step = config["batch_size"] * (inputs + kept * (sum(activations) + activations[-1]))
     step += 2 * network.used_again(shape, dtype) if kind == "cpu" else 0
     numbers = max(step, 8 * max(layers))
     numbers += 2 * parameters + 2 * sum(layers) if kind == "cpu" else parameters

@@ -229,10 +229,10 @@ def test_an_update_is_replayed_to_the_bit(whole, monkeypatch):
     calls, call = [], Network.__call__
     monkeypatch.setattr(Network, "__call__", lambda *args, **how: (calls.append(0), call(*args, **how))[1])
     replayed = trained(CART, *started(CART, (0, 1, 2), share=0.6), 20)
-    assert len(calls) == 2 * 5  # the first as written, the second recorded: of four steps, and of the states reached
+    assert len(calls) == 2 * 6  # the first as written, the second recorded: of four steps, what they reached, and all
     monkeypatch.setattr(train_module, "replayed", train_module.as_written)
     written = trained(CART, *started(CART, (0, 1, 2), share=0.6), 20)
-    assert len(calls) == 2 * 5 + 20 * 5
+    assert len(calls) == 2 * 6 + 20 * 6
     for name, value in whole[0].items():
         assert torch.equal(value, written[name]), name
         assert torch.equal(value, replayed[name]), name

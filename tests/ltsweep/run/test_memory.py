@@ -14,11 +14,12 @@ from ltsweep.run.hardware import free_bytes
 from ltsweep.run.memory import held_bytes, network_bytes, networks_cached, networks_in
 from ltsweep.run.packing import largest_stack
 
-# Trains, scores and prunes stacks of so many networks on random examples, and prints the most memory held after each.
+# Trains, scores and prunes stacks of so many networks on random examples or games; prints the most memory after each.
 PEAKS = """
 import re, sys, torch
 from ltsweep.grid import cell
-from ltsweep.run.build import input_dtype, member_of, program_of
+from pathlib import Path
+from ltsweep.run.build import input_dtype, load_data, member_of, program_of
 from ltsweep.data import Dataset
 from ltsweep.lottery.loop import run_levels
 from hydra import compose, initialize_config_module
@@ -32,7 +33,10 @@ with initialize_config_module("ltsweep.conf", version_base="1.3"):
 dataset = cells[0].config["dataset"]
 x = (torch.rand(120, *dataset["input_shape"]) * 10).to(input_dtype(cells[0].config))
 y = torch.randint(10, (120, *dataset.get("label_shape", ())))
-program = program_of(cells[0], Dataset(x, y, x[:10], y[:10]), torch.device("cpu"), 0.0)
+problem = Dataset(x, y, x[:10], y[:10])
+if "environment" in dataset:
+    (problem,) = load_data(cells[:1], Path()).values()
+program = program_of(cells[0], problem, torch.device("cpu"), 0.0)
 for number in (few, many):
     for _ in run_levels(program, [member_of(cell, program) for cell in cells[:number]], 0):
         pass
@@ -52,7 +56,13 @@ def a_network(few, many, *overrides):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak from")
 @pytest.mark.parametrize(
-    "overrides", [(), ("dataset=digits", "model=lenet5"), ("dataset=digits", "model=mlp", "model.dropout=0.5")]
+    "overrides",
+    [
+        (),
+        ("dataset=digits", "model=lenet5"),
+        ("dataset=digits", "model=mlp", "model.dropout=0.5"),
+        ("dataset=cartpole", "dataset.episodes=10", "model=mlp", "model.hidden=[128,128,128]", "batch_size=128"),
+    ],
 )
 def test_the_formula_is_what_a_network_takes(compose, overrides):
     reckoned = network_bytes(from_config(compose(*overrides)), "cpu")
