@@ -146,6 +146,11 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def headlines(rows: pd.DataFrame) -> list[str]:
+    """Return the headlines of the cells of a tidy table, in alphabetical order."""
+    return sorted(map(str, rows[HEADLINE].dropna().unique()))
+
+
 def has_gap(headline: str) -> bool:
     """Return whether there is a gap between training and test scores of a headline."""
     return any(sides[0].endswith(f"_{headline}") for sides in GAPS.values())
@@ -171,9 +176,9 @@ class Rows(NamedTuple):
 def resolved(rows: pd.DataFrame, template: str) -> list[Rows]:
     """Return the rows of a tidy table for each metric that a name means there, and for each scale of it."""
     found = []
-    for headline in sorted(rows[HEADLINE].astype("str").unique()) if "{" in template else [""]:
+    for headline in headlines(rows) if "{" in template else [""]:
         name = named(template, headline)
-        own = rows[rows[HEADLINE].astype("str").eq(headline)] if headline else rows
+        own = rows[rows[HEADLINE].eq(headline)] if headline else rows
         scales = own["dataset"].astype("str") if of(name).relative and "dataset" in own else pd.Series("", own.index)
         found += [Rows(name, each, own[scales.eq(each)]) for each in sorted(scales.unique())]
     return found

@@ -18,7 +18,7 @@ def table(study: Study, view: View) -> pd.DataFrame:
     Raises NothingToShow where no headline has a gap: returns are of games that are played anew, not of data.
     """
     check_levels(study)
-    levels = study.levels[study.levels[HEADLINE].astype("str").map(metrics.has_gap)]
+    levels = study.levels[study.levels[HEADLINE].isin(filter(metrics.has_gap, metrics.headlines(study.levels)))]
     if levels.empty:
         raise NothingToShow("no cell is scored on data that it learns by and on others: returns are of new games")
     own = dataclasses.replace(study, levels=levels)

@@ -35,7 +35,7 @@ def table(study: Study, view: View) -> pd.DataFrame:
     """
     check_levels(study, counted=True)
     rows = study.evaluations
-    headlines = {metrics.named(metrics.DEFAULT, name): name for name in rows[HEADLINE].astype("str").unique()}
+    headlines = {metrics.named(metrics.DEFAULT, name): name for name in metrics.headlines(rows)}
     rows = rows.assign(**{score: rows[score].where(rows[HEADLINE].eq(own)) for score, own in headlines.items()})
     scores = [*headlines, *(score for score in _LOSSES if score in rows)]
     found = curves.training_curves(rows, view, scores).assign(by_level=True)

@@ -136,7 +136,8 @@
     const first = columns.length > 1 && valuesOf("lr") <= 6 ? "lr" : "";
     // Where a panel would have more lines than can be told apart, the column with the fewest values makes rows.
     const rest = columns.filter((name) => name !== first).toSorted((a, b) => valuesOf(a) - valuesOf(b));
-    const second = rest.length > 1 && rest.reduce((product, name) => product * valuesOf(name), 1) > 6 && valuesOf(rest[0]) <= 4 ? rest[0] : "";
+    const many = rest.length > 1 && rest.reduce((product, name) => product * valuesOf(name), 1) > 6 && valuesOf(rest[0]) <= 4;
+    const second = data.curves.apart || (many ? rest[0] : "");
     const col = choose(controls, "choose-col", "Columns of panels", places, first, redraw);
     const row = choose(controls, "choose-row", "Rows of panels", places, second, redraw);
     const scale = choose(controls, "choose-scale", "Vertical scale", [["own", "each panel its own"], ["same", "the same"]], "own", redraw);
@@ -148,7 +149,9 @@
       const of = (line, name) => name ? line.config[columns.indexOf(name)] : "";
       const rest = columns.filter((name) => ![col.value, row.value].includes(name));
       const hueOf = (line) => rest.map((name) => of(line, name)).join(", ");
-      const names = unique(lines.map(hueOf)), places = (select) => unique(lines.map((line) => of(line, select.value)));
+      // Cells of other problems do not have the metric: they have no panels.
+      const having = lines.filter((line) => line.values[metric.value][0].some((y) => y !== null)), there = having.length ? having : lines;
+      const names = unique(lines.map(hueOf)), places = (select) => unique(there.map((line) => of(line, select.value)));
       const colors = theme().colors;
       const looks = new Map(names.map((name, i) => [name, [colors[i % 8], (i + Math.floor(i / 8)) % 8]]));
       hues.fill(names.map((name) => [name, looks.get(name)[0], "solid", GLYPHS[looks.get(name)[1]]]));
@@ -196,12 +199,12 @@
         }
       });
       layout.height = Math.max(360, high * 330);
-      const shown = () => lines.filter((line) => !hues.off.has(hueOf(line)) && !arms.off.has(line.arm));
+      const shown = () => there.filter((line) => !hues.off.has(hueOf(line)) && !arms.off.has(line.arm));
       valuesTable(id, `${words(metric.value)} at the end of each level`, ["Line", "Arm", "Level", "Weights remaining", "Mean", "Least", "Greatest", "Seeds"],
         () => shown().flatMap((line) => line.level.map((level, k) => [line.config.join(", ") || "all cells", words(line.arm), level,
           percent(line.remaining[k]), ...line.values[metric.value].map((part) => score(metric.value, part[k])), line.n[k]])));
       return draw(id, traces, layout, `${words(metric.value)} against ${log ? "the weights remaining, on a log axis from 100 % down" : "the level"}: ` +
-        `${shown().length} of ${lines.length} lines in ${grid.length} panel${grid.length > 1 ? "s" : ""}. The table below has the same values.`);
+        `${shown().length} of ${there.length} lines in ${grid.length} panel${grid.length > 1 ? "s" : ""}. The table below has the same values.`);
     };
     show();
     return show;

@@ -10,7 +10,7 @@ from multirun_analysis import curves, metrics, view
 from multirun_analysis.load import Study
 from multirun_analysis.metrics import DEFAULT
 from multirun_analysis.report import answers
-from multirun_analysis.schema import COUNTED, HEADLINE
+from multirun_analysis.schema import COUNTED
 
 # Lines of a plot; the page says how many more there are.
 MOST_LINES = 240
@@ -23,17 +23,17 @@ _NEXT = ("test_loss", "early_stop_iteration")
 def lines(study: Study) -> dict[str, Any]:
     """Return the curves of a study: means over seeds of every metric at each level, a line for each choice and arm.
 
-    `{"columns": [...], "metrics": [...], "shares": metrics that are written in percent, "left_out": lines beyond
-    MOST_LINES, "lines": [{"config": [text a column], "arm", "level": [...], "remaining": [...], "n": [...], "values":
-    {metric: [[mean], [least], [greatest]]}}]}`.
-    Failed and diverged cells are in no line.
+    `{"columns": [...], "metrics": [...], "shares": metrics that are written in percent, "apart": a column that first
+    has rows of panels, since its scores differ, or nothing, "left_out": lines beyond MOST_LINES, "lines": [{"config":
+    [text a column], "arm", "level": [...], "remaining": [...], "n": [...], "values": {metric: [[mean], [least],
+    [greatest]]}}]}`. Failed and diverged cells are in no line.
     """
     columns = view.varying(study.cells)
     counted = curves.final(study.levels[study.levels["status"].isin(COUNTED)])
     names = [name for name in curves.metrics(study.levels) if counted[name].notna().any()]
     if not names:
-        return {"columns": columns, "metrics": [], "shares": [], "lines": [], "left_out": 0}
-    headlines = counted[HEADLINE].astype("str").unique()
+        return {"columns": columns, "metrics": [], "shares": [], "apart": "", "lines": [], "left_out": 0}
+    headlines = metrics.headlines(counted)
     first = [*(metrics.named(name, headline) for headline in headlines for name in _FIRST), *_NEXT]
     names = sorted(names, key=lambda name: first.index(name) if name in first else len(first))
     named = counted.assign(**{f"_{i}": view.label(counted, (name,)) for i, name in enumerate(columns)})
@@ -57,6 +57,7 @@ def lines(study: Study) -> dict[str, Any]:
     return {
         "columns": columns,
         "metrics": names,
+        "apart": "dataset" if "dataset" in columns and len(metrics.resolved(counted, DEFAULT)) > 1 else "",
         "shares": [name for name in names if metrics.of(name).unit == metrics.POINTS],
         "lines": every[:MOST_LINES],
         "left_out": max(0, len(every) - MOST_LINES),

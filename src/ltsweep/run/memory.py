@@ -67,7 +67,7 @@ def network_bytes(cell: Cell, kind: str) -> int:
     activations = network.activations(shape, dtype)
     passes = getattr(getattr(make(config, "dataset"), "func", None), "passes", 0)
     kept = _KEPT[kind] + _KEPT_OF_PASSES[kind] * passes
-    step = config["batch_size"] * (inputs + kept * sum(activations) + _KEPT[kind] * activations[-1])
+    step = config["batch_size"] * (inputs + kept * (sum(activations) + activations[-1]))
     step += 2 * network.used_again(shape, dtype) if kind == "cpu" else 0
     numbers = max(step, 8 * max(layers))
     numbers += 2 * parameters + 2 * sum(layers) if kind == "cpu" else parameters

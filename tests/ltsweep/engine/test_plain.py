@@ -18,7 +18,8 @@ COMMAND = """
 import sys
 from ltsweep.command import main
 main(["-m", "dataset=digits", "device=cpu", "workers=1", "model=lenet_300_100,lenet5", "optimizer=adam,sgd",
-      "levels=1", "iterations=3", "batch_size=8", "evaluate_test=8", "evaluate_train=false", "checkpoint_every=0"])
+      "levels=1", "iterations=3", "batch_size=8", "validation=8", "evaluate_test=8", "evaluate_train=false",
+      "checkpoint_every=0"])
 from ltsweep.engine.plain import make_plainly, step
 import torch
 one = torch.zeros(1)

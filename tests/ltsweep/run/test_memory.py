@@ -14,8 +14,7 @@ from ltsweep.run.hardware import free_bytes
 from ltsweep.run.memory import held_bytes, network_bytes, networks_cached, networks_in
 from ltsweep.run.packing import largest_stack
 
-# Trains, scores and prunes stacks of so many networks on random examples or games; prints the most memory held after
-# each.
+# Trains, scores and prunes stacks of so many networks on random examples or games; prints the most memory after each.
 PEAKS = """
 import re, sys, torch
 from ltsweep.grid import cell
