@@ -11,6 +11,7 @@ from torch import nn
 from ltsweep import conf, init
 from ltsweep.errors import UserError
 from ltsweep.init import draw
+from ltsweep.models import lstm, transformer
 from ltsweep.rng import generator
 
 FC = (400, 150)  # fan_in 150, fan_out 400
@@ -290,3 +291,15 @@ def test_an_initialization_may_bring_its_bias(tiny_bn):
         assert drawn["bn1.bias"].tolist() == [0.0] * 4  # no weight of two dimensions
     drawn = draw(tiny_bn, Twos(), 0, "init")
     assert torch.equal(drawn["output.bias"], torch.rand(3, generator=generator(0, "init", "output.bias")))
+
+
+def test_a_models_embedding_is_drawn_as_a_weight_of_its_numbers_to_its_tokens():
+    """By torch's default embedding, recurrent and output weights alike where E = H; by Xavier 10,000 words far less."""
+    drawn = draw(lstm((5,), 500, embedding=64, hidden=64), init.pytorch_default, 0)
+    for name in ("embedding", "lstm1.input", "lstm2.recurrent", "output"):
+        assert 0.99 / 8 < float(drawn[f"{name}.weight"].abs().max()) <= 1 / 8
+    assert float(init.xavier_normal((10_000, 128), generator(0)).std()) == pytest.approx(0.014, rel=0.01)
+    drawn = draw(transformer((5,), 7, layers=1, heads=2, width=8), init.xavier_normal, 0)
+    for norm in ("block1.norm1", "block1.norm2", "norm"):
+        assert bool((drawn[f"{norm}.weight"] == 1).all())
+        assert not drawn[f"{norm}.bias"].any()
