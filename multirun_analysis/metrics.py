@@ -66,6 +66,11 @@ class Metric:
         return self.ends == (0.0, 1.0)
 
     @property
+    def is_headline(self) -> bool:
+        """Return whether it is known which end is better, and how differences are written."""
+        return self.places is not None
+
+    @property
     def worse(self) -> str:
         """Return which way is worse, as a word."""
         return "below" if self.higher else "above"
@@ -212,9 +217,14 @@ class Part(NamedTuple):
     levels: pd.DataFrame
 
 
+def unknown(levels: pd.DataFrame) -> list[str]:
+    """Return the headlines of a levels table of which nothing is known: scores of a user's own."""
+    return [words(name) for name in headlines(levels) if not of(named(DEFAULT, name)).is_headline]
+
+
 def parts(levels: pd.DataFrame) -> list[Part]:
     """Return the parts of a levels table; none of cells with a headline of which nothing is known."""
-    found = [one for one in resolved(levels, DEFAULT) if of(one.metric).places is not None]
+    found = [one for one in resolved(levels, DEFAULT) if of(one.metric).is_headline]
     return [
         Part(said(name, scale) if len(found) > 1 else "", of(name).at(_dense(rows, name)), rows)
         for name, scale, rows in found

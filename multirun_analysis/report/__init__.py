@@ -63,6 +63,7 @@ def page(study: Study, claims: Sequence[Claim], out: Path, *, only: str = "") ->
         untested=[(asked[row["claim"]], row) for row in verdicts.drop(tested.index).to_dict("records")],
         tally=[(verdict, int(verdicts["verdict"].eq(verdict).sum())) for verdict in VERDICTS],
         parts=[_part(number, part, areas, study.cells) for number, (part, (areas, _)) in enumerate(every)],
+        unknown=metrics.unknown(study.levels),
         **_said_of(parts),
         cells=_cells(study, out, commands),
         own_choices=command.OWN if commands["command"].str.contains(command.OWN, regex=False).any() else "",

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from multirun_analysis import claims, curves, figures, metrics, panels, statistics, style
+from multirun_analysis import claims, curves, figures, metrics, panels, report, statistics, style
 from multirun_analysis.__main__ import main
 from multirun_analysis.claims import Claim
 from multirun_analysis.errors import NothingToShow
@@ -313,3 +313,18 @@ def test_a_study_of_several_problems_has_a_page_in_parts_and_one_table(
     csv, parquet = pd.read_csv(tmp_path / "levels.csv"), pd.read_parquet(tmp_path / "levels.parquet")
     for table in (csv, parquet):
         assert table.groupby("headline")["best_test_loss"].count().to_dict() == {"accuracy": 0, "loss": 54, "return": 0}
+
+
+def test_a_score_of_ones_own_is_drawn_and_not_compared(problems: Study, tmp_path: Path) -> None:
+    own = of_headline(problems, "accuracy")
+    tables = {
+        name: table.rename(columns=lambda column: column.replace("accuracy", "recall")).assign(headline="recall")
+        for name, table in (("cells", own.cells), ("levels", own.levels), ("evaluations", own.evaluations))
+    }
+    own = dataclasses.replace(own, **tables)
+    for name in ("accuracy_vs_remaining", "training_curves", "best_by_validation"):
+        assert drawn(own, name, choose(own.cells))
+    page = report.page(own, (), tmp_path).decode()
+    assert "chosen by recall, because nothing tells which end of it is better" in page
+    assert "is better than" not in page
+    assert "Nothing yet" not in page
