@@ -72,7 +72,7 @@ def test_cells_end_at_their_accuracy_each_by_itself(command):
         (("measure=[lengths]", "measure.lengths.examples=0"), "measure.lengths.examples=0 is out of range"),
         (("stop=at_accuracy", "stop.threshold=1.5"), "stop.threshold=1.5 cannot be reached: test_accuracy is a number"),
         (("stop.threshold=0.2",), "no stop is chosen, so none has that field; stop=NAME chooses one"),
-        (("stop=at_accuracy", "stop.threshold=0"), "stop.threshold=0 is out of range: stop.threshold is a number"),
+        (("stop=at_accuracy", "stop.threshold=0"), "stop.threshold=0 cannot be reached: test_accuracy is a number"),
         (("stop=at_accuracy", "stop.score=test_return"), "stop.score=test_return is unknown; choose one of train_loss"),
         (("stop=at_accuracy", "stop.score=train_accuracy"), "stop.score=train_accuracy has no value with evaluate_tr"),
         (("stop=at_accuracy", "stop.score=val_loss", "validation=0"), "stop.score=val_loss has no value with validat"),
