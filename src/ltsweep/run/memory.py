@@ -18,7 +18,9 @@ optimizer keeps S numbers for each parameter, and a batch has B examples. In num
 With augmentation a batch has 5 * I numbers in place of I: its pictures between two changes, and where their pixels come
 from.
 
-A stack of any size also needs the activations of one batch of an evaluation, bounded by `engine.stack.ACTIVATIONS`.
+A stack of any size also needs the activations of one batch of an evaluation, of which the widest is bounded by
+`engine.stack.ACTIVATIONS`: three times that on a GPU. On a CPU a recorded evaluation keeps all that it made: twice that
+for each time that the widest goes into A.
 
 Each step reads all of `held`. On a CPU a stack pays as long as `held` stays in the caches.
 """
@@ -74,10 +76,17 @@ def network_bytes(cell: Cell, kind: str) -> int:
     return held_bytes(cell) + int(4 * numbers)
 
 
+def evaluation_bytes(cell: Cell, kind: str) -> int:
+    """Return the bytes of one batch of an evaluation of a stack, whatever its size, on a `cpu` or `cuda` device."""
+    if kind == "cuda":
+        return 4 * 3 * ACTIVATIONS[kind]
+    activations = Network(_model(cell)).activations(cell.config["dataset"]["input_shape"], input_dtype(cell.config))
+    return 4 * 2 * ACTIVATIONS[kind] * sum(activations) // max(activations)
+
+
 def networks_in(cell: Cell, kind: str, free: float) -> int:
     """Return the number of a cell's networks that fit into `free` bytes of a `cpu` or `cuda` device, at least 1."""
-    evaluation = 4 * 3 * ACTIVATIONS[kind]
-    return max(1, int((_SHARE * free - evaluation) // network_bytes(cell, kind)))
+    return max(1, int((_SHARE * free - evaluation_bytes(cell, kind)) // network_bytes(cell, kind)))
 
 
 def networks_cached(cell: Cell) -> int:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
+from ltsweep.engine.replay import Tape
 from ltsweep.engine.stack import ACTIVATIONS, Forward, Network
 from ltsweep.grid.cell import from_config
 from ltsweep.models import lstm
+from ltsweep.run.build import make
 from ltsweep.run.hardware import free_bytes
-from ltsweep.run.memory import held_bytes, network_bytes, networks_cached, networks_in
+from ltsweep.run.memory import evaluation_bytes, held_bytes, network_bytes, networks_cached, networks_in
 from ltsweep.run.packing import largest_stack
 
 # Trains, scores and prunes stacks of so many networks on random examples or games; prints the most memory after each.
@@ -94,6 +97,21 @@ def test_ten_thousand_words_are_scored_in_batches_that_fit():
         forward = Forward(Network(model), weights, {}, training=False)
         assert forward.at_once(torch.zeros(1, 35, dtype=torch.int64)) == at_once
         assert at_once * networks * 350_000 <= 1.01 * ACTIVATIONS["cpu"]
+
+
+@pytest.mark.parametrize("name", ["lstm", "transformer"])
+def test_a_recorded_evaluation_holds_what_is_reckoned(compose, name):
+    """All tensors of the tape of one batch."""
+    cell = from_config(compose("dataset=tiny_shakespeare", f"model={name}", "dataset.context=32"))
+    model = make(cell.config, "model")
+    weights = {place: value[None] for place, value in model.named_parameters()}
+    forward = Forward(Network(model), weights, {}, training=False)
+    tokens = torch.zeros(1, 32, dtype=torch.int64)
+    with torch.no_grad(), Tape() as tape:
+        forward(tokens.expand(forward.at_once(tokens), -1), shared=True)
+    storages = [leaf.untyped_storage() for leaf in tree_leaves(tape._kept) if isinstance(leaf, torch.Tensor)]
+    held = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    assert 0.6 * evaluation_bytes(cell, "cpu") < held < 1.15 * evaluation_bytes(cell, "cpu")
 
 
 def test_every_part_is_counted(compose):
