@@ -26,7 +26,12 @@ EXPERIMENTS = {
 
 def test_every_experiment_is_tried() -> None:
     folder = Path(next(iter(ltsweep.conf.__path__))) / "experiment"
-    assert {path.stem for path in folder.glob("*.yaml")} == {*EXPERIMENTS, "transfer", "tickets_in_control"}
+    assert {path.stem for path in folder.glob("*.yaml")} == {
+        *EXPERIMENTS,
+        "transfer",
+        "tickets_in_control",
+        "tickets_in_language",
+    }
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -63,6 +68,31 @@ def test_tickets_in_control_are_of_both_games_with_the_network_of_each(command) 
         assert folder.status["status"] == "done"
         assert set(folder.levels["arm"]) == {"ticket", "reinit", "random_ticket"}
         assert folder.levels["weights_remaining"].iloc[-1] == round(0.8 * folder.levels["weights_total"].iloc[-1])
+
+
+def test_tickets_in_language_start_early_and_late_by_the_setup_of_each_network(command) -> None:
+    folder = command.folder / "data/tinyshakespeare"
+    folder.mkdir(parents=True)
+    (folder / "input.txt").write_text("".join(chr(97 + 7 * i * i % 26) for i in range(2_000)))
+    text = (f"data_dir={folder.parent}", "dataset.sha256=null", "dataset.num_classes=26", "dataset.context=8")
+    small = (
+        "model=lstm",
+        "model.hidden=8",
+        "model.embedding=8",
+        "validation=50",
+        "iterations=102",
+        "lr.warmup=2",
+        "evaluate_every=null",
+    )
+    command.inside("+experiment=tickets_in_language", *TINY[1:3], "levels=1", *text, *small)
+    found = command.study("tickets_in_language").cells().values()
+    assert sorted(folder.config["method"]["rewind"] for folder in found) == ["100it", "init"]
+    assert {folder.status["status"] for folder in found} == {"done"}
+    assert all(
+        {"lr": folder.config["lr"]["value"], "batch": folder.config["batch_size"]} == {"lr": 5e-3, "batch": 32}
+        for folder in found
+    )
+    assert not {"paper", "late"} & {name for folder in found for name in folder.config["model"]}
 
 
 def test_the_setups_of_the_paper_follow_the_model(command) -> None:
