@@ -255,8 +255,13 @@ BAD = {
         f"{name}.name": (["a/b", "'a\x1bb'", "x" * 65, "' '", "''", "'\u202ea'"], "a name of up to 64")
         for name in GROUPS
     },
+    "dataset.input_dtype": (["float64", "int", "null"], "one of float32, int64"),
+    "dataset.label_shape": (["[0]", "[-8]", "[1.5]", "3", "null"], "a list, each of it a whole number from 1"),
     "lr.milestones": (["[0.5,1]", "[-0.1]", "[a]", "0.5", "[nan]"], "number from 0 and below 1"),
 }
+# Fields that digits lack -> a data set that has them.
+ELSEWHERE = dict.fromkeys(("dataset.mean", "dataset.std"), "dataset=mnist")
+ELSEWHERE |= dict.fromkeys(("dataset.input_dtype", "dataset.label_shape"), "dataset=tiny_shakespeare")
 
 
 def test_every_rule_is_tested():
@@ -270,8 +275,8 @@ def test_a_value_out_of_range_is_one_line_that_names_it_and_what_is_allowed(comp
         (*OVERRIDES, "stop=at_accuracy")
         if name == "stop.name"
         else OVERRIDES
-        if name not in ("dataset.mean", "dataset.std")
-        else ("dataset=mnist", *OVERRIDES[1:])
+        if name not in ELSEWHERE
+        else (ELSEWHERE[name], *OVERRIDES[1:])
     )
     for value in values:
         config = compose(*overrides, f"{name}={value}")
