@@ -9,7 +9,7 @@ from ltsweep.data.folder import image_folder
 from ltsweep.data.mnist import torchvision_mnist
 from ltsweep.data.scale import scale
 from ltsweep.data.streamed import imagenet
-from ltsweep.data.text import characters, words
+from ltsweep.data.text import Text, characters, words
 
 # The name by which users' own data sets import `Examples`.
 Dataset = Examples
@@ -19,6 +19,7 @@ __all__ = [
     "CartPole",
     "Dataset",
     "Examples",
+    "Text",
     "characters",
     "digits",
     "games",

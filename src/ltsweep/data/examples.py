@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ltsweep.data.augment import AUGMENTATIONS, Numbers, augmented
-from ltsweep.data.labelled import ACCURACY, Labelled, chosen_of_test, score
+from ltsweep.data.labelled import Labelled, chosen_of_test, score
 from ltsweep.data.scale import Scale, scale
-from ltsweep.engine.problem import ALL, Batch, Draws, Part, Score, by_order
+from ltsweep.engine.problem import ALL, Batch, Draws, Part, by_order
 from ltsweep.engine.replay import as_written, replayed
 from ltsweep.engine.stack import Forward, Tensors
 from ltsweep.errors import UserError
@@ -25,7 +25,7 @@ class Examples(Labelled):
 
     x of dtype uint8 are pictures, which `scale` turns to floats in the batch; others are given to networks as they are.
     augment: names of `augment.AUGMENTATIONS` that training pictures go through, anew in each epoch. held_out: as
-    `Labelled`. headline: the score that chooses the best model.
+    `Labelled`.
     """
 
     train_x: Tensor
@@ -37,7 +37,6 @@ class Examples(Labelled):
     augment: Sequence[str] = ()
     label_smoothing: float = 0.0
     held_out: Tensor | None = None
-    headline: Score = ACCURACY
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> "Examples":
         """Return the examples with `fn` applied to each tensor."""

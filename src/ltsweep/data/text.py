@@ -21,7 +21,13 @@ from ltsweep.words import shown
 END, UNKNOWN = "<eos>", "<unk>"
 
 
-def characters(data_dir: Path, file: str, context: int, test: float = 0.1, sha256: str | None = None) -> Examples:
+class Text(Examples):
+    """Windows of a text, x (N, T), and the token after each of theirs, y (N, T). The loss chooses the best model."""
+
+    headline = LOSS
+
+
+def characters(data_dir: Path, file: str, context: int, test: float = 0.1, sha256: str | None = None) -> Text:
     """Return windows of the characters of `data_dir`/`file`; the last share `test` of them is the test text.
 
     A token is the place of its character among all of the file, in order. context: T. sha256: of the file, if it is to
@@ -32,7 +38,7 @@ def characters(data_dir: Path, file: str, context: int, test: float = 0.1, sha25
     tokens = torch.tensor([places[character] for character in text])
     cut = int(len(text) * (1 - test))
     parts = [*windows(tokens[:cut], context, "training"), *windows(tokens[cut:], context, "test")]
-    return Examples(*parts, headline=LOSS)
+    return Text(*parts)
 
 
 def words(
@@ -42,7 +48,7 @@ def words(
     context: int,
     tokens: int | None = None,
     sha256: Sequence[str] | None = None,
-) -> Examples:
+) -> Text:
     """Return windows of the words of three files in `data_dir`: the training, the validation and the test text.
 
     Words stand between blanks; `<eos>` ends each line. The tokens are the `vocabulary` most frequent words of the
@@ -71,13 +77,12 @@ def words(
         windows(torch.tensor([places.get(word, unknown) for word in text]), context, name)
         for name, text in zip(("training", "validation", "test"), (train, *others), strict=True)
     )
-    return Examples(
+    return Text(
         torch.cat([x, val_x]),
         torch.cat([y, val_y]),
         test_x,
         test_y,
         held_out=torch.arange(len(x) + len(val_x)) >= len(x),
-        headline=LOSS,
     )
 
 
