@@ -269,9 +269,10 @@ def _save(event: LevelDone, program: Program, record: CellRecords, cell: Cell) -
     first, headline = event.summaries[0], program.problem.headline.name
     remaining, score = first["weights_remaining"] / first["weights_total"], first[f"final_test_{headline}"]
     loss = "test" if first["final_train_loss"] is None else "train"
+    # Where both are the test loss, once.
+    scores = f"{loss} loss {first[f'final_{loss}_loss']:.4f}", f"test {headline} {score_text(score)}"
     record.log(
-        f"level {event.level:2d}  remaining {remaining:7.2%}  "
-        f"{loss} loss {first[f'final_{loss}_loss']:.4f}  test {headline} {score_text(score)}"
+        f"level {event.level:2d}  remaining {remaining:7.2%}  {'  '.join(dict.fromkeys(scores))}"
         + ("" if TICKET_ARM in new else f"  ({', '.join(new)})")
         + (f"  warning: no weights left of {', '.join(empty)}" if (empty := _emptied(event)) else "")
     )
