@@ -89,7 +89,7 @@ def test_tickets_in_language_start_early_and_late_by_the_setup_of_each_network(c
     assert sorted(folder.config["method"]["rewind"] for folder in found) == ["100it", "init"]
     assert {folder.status["status"] for folder in found} == {"done"}
     assert all(
-        {"lr": folder.config["lr"]["value"], "batch": folder.config["batch_size"]} == {"lr": 5e-3, "batch": 32}
+        {"lr": folder.config["lr"]["value"], "batch": folder.config["batch_size"]} == {"lr": 1e-2, "batch": 32}
         for folder in found
     )
     assert not {"paper", "late"} & {name for folder in found for name in folder.config["model"]}
