@@ -5,8 +5,8 @@ from pathlib import Path
 import ltsweep.conf
 import pytest
 
-TINY = ("dataset=digits", "device=cpu", "seed=0", "iterations=2", "batch_size=16", "evaluate_every=null", "levels=1")
-TINY = (*TINY, "evaluate_train=false", "evaluate_test=40")
+_SHORT = ("seed=0", "iterations=2", "batch_size=16", "evaluate_every=null", "levels=1")
+TINY = ("dataset=digits", "device=cpu", *_SHORT, "evaluate_train=false", "evaluate_test=40")
 
 # Experiment -> what makes it tinier, how many cells it then has, and how many of them train a dense network.
 EXPERIMENTS = {
@@ -55,8 +55,10 @@ def test_the_experiment_of_transfer_takes_a_ticket(command) -> None:
 
 
 def test_tickets_in_control_are_of_both_games_with_the_network_of_each(command) -> None:
-    short = ("dataset.updates=1", "dataset.limit=5", "dataset.episodes=2", "validation=2")
-    command.inside("+experiment=tickets_in_control", *TINY[1:], "dataset=cartpole,acrobot", *short)
+    short = ("dataset.updates=1", "dataset.limit=5", "dataset.episodes=2", "validation=2", "evaluate_train=true")
+    command.inside(
+        "+experiment=tickets_in_control", *TINY[1:], "dataset=cartpole,acrobot", *short, "evaluate_test=null"
+    )
     found = {
         folder.config["dataset"]["name"]: folder for folder in command.study("tickets_in_control").cells().values()
     }
@@ -84,7 +86,7 @@ def test_tickets_in_language_start_early_and_late_by_the_setup_of_each_network(c
         "lr.warmup=2",
         "evaluate_every=null",
     )
-    command.inside("+experiment=tickets_in_language", *TINY[1:3], "levels=1", *text, *small)
+    command.inside("+experiment=tickets_in_language", "device=cpu", "seed=0", "levels=1", *text, *small)
     found = command.study("tickets_in_language").cells().values()
     assert sorted(folder.config["method"]["rewind"] for folder in found) == ["100it", "init"]
     assert {folder.status["status"] for folder in found} == {"done"}
