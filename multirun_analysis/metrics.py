@@ -184,9 +184,19 @@ def resolved(rows: pd.DataFrame, template: str) -> list[Rows]:
     for headline in headlines(rows) if "{" in template else [""]:
         name = named(template, headline)
         own = rows[rows[HEADLINE].eq(headline)] if headline else rows
-        scales = own["dataset"].astype("str") if of(name).relative and "dataset" in own else pd.Series("", own.index)
+        scales = _scales(own) if of(name).relative and "dataset" in own else pd.Series("", own.index)
         found += [Rows(name, each, own[scales.eq(each)]) for each in sorted(scales.unique())]
     return found
+
+
+def _scales(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the data set of each row, with its environment where others of that name have another."""
+    names = rows["dataset"].astype("str")
+    if "dataset.environment" not in rows:
+        return names
+    environments = rows["dataset.environment"].astype("str")
+    several = environments.groupby(names).transform("nunique") > 1
+    return names.where(~several, names + ", " + environments)
 
 
 class Measured(NamedTuple):

@@ -120,6 +120,8 @@ def choose(
     """
     for name in (*hue, *col, *row, *over):
         check_column(name, cells)
+    if placed := [name for name in over if name in {*hue, *col, *row}]:
+        raise AnalysisError(f"{placed[0]} is in --over, and cannot have a place too")
     free = [name for name in varying(cells, over) if name not in {*hue, *col, *row}]
     row = row or tuple(name for name in free if name in {"dataset", "model"} or group(name) == "prune_rate")
     lines = tuple(name for name in free if name not in row)

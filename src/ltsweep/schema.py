@@ -80,12 +80,11 @@ DENSE_OF = "dense_of"
 SPLITS = ("train", "val", "test")
 
 # Columns of an evaluation that say what was measured: the scores of a problem, `{split}_{score}`, and what it counts.
-SCORE = re.compile(rf"({'|'.join(SPLITS)})_[a-z_]+")
+SCORE = re.compile(rf"({'|'.join(SPLITS)})_[a-z][a-z0-9_]*")
 COUNTS = ("steps", "games")
 
-# Of classification, and the score by which its validation chooses.
+# Of classification.
 SCORES = tuple(f"{split}_{score}" for split in SPLITS for score in ("loss", "accuracy"))
-HEADLINE = "accuracy"
 
 _ARM = {"arm": "string", "draw": "int64", "level": "int64", "weights_remaining": "int64", "weights_total": "int64"}
 
@@ -124,7 +123,7 @@ def level_columns(scores: Sequence[str], headline: str) -> dict[str, str]:
 
 
 EVALUATIONS = evaluation_columns(SCORES)
-LEVELS = level_columns(SCORES, HEADLINE)
+LEVELS = level_columns(SCORES, "accuracy")
 READINGS = {
     "arm": "string",
     "draw": "int64",

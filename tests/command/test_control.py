@@ -9,6 +9,11 @@ import signal
 import pytest
 from safetensors import SafetensorError, safe_open
 
+from ltsweep.errors import UserError
+from ltsweep.grid.cell import Cell
+from ltsweep.grid.flat import flatten
+from ltsweep.run.objective import outcome
+
 # Two cells as one stack, on 8 games of 4 steps: an epoch of 30 updates, and a checkpoint at its end.
 CELLS = ("dataset=cartpole", "dataset.updates=30", "dataset.episodes=10", "validation=10", "model=mlp", "batch_size=32")
 HOW = ("model.hidden=[16]", "init=pytorch", "lr=3e-3", "epochs=2", "device=cpu", "workers=1", "stack_size=8")
@@ -98,3 +103,13 @@ def test_measurements_methods_and_no_validation(command):
     assert cell.evaluations["val_return"].isna().all()
     assert set(cell.evaluations["test_return"]) == {-20.0}
     assert math.prod(cell.levels["weights_remaining"]) > 0
+
+
+def test_an_environment_is_a_column_and_an_objective_that_games_lack_one_line(whole):
+    command, _ = whole
+    (key, folder), *_ = command.study().cells().items()
+    cell = Cell(folder.config, key)
+    assert flatten(cell.config)["dataset.environment"] == "CartPole"
+    assert outcome(command.study().path, cell, folder.status, "best_val") == folder.levels["best_val_return"].iloc[-2]
+    with pytest.raises(UserError, match="dataset=cartpole has no such score; take one of best_val, "):
+        outcome(command.study().path, cell, folder.status, "final_val_accuracy")

@@ -202,6 +202,13 @@ def test_metrics_are_in_panels_of_their_own_wherever_the_data_set_is(problems: S
     assert all("no values" not in [text.get_text() for text in ax.texts] for ax in axes)
 
 
+def test_returns_of_two_environments_of_one_data_set_have_scales_of_their_own() -> None:
+    rows = pd.DataFrame({"headline": "return", "dataset": ["cartpole", "cartpole", "acrobot"]})
+    rows["dataset.environment"] = ["CartPole", "Swing", "Acrobot"]
+    scales = [one.scale for one in metrics.resolved(rows, "test_{headline}")]
+    assert scales == ["acrobot", "cartpole, CartPole", "cartpole, Swing"]
+
+
 def test_curves_of_games_run_over_steps(problems: Study) -> None:
     pages = drawn(problems, "training_curves", choose(problems.cells))
     axes = [ax for page in pages for ax in page.axes if ax.lines]

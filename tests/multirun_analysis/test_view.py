@@ -74,6 +74,8 @@ def test_columns_that_are_averaged_over_have_no_place_and_each_seed_has_one_valu
     assert view.choose(one_each, over=("init.source",)) == view.View(hue=("init",), over=("init.source",))
     with pytest.raises(AnalysisError, match=r"--over init\.source: seed 0 has 2 cells in one line"):
         view.choose(found.assign(seed=[0, 0, 0, 1]), over=("init.source",))
+    with pytest.raises(AnalysisError, match=r"init\.source is in --over, and cannot have a place too"):
+        view.choose(one_each, over=("init.source",), hue=("init.source",))
     with pytest.raises(AnalysisError, match=r"no config column 'init\.sorce'"):
         view.choose(one_each, over=("init.sorce",))
 

@@ -272,7 +272,3 @@ def games(data_dir: Path, environment: Environment, **settings: Any) -> Episodes
             "ltsweep.data.CartPole"
         )
     return Episodes(environment, **settings)
-
-
-# Passes through the network, of a batch's examples, beside that with a gradient: to act, and to value what is reached.
-games.passes = 2  # type: ignore[attr-defined]

@@ -155,6 +155,8 @@ def check_examples(
             raise UserError(f"dataset={name}: label_shape is {list(label_shape)}, the files hold labels of {held}")
         if int(y.min()) < 0 or int(y.max()) >= num_classes:
             raise UserError(f"dataset={name}: {split} labels run to {int(y.max())}, num_classes is {num_classes}")
+        if x.dtype == torch.int64 and (int(x.min()) < 0 or int(x.max()) >= num_classes):
+            raise UserError(f"dataset={name}: {split} tokens run to {int(x.max())}, num_classes is {num_classes}")
 
 
 def _check_pictures(data: Examples, name: str, x: Tensor) -> None:

@@ -113,7 +113,7 @@ def _read(data_dir: Path, files: Sequence[str], sha256: Sequence[str | None]) ->
             raise UserError(f"{path} is not there, and texts are not downloaded; {help_line}")
         try:
             content = path.read_bytes()
-            texts.append(content.decode())
+            texts.append(content.decode("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read: {shown(str(error))}") from error
         found = hashlib.sha256(content).hexdigest()

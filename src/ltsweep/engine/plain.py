@@ -36,8 +36,13 @@ def make_plainly(make: Any, groups: list[dict[str, Any]]) -> torch.optim.Optimiz
 
 
 def step(optimizer: torch.optim.Optimizer) -> None:
-    """Take a step: of a stock optimizer by the function that does its work, of any other as it is called."""
-    if type(optimizer) not in STOCK or optimizer.defaults.get("differentiable"):
+    """Take a step: of a stock optimizer by the function that does its work, of any other as it is called.
+
+    Any other is also one with hooks, or with a step of its own.
+    """
+    hooks = (getattr(optimizer, f"_optimizer_step_{when}_hooks", None) for when in ("pre", "post"))
+    changed = "step" in vars(optimizer) or any(hooks)
+    if type(optimizer) not in STOCK or changed or optimizer.defaults.get("differentiable"):
         optimizer.step()
         return
     with torch.no_grad():

@@ -99,7 +99,9 @@ class Problem(Protocol):
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Return what is measured, in the order of the columns; among it a training loss, by which a cell diverges."""
+        """Return what is measured, in the order of the columns: a training loss, by which a cell diverges, and other
+        scores of all splits.
+        """
         ...
 
     @property

@@ -10,7 +10,8 @@ def flatten(config: Mapping[str, object]) -> dict[str, object]:
 
     `{"seed": 0, "init": {"name": "xavier_u", "gain": 1.0}, "lr": {"name": "constant", "value": 0.1}}` becomes
     `{"seed": 0, "init": "xavier_u", "init.gain": 1.0, "lr": 0.1, "lr.name": "constant"}`. Lists become text as the
-    command line writes them (`[reinit,random_mask]`). Hydra's own names (`_target_`, ...) are left out.
+    command line writes them (`[reinit,random_mask]`). A node with a target and without a name has that of its target.
+    Hydra's own names (`_target_`, ...) are left out.
     """
     flat: dict[str, object] = {}
     for name, value in config.items():
@@ -27,6 +28,8 @@ def _flatten(name: str, value: object) -> dict[str, object]:
         flat, used = {name: value.get("value"), f"{name}.name": value.get("name")}, ("name", "value")
     elif "name" in value:
         flat, used = {name: value["name"]}, ("name",)
+    elif "_target_" in value:
+        flat = {name: text(value)}
     for key, inner in value.items():
         if key not in used and not str(key).startswith("_"):
             flat |= _flatten(f"{name}.{key}", inner)

@@ -10,12 +10,12 @@ from ltsweep.schema import LEVELS, LEVELS_FILE
 from ltsweep.words import shown
 
 # The best validation value of the score by which a data set's validation chooses: an accuracy, a loss or a return.
-HEADLINE = "best_val"
+BEST = "best_val"
 
 # What a search may compare: columns of levels.parquet that test data do not decide. Which of them a cell has is up to
 # its data set.
 OBJECTIVES = (
-    HEADLINE,
+    BEST,
     *(
         name
         for name, kind in LEVELS.items()
@@ -58,13 +58,13 @@ def check_objective(name: object, sweeper: str, validations: Iterable[int], trai
 
 def column(name: str, headline: str) -> str:
     """Return the column of levels.parquet that an objective names, for a data set with that headline."""
-    return f"best_val_{headline}" if name == HEADLINE else name
+    return f"best_val_{headline}" if name == BEST else name
 
 
 def check_column(name: str, dataset: str, columns: Iterable[str]) -> None:
     """Raise UserError where an objective is none of the columns of levels.parquet that a data set has."""
-    if name != HEADLINE and name not in columns:
-        there = [one for one in OBJECTIVES if one in (HEADLINE, *columns)]
+    if name != BEST and name not in columns:
+        there = [one for one in OBJECTIVES if one in (BEST, *columns)]
         raise UserError(f"objective={name}: dataset={shown(dataset)} has no such score; take one of {', '.join(there)}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ltsweep.errors import UserError
-from ltsweep.schema import COUNTS, SCORE
+from ltsweep.schema import SCORE
 from ltsweep.words import shown
 
 # (the scores of an evaluation, name -> C numbers, and the number of a network) -> whether its level ends there. It may
@@ -28,14 +28,15 @@ class AtAccuracy:
                 f"stop.threshold={shown(self.threshold)} cannot be reached: {self.score} is a number from 0 to 1"
             )
 
-    def check(self, validation: int, evaluate_train: bool | int, names: Sequence[str]) -> None:
-        """Raise UserError where the score is never taken.
+    def check(self, validation: int, evaluate_train: bool | int, better: Mapping[str, str]) -> None:
+        """Raise UserError where the score is never taken, or is better the other way round.
 
-        names: of all that the problem measures.
+        better: the end that is better, higher or lower, by the name of each score that the problem measures.
         """
-        if self.score not in names:
-            there = ", ".join(name for name in names if name not in COUNTS)
-            raise UserError(f"stop.score={shown(self.score)} is unknown; choose one of {there}")
+        if self.score not in better:
+            raise UserError(f"stop.score={shown(self.score)} is unknown; choose one of {', '.join(better)}")
+        if (better[self.score] == "lower") != self.score.endswith("_loss"):
+            raise UserError(f"stop.score={self.score}: only a loss is there when it is low; choose another score")
         if self.score.startswith("val") and not validation:
             raise UserError(
                 f"stop.score={self.score} has no value with validation=0; take test_accuracy, or validation=N"

@@ -60,7 +60,8 @@ class Lengths:
 
     def check(self, model: nn.Module) -> None:
         """Raise UserError for a model without such layers, or one that takes tokens, which have no length."""
-        if any(isinstance(module, nn.Embedding) for module in model.modules()):
+        own = (module for module in model.modules() if next(module.parameters(recurse=False), None) is not None)
+        if isinstance(next(own, None), nn.Embedding):
             raise UserError("measure=lengths is of networks whose inputs are numbers; this one takes tokens")
         self.places(model)
 

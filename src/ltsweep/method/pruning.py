@@ -84,8 +84,10 @@ class Pruning:
 
     def check(self, layers: Sequence[Layer], rates: Rates, levels: int) -> None:
         """Raise UserError where `remaining` lacks a level, a level has no weights left, or a score has no input."""
-        if self.score == "synflow" and any(layer.kind == "embedding" for layer in layers):
-            raise UserError("method.score=synflow needs an input of ones, and a model with an embedding takes tokens")
+        if self.score == "synflow" and layers and layers[0].kind == "embedding":
+            raise UserError(
+                "method.score=synflow needs an input of ones, and a model that begins with an embedding takes tokens"
+            )
         if self.remaining is not None and levels > len(self.remaining):
             raise UserError(
                 f"method.remaining={shown(list(self.remaining))} has {len(self.remaining)} shares, and levels={levels} "

@@ -35,6 +35,7 @@ from ltsweep.method.transfer import Ticket, Transfer
 from ltsweep.models.dropout import with_own_dropout
 from ltsweep.prune import Layer, layers_of
 from ltsweep.rng import generator
+from ltsweep.schema import EVALUATIONS_FILE, LEVELS_FILE, columns_of, evaluation_columns, level_columns
 from ltsweep.store.saved import SOURCE, saved
 from ltsweep.words import shown
 
@@ -173,9 +174,25 @@ def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> d
                 check_examples(problem, config["name"], *shapes)
                 if config.get("augment") == problem.augment:  # the function hands it on
                     pictures[same] = problem
+            _check_scores(problem, config["name"])
             loaded[data_key(cell)] = problem
         _check_lengths(cell.config, loaded[data_key(cell)])
     return loaded
+
+
+def _check_scores(problem: Problem, name: str) -> None:
+    """Raise UserError for scores of which no table can be made."""
+    names, headline = measured(problem), problem.headline.name
+    tables = {EVALUATIONS_FILE: evaluation_columns(names), LEVELS_FILE: level_columns(names, headline)}
+    try:
+        sound = all(columns_of(file, columns).keys() == columns.keys() for file, columns in tables.items())
+    except ValueError:
+        sound = False
+    if not sound:
+        raise UserError(
+            f"dataset={shown(name)}: it measures {shown(', '.join(names))} and chooses by {shown(headline)}; all "
+            "splits have the same scores, in small letters, and training has a loss"
+        )
 
 
 def _data(cell: Cell, data_dir: Path, download: bool) -> Problem:
@@ -192,7 +209,8 @@ def _check_lengths(config: Mapping[str, Any], problem: Problem) -> None:
     """Raise UserError where a config asks for what its data set has not, or for more steps than a level has."""
     problem.check(asked_of(config))
     if config.get("stop") and (check := getattr(make(config, "stop"), "check", None)):
-        check(config["validation"], config.get("evaluate_train", True), measured(problem))
+        better = {f"{split}_{score.name}": score.better for score in problem.scores for split in score.splits}
+        check(config["validation"], config.get("evaluate_train", True), better)
     steps, epoch = lengths(config, problem)
     make(config, "method").check_length(Length(steps, epoch))
     if (config["evaluate_every"] or 0) > steps:

@@ -67,7 +67,7 @@ def network_bytes(cell: Cell, kind: str) -> int:
     inputs = math.prod(shape) * (5 if config["dataset"].get("augment") else 1)
     network, dtype = Network(model), input_dtype(config)
     activations = network.activations(shape, dtype)
-    passes = getattr(getattr(make(config, "dataset"), "func", None), "passes", 0)
+    passes = cell.how.get("dataset", {}).get("passes", 0)
     kept = _KEPT[kind] + _KEPT_OF_PASSES[kind] * passes
     step = config["batch_size"] * (inputs + kept * (sum(activations) + activations[-1]))
     step += 2 * network.used_again(shape, dtype) if kind == "cpu" else 0

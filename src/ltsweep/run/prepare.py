@@ -1,5 +1,6 @@
 """The checks before any work, and the plan that the work needs."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -77,7 +78,8 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
     stack_size = count(settings.stack_size, "stack_size", 0)
     workers = count(settings.workers, "workers", cores() if devices[0].type == "cpu" else len(devices))
     check_configs(cells, settings.study.absolute().parent)
-    check_measurements(cells, make_measurements(settings.measure).values())
+    measurements = make_measurements(settings.measure).values()
+    check_measurements(cells, measurements)
     folders = {cell.key: CellFolder(settings.study, cell.key) for cell in cells}
     seen = {key: None if again else folder.seen() for key, folder in folders.items()}
     statuses = {key: NOT_BEGUN if again else folder.status() for key, folder in folders.items()}
@@ -97,9 +99,9 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
         if problem := data.get(data_key(cell)):
             columns = level_columns(measured(problem), problem.headline.name)
             check_column(settings.objective, cell.config["dataset"]["name"], columns)
-            for one in make_measurements(settings.measure).values():
-                if check := getattr(one, "check_scores", None):
-                    check(measured(problem))
+    checks = [check for one in measurements if (check := getattr(one, "check_scores", None))]
+    for check, problem in itertools.product(checks, data.values()):
+        check(measured(problem))
     check_together(plan.cells, data)
     return replace(plan, data=data, others=others)
 

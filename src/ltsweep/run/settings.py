@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ltsweep.errors import UserError
-from ltsweep.grid.objective import HEADLINE
+from ltsweep.grid.objective import BEST
 from ltsweep.words import shown
 
 
@@ -28,7 +28,7 @@ class Settings:
     stack_size: int | str = "auto"
     checkpoint_every: float = 10.0
     measure: dict[str, Any] = field(default_factory=dict)
-    objective: str = HEADLINE
+    objective: str = BEST
 
 
 def settings_from(config: DictConfig, study: Path) -> Settings:

@@ -85,7 +85,7 @@ def test_a_table_that_is_not_whole_gives_no_scores(study):
         if content is not None:
             (folder / A / "levels.parquet").write_bytes(content)
         news = follow._news(folder, A, one)
-        assert (news.status, news.accuracy, news.remaining) == ("running", None, None)
+        assert (news.status, news.score, news.remaining) == ("running", None, None)
 
 
 def test_only_the_studys_own_jobs_are_cancelled(study, monkeypatch):

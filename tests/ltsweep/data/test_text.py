@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ltsweep.data import Examples, characters, words
+from ltsweep.data.examples import check_examples
 from ltsweep.data.text import windows
 from ltsweep.engine.problem import Draws
 from ltsweep.engine.stack import Network
@@ -61,6 +62,20 @@ def test_characters_are_numbered_in_order_and_the_end_is_the_test_text(folder):
         ]
     assert (data.headline.name, data.headline.better) == ("loss", "lower")
     assert data.held_out is None
+
+
+def test_a_mark_of_byte_order_is_no_character(folder):
+    text = (folder / "train.txt").read_text()
+    (folder / "marked.txt").write_text(text, encoding="utf-8-sig")
+    assert torch.equal(characters(folder, "marked.txt", 6).train_x, characters(folder, "train.txt", 6).train_x)
+
+
+def test_a_token_that_no_embedding_has_is_one_line():
+    x = torch.tensor([[0, 1, 2], [2, 1, 0]])
+    data = Examples(x, x.clamp(max=1), x, x.clamp(max=1))
+    with pytest.raises(UserError, match=r"^dataset=mine: train tokens run to 2, num_classes is 2$"):
+        check_examples(data, "mine", [3], 2, [3])
+    check_examples(data, "mine", [3], 3, [3])
 
 
 @pytest.mark.parametrize("vocabulary", [2, 4, 7, 10])

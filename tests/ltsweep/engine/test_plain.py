@@ -83,6 +83,29 @@ def test_steps_have_the_bits_of_torchs_own(monkeypatch, name, of_another_torch):
     assert torch.is_grad_enabled()
 
 
+def test_hooks_of_a_stock_optimizer_and_a_step_of_its_own_are_called():
+    def hooked(groups):
+        optimizer = torch.optim.SGD(groups)
+
+        def clip(one, *_):
+            one.param_groups[0]["params"][0].grad.clamp_(-1, 1)
+
+        optimizer.register_step_pre_hook(clip)
+        return optimizer
+
+    def replaced(groups):
+        optimizer = torch.optim.SGD(groups)
+        optimizer.step = lambda: optimizer.param_groups[0]["params"][0].data.fill_(0.9)
+        return optimizer
+
+    for make in (hooked, replaced):
+        leaf = torch.ones(1, requires_grad=True)
+        optimizer = make_plainly(make, [{"params": [leaf], "lr": 0.1}])
+        leaf.grad = torch.full((1,), 100.0)
+        step(optimizer)
+        assert leaf.item() == pytest.approx(0.9)
+
+
 class Reads(nn.Linear):
     """A layer whose forward pass reads a number back."""
 

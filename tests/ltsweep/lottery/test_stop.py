@@ -142,3 +142,11 @@ def test_a_loss_is_there_where_it_is_low_and_a_score_that_was_not_taken_is_not()
 def test_a_threshold_that_cannot_be_reached_is_refused(fields, text):
     with pytest.raises(UserError, match=f"^{text}"):
         AtAccuracy(*fields)
+
+
+def test_a_score_whose_other_end_is_better_is_refused():
+    better = {"train_loss": "lower", "test_loss": "lower", "test_error": "lower", "test_return": "higher"}
+    AtAccuracy(-100.0, "test_return").check(1, True, better)
+    AtAccuracy(0.1, "test_loss").check(1, True, better)
+    with pytest.raises(UserError, match=r"^stop\.score=test_error: only a loss is there when it is low"):
+        AtAccuracy(0.1, "test_error").check(1, True, better)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ltsweep.data import Examples, digits
+from ltsweep.engine.problem import Score
 from ltsweep.errors import UserError
 from ltsweep.grid.cell import from_config
 from ltsweep.init import draw, xavier_normal
@@ -192,6 +193,28 @@ def test_the_largest_values_that_fit_are_taken(make_cell, tmp_path):
     load_data([make_cell("validation=1436", "batch_size=1"), make_cell("batch_size=1237")], tmp_path)
     load_data([make_cell("evaluate_train=1237"), make_cell("evaluate_train=false")], tmp_path)
     load_data([make_cell("evaluate_every=105"), make_cell("lr=warmup", "iterations=10", "lr.warmup=10")], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scores", "headline"),
+    [
+        ([("accuracy", ("train", "val", "test"))], 0),
+        ([("loss", ("train",)), ("Top1", ("train", "val", "test"))], 1),
+        ([("loss", ("train",)), ("top1", ("val", "test"))], 1),
+        ([("loss", ("train",)), ("top1", ("train", "val", "test"))], 0),
+    ],
+)
+def test_scores_of_which_no_table_can_be_made_are_one_line(make_cell, tmp_path, monkeypatch, scores, headline):
+    class Other(Examples):
+        pass
+
+    Other.scores = tuple(Score(name, "higher", splits) for name, splits in scores)
+    Other.headline = Other.scores[headline]
+    data = digits(None)
+    other = Other(data.train_x, data.train_y, data.test_x, data.test_y)
+    monkeypatch.setattr("ltsweep.data.digits", lambda folder, **fields: other)
+    with pytest.raises(UserError, match=r"^dataset=digits: it measures .* all splits have the same scores"):
+        load_data([make_cell()], tmp_path)
 
 
 def test_a_data_set_is_loaded_once_for_all_its_cells(make_cell, tmp_path, monkeypatch):
