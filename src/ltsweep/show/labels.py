@@ -51,7 +51,7 @@ def varying(cells: Sequence[Cell]) -> Varying:
 
     Of a group the name comes first, where it varies; then the value of a group that is known by a number; then those
     fields that differ among the cells of one choice, for the cells that have them. A SHA-256 that follows from what it
-    is of is left out.
+    is of is left out, and so is a field with the data set's value of the same name.
     """
     flat = {cell.key: flatten(cell.config) for cell in cells}
     names = dict.fromkeys(name for values in flat.values() for group in values for name in _columns(group))
@@ -109,7 +109,13 @@ def _differs_within_a_choice(name: str, cells: Sequence[dict[str, object]]) -> b
 
 
 def _follows(name: str, cells: Sequence[dict[str, object]]) -> bool:
-    """Return whether a name is the SHA-256 of what another field names, one for each of its values."""
+    """Return whether a name says what another field says.
+
+    It is the SHA-256 of what that field names, one for each of its values, or has the data set's value of the same name.
+    """
+    own = f"dataset.{name.partition('.')[2]}"
+    if own != name and all(own in cell and cell.get(name) == cell[own] for cell in cells):
+        return True
     field = name.removesuffix("_sha256")
     pairs = {(json.dumps(cell.get(field)), json.dumps(cell.get(name))) for cell in cells}
     return field != name and len(pairs) == len({named for named, _ in pairs})

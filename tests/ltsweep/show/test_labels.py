@@ -21,6 +21,12 @@ def test_a_cell_is_known_by_what_varies():
     assert texts(made()) == ["the cell"]
 
 
+def test_what_a_model_takes_of_its_data_set_is_not_said_twice():
+    games = ({"name": name, "num_classes": outputs} for name, outputs in (("cartpole", 3), ("acrobot", 4)))
+    cells = [made(dataset=game, model={"name": "mlp", "num_classes": game["num_classes"]}) for game in games]
+    assert texts(*cells) == ["dataset=cartpole", "dataset=acrobot"]
+
+
 def test_a_sha256_is_shown_where_what_it_is_of_does_not_tell():
     one, same, other = ({"name": "transfer", "ticket": n, "ticket_sha256": s} for n, s in ("aa", "bb", "ac"))
     assert texts(made(method=one), made(method=same)) == ["method.ticket=a", "method.ticket=b"]
