@@ -102,6 +102,7 @@ OPEN_OTHERS = {
     "src/ltsweep/data/mnist.py": "data files of the user, which must have published hashes",
     "src/ltsweep/data/published.py": "data files of the user, which must have published hashes",
     "src/ltsweep/data/folder.py": "pictures of the user's own: regular files, read within limits",
+    "src/ltsweep/data/text.py": "texts of the user's own: regular files, read within limits",
     "src/ltsweep/show/streams.py": "/dev/null, in place of a stream that is closed",
     "multirun_analysis/__main__.py": "/dev/null, in place of a stream that is closed",
     "multirun_analysis/configs.py": "a YAML of the package",

@@ -19,6 +19,8 @@ from ltsweep.words import shown
 
 # Tokens that no file needs to have: the end of a line, and any word that is not of the vocabulary.
 END, UNKNOWN = "<eos>", "<unk>"
+# Bytes of a file, which is whole in memory, a list of words of it too.
+_MOST_BYTES = 1 << 28
 
 
 class Text(Examples):
@@ -112,6 +114,8 @@ def _read(data_dir: Path, files: Sequence[str], sha256: Sequence[str | None]) ->
         if not path.is_file():
             raise UserError(f"{path} is not there, and texts are not downloaded; {help_line}")
         try:
+            if path.stat().st_size > _MOST_BYTES:
+                raise UserError(f"{path} has more than {_MOST_BYTES:,} bytes, the most of a text")
             content = path.read_bytes()
             texts.append(content.decode("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:

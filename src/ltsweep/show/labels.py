@@ -111,7 +111,8 @@ def _differs_within_a_choice(name: str, cells: Sequence[dict[str, object]]) -> b
 def _follows(name: str, cells: Sequence[dict[str, object]]) -> bool:
     """Return whether a name says what another field says.
 
-    It is the SHA-256 of what that field names, one for each of its values, or has the data set's value of the same name.
+    It is the SHA-256 of what that field names, one for each of its values, or has the data set's value of
+    the same name.
     """
     own = f"dataset.{name.partition('.')[2]}"
     if own != name and all(own in cell and cell.get(name) == cell[own] for cell in cells):

@@ -128,6 +128,13 @@ def test_what_makes_no_text_is_one_line(folder, make, text):
     assert "\n" not in str(refused.value)
 
 
+def test_a_text_that_memory_does_not_hold_is_one_line(folder):
+    with (folder / "large.txt").open("wb") as file:
+        file.truncate(1 << 29)
+    with pytest.raises(UserError, match=r"large\.txt has more than 268,435,456 bytes, the most of a text$"):
+        characters(folder, "large.txt", 4)
+
+
 def test_a_file_with_its_sha256_is_taken(folder):
     sha256 = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES]
     assert torch.equal(words(folder, FILES, 5, 4, sha256=sha256).train_x, words(folder, FILES, 5, 4).train_x)
