@@ -62,6 +62,12 @@ def is_left(ax: Axes) -> bool:
     return place is not None and place.is_first_col()
 
 
+def is_beside(one: Axes, other: Axes) -> bool:
+    """Return whether two panels are in one row."""
+    places = one.get_subplotspec(), other.get_subplotspec()
+    return None not in places and places[0].rowspan == places[1].rowspan  # type: ignore[union-attr]
+
+
 def is_bottom(ax: Axes) -> bool:
     """Return whether a panel is in the last row of its page."""
     place = ax.get_subplotspec()

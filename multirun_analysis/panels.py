@@ -146,6 +146,12 @@ def percent_axis(ax: Axes, remaining: pd.Series, look: Style = SCREEN) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
 
 
+def thousands(ax: Axes) -> None:
+    """Write the numbers of a long x-axis in thousands: in full those of 100,000 on would run into each other."""
+    if ax.get_xlim()[1] >= 100_000:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}k" if value else "0"))
+
+
 def several(lines: Sequence[Line2D], label: str) -> Entry:
     """Return an entry of a legend for lines of several colours: the first three, side by side."""
     if len(lines) == 1:

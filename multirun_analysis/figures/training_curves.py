@@ -136,7 +136,9 @@ def _page(df: pd.DataFrame, sheet: pages.Sheet[_Panel], look: _Look, view: View)
         for key, of, ends in zip(keys, here, panels.share(fitted), strict=True):
             ax = sheet.axes[key]
             beyond += panels.clip(ax, _panel(ax, of, look), ends)
-            ax.set_ylabel(key.panel if pages.is_left(ax) else "")
+            beside = {other.panel for other, place in sheet.axes.items() if pages.is_beside(place, ax)}
+            ax.set_ylabel(key.panel if pages.is_left(ax) or len(beside) > 1 else "")
+            panels.thousands(ax)
             ax.set_xlabel(key.along if pages.is_bottom(ax) or len(set(df["along"])) > 1 else "")
     parts = {key: pages.part_name(key.hues, look.parts) for key in sheet.axes}
     titled = [look.row, look.titled, ()]

@@ -105,3 +105,14 @@ def test_no_column_of_a_legend_ends_in_a_heading() -> None:
     figure.draw_without_rendering()
     shown = [text.get_text() for text in figure.legends[0].get_texts() if text.get_text()]
     assert shown == panels.named(sections)
+
+
+@pytest.mark.parametrize(("last", "marks"), [(500_000, ["0", "200k", "400k"]), (4_000, ["0", "2000", "4000"])])
+def test_a_long_axis_is_marked_in_thousands(last: int, marks: list[str]) -> None:
+    ax = Figure().subplots()
+    ax.plot([0, last], [0, 1])
+    ax.set_xlim(0, last)
+    panels.thousands(ax)
+    ax.set_xticks([last * share // 10 for share in ((0, 4, 8) if last > 10_000 else (0, 5, 10))])
+    ax.figure.draw_without_rendering()
+    assert [text.get_text() for text in ax.get_xticklabels()] == marks

@@ -51,6 +51,11 @@ def test_few_choices_have_a_column_each_and_a_line_a_level(mixed: Study) -> None
         assert not lines
 
 
+def test_panels_of_two_scores_beside_each_other_are_both_named(mixed: Study) -> None:
+    one = dataclasses.replace(mixed, evaluations=mixed.evaluations.query("lr == 0.1 and init == 'xavier_n'"))
+    assert [ax.get_ylabel() for ax in drawn(one, View()).axes] == ["test accuracy", "loss"]
+
+
 def test_many_choices_share_a_column_a_level(mixed_drawn: Figure) -> None:
     figure = mixed_drawn
     levels = ["100 % (dense)", "64.1 %", "51.3 %", "41.1 %", "26.3 %"]
