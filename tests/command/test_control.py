@@ -77,6 +77,8 @@ def test_a_study_killed_in_the_middle_of_a_level_ends_with_the_same_bits(whole, 
         (("batch_size=30",), "batch_size=30 is not divisible by dataset.horizon=4"),
         (("stop=at_accuracy",), "stop.score=test_accuracy is unknown; choose one of train_loss, train_return, "),
         (("measure=[connectivity]",), "measure.connectivity reads test_accuracy; there are train_loss, train_return"),
+        (("dataset.passes=abc",), "dataset.passes=abc is out of range: it is a whole number from 0 to 100"),
+        (("dataset.passes=-1",), "dataset.passes=-1 is out of range: it is a whole number from 0 to 100"),
         (("objective=best_val_accuracy",), "objective=best_val_accuracy: dataset=cartpole has no such score"),
     ],
 )

@@ -1,11 +1,14 @@
 """What varies, and where it goes in a figure."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
 from multirun_analysis import view
 from multirun_analysis.errors import AnalysisError
 from multirun_analysis.load import Study
+from multirun_analysis.making import Request
 
 
 def cells(**columns: list[object]) -> pd.DataFrame:
@@ -78,6 +81,12 @@ def test_columns_that_are_averaged_over_have_no_place_and_each_seed_has_one_valu
         view.choose(one_each, over=("init.source",), hue=("init.source",))
     with pytest.raises(AnalysisError, match=r"no config column 'init\.sorce'"):
         view.choose(one_each, over=("init.sorce",))
+
+
+def test_what_is_averaged_over_is_said_under_every_figure(mixed: Study) -> None:
+    one = dataclasses.replace(mixed, cells=mixed.cells.query("lr == 0.1"))
+    notes = [Request((), look=view.View(over=over)).view(one).note for over in ((), ("lr",))]
+    assert ["Each seed has its own lr." in note for note in notes] == [False, True]
 
 
 def test_an_unknown_column_is_an_error_that_names_the_nearest(mixed: Study) -> None:

@@ -103,7 +103,7 @@ def check(plain: Mapping[str, Any], rules: Mapping[str, Any] | None = None) -> N
                 f"{group}={shown(choice)} is not a choice of the group {group}; its YAML needs name and _target_"
             )
     own = {name: rule_from(name, given) for name, given in (rules or {}).items()}
-    for name, (holds, allowed) in (RULES | own).items():
+    for name, (holds, allowed) in (own | RULES | own).items():  # a choice's own first: shapes follow from some of them
         value = _select(plain, name)
         if value is _ABSENT or (value is None and name in OPTIONAL):
             continue

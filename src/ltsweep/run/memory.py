@@ -32,12 +32,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from ltsweep.engine.plain import make_plainly, step
+from ltsweep.engine.plain import make_plainly
+from ltsweep.engine.plain import step as optimizer_step
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import ACTIVATIONS, Network
+from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.run.build import input_dtype, make, prunable_layers
 from ltsweep.run.hardware import free_bytes
+from ltsweep.words import shown
 
 # Share of the free memory that stacks may fill: allocators round up, and other programs use the machine too.
 _SHARE = 0.8
@@ -67,13 +70,20 @@ def network_bytes(cell: Cell, kind: str) -> int:
     inputs = math.prod(shape) * (5 if config["dataset"].get("augment") else 1)
     network, dtype = Network(model), input_dtype(config)
     activations = network.activations(shape, dtype)
-    passes = cell.how.get("dataset", {}).get("passes", 0)
-    kept = _KEPT[kind] + _KEPT_OF_PASSES[kind] * passes
+    kept = _KEPT[kind] + _KEPT_OF_PASSES[kind] * _passes(cell)
     step = config["batch_size"] * (inputs + kept * (sum(activations) + activations[-1]))
     step += 2 * network.used_again(shape, dtype) if kind == "cpu" else 0
     numbers = max(step, 8 * max(layers))
     numbers += 2 * parameters + 2 * sum(layers) if kind == "cpu" else parameters
     return held_bytes(cell) + int(4 * numbers)
+
+
+def _passes(cell: Cell) -> int:
+    """Return the passes without a gradient that a step makes, by a data set's YAML. Raises UserError for no number."""
+    passes = cell.how.get("dataset", {}).get("passes", 0)
+    if isinstance(passes, bool) or not isinstance(passes, int) or not 0 <= passes <= 100:
+        raise UserError(f"dataset.passes={shown(passes)} is out of range: it is a whole number from 0 to 100")
+    return passes
 
 
 def evaluation_bytes(cell: Cell, kind: str) -> int:
@@ -122,5 +132,5 @@ def _slots(config: Mapping[str, Any]) -> int:
     one = torch.zeros(2)
     one.grad = torch.ones(2)
     optimizer = make_plainly(make(config, "optimizer"), [{"params": [one], "lr": 0.1}])
-    step(optimizer)
+    optimizer_step(optimizer)
     return sum(value.shape == one.shape for value in optimizer.state[one].values() if isinstance(value, torch.Tensor))

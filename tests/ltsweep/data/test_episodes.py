@@ -12,6 +12,7 @@ import torch
 from ltsweep.data.environments import Acrobot, CartPole
 from ltsweep.data.episodes import Episodes, advantages, chosen
 from ltsweep.engine import train as train_module
+from ltsweep.engine.look import Look, Stage
 from ltsweep.engine.problem import Draws, Part
 from ltsweep.engine.stack import Forward, Network
 from ltsweep.engine.train import Group, scored, snapshot, train
@@ -381,3 +382,11 @@ def test_the_yamls_are_the_published_games(compose, tmp_path):
         assert isinstance(problem.environment, environment)
         assert (problem.limit, problem.horizon, problem.reward_scale, problem.discount) == (limit, 4, 0.01, 0.99)
         check_outputs([cell])
+
+
+def test_what_a_measurement_looks_at_is_each_observation_of_the_update():
+    """Not the starts alone, of which there are as many as games: 2 games of 4 steps are 8 examples."""
+    network, state, cells = started(CART, (0, 1))
+    seen = Look(0, 0, state, [], Stage(network, CART, cells)).inputs(8)
+    assert seen.shape == (2, 8, 4)
+    assert len(seen[0].unique(dim=0)) == 8
