@@ -113,5 +113,8 @@ def test_an_environment_is_a_column_and_an_objective_that_games_lack_one_line(wh
     cell = Cell(folder.config, key)
     assert flatten(cell.config)["dataset.environment"] == "CartPole"
     assert outcome(command.study().path, cell, folder.status, "best_val") == folder.levels["best_val_return"].iloc[-2]
+    diverged = {**folder.status, "status": "diverged"}
+    worst = [outcome(command.study().path, cell, diverged, name) for name in ("best_val", "final_train_loss")]
+    assert worst == [-math.inf, math.inf]
     with pytest.raises(UserError, match="dataset=cartpole has no such score; take one of best_val, "):
         outcome(command.study().path, cell, folder.status, "final_val_accuracy")

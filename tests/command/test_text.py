@@ -79,6 +79,8 @@ def test_a_study_of_a_text_killed_in_the_middle_of_a_level_ends_with_the_same_bi
         ((*LSTM, "dataset.input_shape=[9]"), "dataset=tiny_shakespeare: input_shape is [9], the train files hold [8]"),
         ((*LSTM, "dataset.num_classes=19"), "dataset=tiny_shakespeare: train labels run to 19, num_classes is 19"),
         ((*LSTM, "+dataset.augment=[crop]"), "dataset: characters() got an unexpected keyword argument 'augment'"),
+        ((*LSTM, "method=synflow"), "method.score=synflow needs an input of ones, and a model that begins with an emb"),
+        ((*LSTM, "dataset.context=x"), "dataset.context=x is out of range: dataset.context is a whole number from 1"),
         (
             (*LSTM, "measure=[lengths]"),
             "measure=lengths is of networks whose inputs are numbers; ",

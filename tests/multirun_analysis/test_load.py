@@ -300,6 +300,17 @@ def test_records_without_notes_are_read_by_their_schema(write_cell: Callable[...
     pd.testing.assert_frame_equal(after.evaluations, before.evaluations)
 
 
+def test_tables_of_two_problems_are_no_cell(write_cell: Callable[..., str], tmp_path: Path) -> None:
+    """Each is whole by itself, and nothing notes what they were."""
+    cell = tmp_path / "made_up" / write_cell(levels=1, epochs=1)
+    table = pq.read_table(cell / "levels.parquet")
+    other = [name.replace("accuracy", "top1") for name in table.column_names]
+    pq.write_table(table.rename_columns(other), cell / "levels.parquet")
+    _change_status(files="GONE")(cell)
+    (row,) = load(tmp_path / "made_up").cells.itertuples()
+    assert (row.status, row.reason) == ("unreadable", "levels.parquet has other scores than evaluations.parquet")
+
+
 def test_what_another_program_says_of_a_table_beside_its_columns_is_not_read(
     write_cell: Callable[..., str], seal: Callable[..., None], tmp_path: Path
 ) -> None:

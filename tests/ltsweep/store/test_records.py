@@ -20,7 +20,7 @@ from ltsweep.store import disk
 from ltsweep.store.checkpoints import checkpoint_path, stack_name
 from ltsweep.store.records import CellRecords, drop_unnamed
 from ltsweep.store.repair import repair
-from ltsweep.store.tables import rows_kept
+from ltsweep.store.tables import as_parquet, rows_kept
 from ltsweep.store.tickets import unpack
 
 KEY = "0123456789abcdef"
@@ -414,6 +414,17 @@ def test_no_bit_of_a_ticket_changes_unnoticed(finished, name, status):
         tried += 1
     assert tried >= 300
     assert len(repaired(folder)) == 1
+
+
+def test_tables_of_two_problems_are_not_gone_on_from(finished):
+    """Each is whole by itself; a table may be newer than its note, which is then no measure."""
+    folder, _, _ = finished
+    rows = rows_kept(folder / "levels.parquet", CellRecords(folder.parent, KEY).status()["arms"])
+    other = [{name.replace("accuracy", "top1"): value for name, value in row.items()} for row in rows]
+    (folder / "levels.parquet").write_bytes(as_parquet("levels.parquet", other))
+    cell_records = CellRecords(folder.parent, KEY)
+    assert cell_records.resume() is None
+    assert "cannot be gone on from: has other scores than evaluations.parquet" in (folder / "cell.log").read_text()
 
 
 @pytest.mark.parametrize("name", ["evaluations.parquet", "levels.parquet"])
