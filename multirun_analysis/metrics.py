@@ -39,9 +39,10 @@ class Metric:
 
     higher: whether higher is better. margin: a difference up to it is small, and a ticket that is no further below its
     dense network matches it; in the column's own numbers, or where it is `relative` as a part of the mean of the dense
-    networks. factor, unit, places: how a difference is written, the column's number times the factor, to so many
-    places; None for four figures. shortest: the least length of an axis; None for a part of the median. far: whether
-    single points far on the worse side are left out of an axis. ends: the least and the greatest value there can be.
+    networks. seen: the least difference worth seeing: seeds are reckoned for none below it. factor, unit, places: how a
+    difference is written, the column's number times the factor, to so many places; None for four figures. shortest: the
+    least length of an axis; None for a part of the median. far: whether single points far on the worse side are left
+    out of an axis. ends: the least and the greatest value there can be.
     """
 
     higher: bool
@@ -53,6 +54,7 @@ class Metric:
     shortest: float | None = None
     far: bool = False
     ends: tuple[float, float] | None = None
+    seen: float = 0.0
     name: str = ""
 
     @property
@@ -89,12 +91,12 @@ POINTS = "points"
 # End of a name -> what is known of such metrics. The margins: half a point is five times what seeds of LeNet-300-100
 # differ by on MNIST; the others are ours.
 _KNOWN = {
-    "accuracy": Metric(True, 0.005, False, 100.0, POINTS, 2, 0.01, far=True, ends=(0.0, 1.0)),
-    "loss": Metric(False, 0.02, unit="nats", places=3, far=True),
+    "accuracy": Metric(True, 0.005, False, 100.0, POINTS, 2, 0.01, far=True, ends=(0.0, 1.0), seen=0.001),
+    "loss": Metric(False, 0.02, unit="nats", places=3, far=True, seen=0.005),
     "perplexity": Metric(False, places=2, far=True),
     "return": Metric(True, 0.05, relative=True, places=1, far=True),
-    "generalization_gap": Metric(False, 0.005, False, 100.0, POINTS, 2, 0.01),
-    "loss_gap": Metric(False, 0.02, unit="nats", places=3),
+    "generalization_gap": Metric(False, 0.005, False, 100.0, POINTS, 2, 0.01, seen=0.001),
+    "loss_gap": Metric(False, 0.02, unit="nats", places=3, seen=0.005),
     "iteration": Metric(False),
     "iterations_trained": Metric(False),
     "seconds": Metric(False),
@@ -140,10 +142,12 @@ def is_recorded(name: str) -> bool:
 
 
 def on_axis(name: str) -> str:
-    """Return the name of a metric as an axis has it."""
+    """Return the name of a metric as an axis has it, with its unit; percents stand at the ticks."""
+    unit = of(name).unit
+    own = f" ({unit})" if unit and unit != POINTS else ""
     if name.startswith(BEST):
-        return f"test {words(name.removeprefix(BEST))} of the best\nmodel by validation"
-    return _ON_AXES.get(name, words(name))
+        return f"test {words(name.removeprefix(BEST))} of the best\nmodel by validation{own}"
+    return f"{_ON_AXES.get(name, words(name))}{own}"
 
 
 def words(name: str) -> str:

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+# Tests run in more processes than there are cores, where several threads of one only wait for each other.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 # A process that has imported everything, and for each line of its input lets a copy of itself run a program. So a
 # program costs a fork in place of some seconds of imports; in all else it is a process as any other, and ends as one.
 FORKS = """

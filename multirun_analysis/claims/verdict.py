@@ -105,6 +105,10 @@ def _at(pairs: pd.DataFrame, claim: Claim) -> pd.DataFrame | str:
         found = pairs[pairs["remaining"].between(low * (1 - _ROUNDING), high * (1 + _ROUNDING))]
         return _whole(found, ["pair", "level"]) if len(found) else f"no level from {high:.4g} down to {low:.4g}"
     assert isinstance(claim.remaining, float)
+    if claim.remaining < 1:
+        pairs = pairs[pairs["remaining"] < 1]  # a dense network's difference from itself tells nothing of a pruned one
+    if pairs.empty:
+        return "no pruned level yet"
     off = np.log(pairs["remaining"] / claim.remaining).abs()
     if off.min() > math.log1p(claim.tolerance):
         return f"no level near {claim.remaining:.4g}; the nearest is {pairs.loc[off.idxmin(), 'remaining']:.4g}"

@@ -113,7 +113,8 @@ def told(
 
     `tests` (those that are corrected for, a column of `pairs`)`, p_holm, p_small` (`p` and `p_within`, each corrected
     within its `family`)`, word` (one of BETTER to ONE_SEED)`, seeds` (where LEANS or UNDECIDED,
-    those that would tell if the difference and its deviation are what they seem; reckoned with the correction).
+    those that would tell if the difference and its deviation are what they seem, or the least difference worth seeing
+    where that is larger; reckoned with the correction).
     """
     found = statistics.compare(pairs, list(by), margin=metric.margin, resampled=resampled)
     found = found.merge(pairs[[*by, "tests"]].drop_duplicates(list(by)))
@@ -134,7 +135,7 @@ def told(
     )
     open_ = np.isin(word, [LEANS, UNDECIDED])
     sought = found.loc[open_, ["sd", "difference", "tests"]].itertuples(index=False)
-    seeds = [statistics.seeds_needed(sd, difference, tests=int(tests)) for sd, difference, tests in sought]
+    seeds = [statistics.seeds_needed(sd, max(abs(size), metric.seen), tests=int(tests)) for sd, size, tests in sought]
     return found.assign(word=word, seeds=pd.Series(seeds, index=found.index[open_], dtype="float64"))
 
 

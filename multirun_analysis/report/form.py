@@ -53,6 +53,11 @@ def margin(metric: Metric) -> str:
     return f"{metric.factor * metric.margin:.3g}{unit(metric)}"
 
 
+def seen(metric: Metric) -> str:
+    """Return the least difference of a metric that is worth seeing, with its unit."""
+    return f"{metric.factor * metric.seen:.3g}{unit(metric)}"
+
+
 def effect(value: float, claim: Claim) -> str:
     """Return the effect of a claim in what it is measured in."""
     if not _there(value):

@@ -61,11 +61,11 @@ def _of_two(axis: str, row: Row, metric: Metric) -> str:
     return {
         BETTER: f"{way}{left} is better than {right} by {amount}",
         SMALL: f"no effect larger than {margin}: {less} is {amount}",
-        LEANS: f"{way}{left} is ahead of {right} by {amount}; {_UNCORRECTED}{_wanted(row)}",
+        LEANS: f"{way}{left} is ahead of {right} by {amount}; {_UNCORRECTED}{_wanted(row, metric)}",
         SMALL_ALONE: f"the interval of {less}, {amount}, is within ±{margin}, but not after correction",
         ALIKE: f"{left} and {right} are alike in every seed",
         ONE_SEED: f"{way}{left} is ahead of {right} by {amount}",
-        UNDECIDED: f"undecided: {way}{less} is {amount}{_wanted(row)}",
+        UNDECIDED: f"undecided: {way}{less} is {amount}{_wanted(row, metric)}",
     }[row["word"]]
 
 
@@ -96,9 +96,8 @@ def _of_many(axis: str, first: str, rows: list[Row], metric: Metric) -> str:
     for word, says in ((UNDECIDED, "undecided against"), (ONE_SEED, "ahead of")):
         if told[word]:
             most = max(told[word], key=lambda row: row["difference"])
-            parts.append(
-                f"{says} {_names(axis, told[word])} ({_name(axis, most)}: {_amount(most, metric)}{_wanted(most)})"
-            )
+            size = f"{_amount(most, metric)}{_wanted(most, metric)}"
+            parts.append(f"{says} {_names(axis, told[word])} ({_name(axis, most)}: {size})")
     way = f"{_OTHER_WAY}: " if axis == ARM and first != TICKET else ""
     return f"{way}{_written(axis, first)} leads the {len(rows)} others: {'; '.join(parts)}"
 
@@ -112,11 +111,11 @@ def tells(row: Row, metric: Metric) -> str:
     return {
         BETTER: f"{way}{better} is better{small}",
         SMALL: f"no effect larger than {margin}",
-        LEANS: f"{way}{better} is ahead: {_UNCORRECTED} for {row['tests']:.0f}{_wanted(row)}",
+        LEANS: f"{way}{better} is ahead: {_UNCORRECTED} for {row['tests']:.0f}{_wanted(row, metric)}",
         SMALL_ALONE: f"the interval is within ±{margin}, but not after correction for {row['tests']:.0f}",
         ALIKE: "alike in every seed",
         ONE_SEED: f"{way}one seed: no interval",
-    }.get(str(row["word"]), f"{way}undecided{_wanted(row)}")
+    }.get(str(row["word"]), f"{way}undecided{_wanted(row, metric)}")
 
 
 def dependence(contrasts: pd.DataFrame, leaders: Mapping[str, str], metric: Metric) -> str:
@@ -144,9 +143,8 @@ def dependence(contrasts: pd.DataFrame, leaders: Mapping[str, str], metric: Metr
     elif surest["word"] == LEANS:
         says = f"The {which} may depend on {other}: {_contrast(surest, metric)}; {_UNCORRECTED}."
     else:
-        says = (
-            f"Whether the {which} depends on {other} is undecided; at most, {_contrast(most, metric)}{_wanted(most)}."
-        )
+        size = f"{_contrast(most, metric)}{_wanted(most, metric)}"
+        says = f"Whether the {which} depends on {other} is undecided; at most, {size}."
     names = {at: _written(axis, first) for at, first in leaders.items()}
     if len(set(names.values())) == 1:
         return f"{says} In the lead at each {other}: {next(iter(names.values()))}."
@@ -207,9 +205,13 @@ def _basis(rows: list[Row]) -> str:
     return f"({', '.join(says)})"
 
 
-def _wanted(row: Row) -> str:
+def _wanted(row: Row, metric: Metric) -> str:
     """Return how many seeds would tell, where more are wanted and so few that they might be run."""
-    return f"; a difference like this wants {form.count(row['seeds'])} seeds" if row["n"] < row["seeds"] < 1000 else ""
+    if not row["n"] < row["seeds"] < 1000:
+        return ""
+    less = abs(row["difference"]) < metric.seen
+    sought = f"a difference of {form.seen(metric)}" if less else "a difference like this"
+    return f"; {sought} wants {form.count(row['seeds'])} seeds"
 
 
 def _contrast(row: Row, metric: Metric) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 
+import pandas as pd
 import pytest
 from safetensors import SafetensorError, safe_open
 
@@ -13,6 +14,9 @@ from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.grid.flat import flatten
 from ltsweep.run.objective import outcome
+from multirun_analysis import metrics
+from multirun_analysis.__main__ import main
+from multirun_analysis.load import load
 
 # Two cells as one stack, on 8 games of 4 steps: an epoch of 30 updates, and a checkpoint at its end.
 CELLS = ("dataset=cartpole", "dataset.updates=30", "dataset.episodes=10", "validation=10", "model=mlp", "batch_size=32")
@@ -118,3 +122,24 @@ def test_an_environment_is_a_column_and_an_objective_that_games_lack_one_line(wh
     assert worst == [-math.inf, math.inf]
     with pytest.raises(UserError, match="dataset=cartpole has no such score; take one of best_val, "):
         outcome(command.study().path, cell, folder.status, "final_val_accuracy")
+
+
+def test_a_grid_of_pictures_and_games_packs_goes_on_and_is_drawn(command, tmp_path, capsys):
+    """Cells of a data set make a stack; more levels leave what was computed; each data set has its own headline."""
+    grid = ("-m", "dataset=digits,cartpole", "seed=0,1", "model=mlp", "model.hidden=[16]", "batch_size=32")
+    how = ("iterations=20", "evaluate_every=20", "validation=10", "device=cpu", "workers=1", "study=mixed")
+    assert "  stacks  2 on 1 worker (cpu): 2 of 2 cells\n" in command.inside(*grid, *how, "dry_run=true").out
+    command.inside(*grid, *how, "levels=1")
+    study = command.study("mixed")
+    before = {key: cell.evaluations for key, cell in study.cells().items()}
+    command.inside(*grid, *how, "levels=2")
+    for key, cell in study.cells().items():
+        assert cell.levels_logged() == [[0, 1], [2]]
+        pd.testing.assert_frame_equal(cell.evaluations.head(len(before[key])), before[key])
+    assert main([str(study.path), "--figures", "accuracy_vs_remaining", "--report", "--out", str(tmp_path)]) == 0
+    assert "4 cells: 4 done" in capsys.readouterr().out
+    assert (tmp_path / "accuracy_vs_remaining.png").is_file()
+    loaded = load(study.path)
+    headlines = loaded.cells.drop_duplicates("dataset").set_index("dataset")["headline"].to_dict()
+    assert headlines == {"cartpole": "return", "digits": "accuracy"}
+    assert [part.name for part in metrics.parts(loaded.levels)] == ["test accuracy", "test return, dataset=cartpole"]

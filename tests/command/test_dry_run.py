@@ -3,9 +3,11 @@
 import re
 
 import pytest
+import torch
 from hydra.types import RunMode
 
 from ltsweep.grid import compose
+from ltsweep.run import prepare
 
 GRID = ("-m", "init=xavier_u,kaiming_n", "levels=1", "iterations=4")
 
@@ -87,3 +89,13 @@ def test_a_command_composes_its_config_once(command, small, monkeypatch):
     monkeypatch.setattr(compose, "_load", lambda *given, **more: composed.append(given[3]) or load(*given, **more))
     command.inside("seed=0,1", *small, "dry_run=true")
     assert composed == [RunMode.MULTIRUN, RunMode.RUN]
+
+
+def test_what_is_checked_is_on_one_thread(command, small, monkeypatch):
+    """Several threads would wait for each other on a busy machine, for operators of microseconds."""
+    threads = []
+    check = prepare.check_outputs
+    monkeypatch.setattr(prepare, "check_outputs", lambda cells: threads.append(torch.get_num_threads()) or check(cells))
+    torch.set_num_threads(2)
+    command.inside(*GRID, *small, "dry_run=true")
+    assert threads == [1]

@@ -1,5 +1,8 @@
 """Each shipped experiment as one command, made tiny: on scikit-learn's digits, a few iterations, a seed."""
 
+import os
+import re
+import shlex
 from pathlib import Path
 
 import ltsweep.conf
@@ -24,14 +27,38 @@ EXPERIMENTS = {
 }
 
 
+FOLDER = Path(next(iter(ltsweep.conf.__path__))) / "experiment"
+
+
+def variants() -> list[str]:
+    """Return the overrides of the commands in the heads of the YAMLs that ask for more than the experiment alone."""
+    heads = [re.sub(r"\\\n#\s+", "", path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))]
+    # What is said of a command stands behind it, three spaces off or more.
+    found = [re.findall(r"^#   python -m ltsweep (\S.*?)(?: {3}|$)", head, re.MULTILINE) for head in heads]
+    every = [line for lines in found for line in lines if " " in line and "<key>" not in line]
+    return [line for line in every if "cifar10_jpeg" not in line]  # 60,000 pictures take long to decode
+
+
 def test_every_experiment_is_tried() -> None:
-    folder = Path(next(iter(ltsweep.conf.__path__))) / "experiment"
-    assert {path.stem for path in folder.glob("*.yaml")} == {
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {
         *EXPERIMENTS,
         "transfer",
         "tickets_in_control",
         "tickets_in_language",
     }
+
+
+@pytest.mark.parametrize("line", variants())
+def test_what_an_experiments_head_tells_to_type_is_right(command, line) -> None:
+    """As far as it can be told without computing; texts, which nobody downloads, have to be there."""
+    data = ()
+    if "tickets_in_language" in line:
+        folder = Path(os.environ.get("LTSWEEP_DATA", "data")).absolute()
+        if not (folder / "wikitext-2").is_dir():
+            pytest.skip(f"no texts in {folder}; set LTSWEEP_DATA")
+        data = (f"data_dir={folder}",)
+    told = command.inside(*shlex.split(line), *data, "device=cpu", "dry_run=true").out
+    assert re.search(r"  cells   0 finished, [\d,]+ to compute", told)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

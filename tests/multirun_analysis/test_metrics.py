@@ -183,7 +183,7 @@ def test_each_data_set_has_a_row_of_its_own_headline(problems: Study) -> None:
         "dataset = acrobot": "test return",
         "dataset = cartpole": "test return",
         "dataset = mnist": "test accuracy",
-        "dataset = tiny_shakespeare": "test loss",
+        "dataset = tiny_shakespeare": "test loss (nats)",
     }
 
 
@@ -244,6 +244,13 @@ def test_the_best_model_is_that_of_the_headline(problems: Study) -> None:
     table = figures.get("best_by_validation").table(problems, choose(problems.cells))
     assert set(table["metric"]) == {"best_test_return", "best_test_accuracy", "best_test_loss"}
     assert metrics.on_axis("best_test_return") == "test return of the best\nmodel by validation"
+
+
+def test_an_axis_names_a_unit_where_there_is_one() -> None:
+    assert metrics.on_axis("test_loss") == "test loss (nats)"
+    assert metrics.on_axis("loss_gap") == "test − train loss (nats)"
+    for name in ("test_accuracy", "test_return", "test_perplexity", "early_stop_iteration"):
+        assert "(" not in metrics.on_axis(name)
 
 
 @pytest.mark.parametrize("band", curves.BANDS)

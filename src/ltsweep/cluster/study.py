@@ -24,6 +24,7 @@ from ltsweep.run.extent import Statuses, as_asked, check_definitions, unfinished
 from ltsweep.run.prepare import check_sources
 from ltsweep.run.reckon import reckon
 from ltsweep.run.settings import Settings
+from ltsweep.run.workers import prepare_process
 from ltsweep.schema import FINISHED
 from ltsweep.show.reckoning import print_reckoning
 from ltsweep.show.streams import rest_in
@@ -40,6 +41,7 @@ def launch(cells: Sequence[Cell], settings: Settings, options: Options, force: b
     The code is 0, or 1 if a cell failed, or 130 if the command was interrupted. force: forget what was computed, so
     that every cell is unfinished. Raises UserError before anything is submitted.
     """
+    prepare_process()
     study = settings.study
     for_tasks = settings_for(settings, options)
     check_configs(cells, study.absolute().parent)

@@ -81,6 +81,8 @@ def image_folder(
             f"dataset.input_shape={wanted} is, or 1 in place of 3"
         )
     path = Path(data_dir) / root
+    if not path.exists():
+        raise UserError(f"{path} is not there; put it there, or set data_dir, LTSWEEP_DATA or dataset.root")
     if path.is_dir() and sha256 is None:
         found = _in_folder(path)
     elif path.is_file():

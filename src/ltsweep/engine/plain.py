@@ -1,11 +1,13 @@
-"""Torch's optimizers and dispatch modes without torch's compiler, whose import takes seconds.
+"""Torch's optimizers, dispatch modes and meta device without torch's compiler, whose import takes seconds.
 
 Torch keeps its compiler out of some functions, and imports it for that at their first call, though nothing here is
 compiled. Here they are called without. Where a version of torch does so in another way, a program is slower to start
 and computes the same.
 """
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,6 +25,24 @@ class PlainMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False
+
+
+class _Undrawn(PlainMode):  # type: ignore[no-untyped-call]
+    """A mode in which normal numbers are not drawn for tensors of the meta device, which hold none."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten.normal_.default and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def on_meta() -> Iterator[None]:
+    """Make modules on the meta device: their shapes, without their numbers."""
+    with torch.device("meta"), _Undrawn():  # type: ignore[no-untyped-call]
+        yield
 
 
 def make_plainly(make: Any, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

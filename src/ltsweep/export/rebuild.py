@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from ltsweep.engine.plain import on_meta
 from ltsweep.engine.stack import Tensors
 from ltsweep.errors import UserError
 from ltsweep.export.opened import Ticket
@@ -33,7 +34,7 @@ def model_of(ticket: Ticket, allowed: Sequence[str] = ()) -> nn.Module:
     a network of other shapes than the recorded one, or one that cannot be run.
     """
     _check(ticket, "model", allowed)
-    with torch.device("meta"):  # first without memory: a stranger's config may ask for any size
+    with on_meta():  # first without memory: a stranger's config may ask for any size
         sizes = make(ticket.config, "model")
     if not isinstance(sizes, nn.Module):
         raise UserError(f"{ticket.folder / CONFIG}: model is no network, but a {type(sizes).__name__}")

@@ -19,7 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 from ltsweep.data.examples import Examples, check_examples, repeat_channel
 from ltsweep.data.streamed import Streamed
 from ltsweep.engine.noise import no_other_draws
-from ltsweep.engine.plain import make_plainly
+from ltsweep.engine.plain import make_plainly, on_meta
 from ltsweep.engine.problem import Asked, Problem
 from ltsweep.engine.stack import Tensors, on_zeros
 from ltsweep.errors import NotHereError, UserError
@@ -55,7 +55,6 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
 
     root: the folder of the studies of which configs name saved tickets.
     """
-    meta = torch.device("meta")
     tried: set[str] = set()
 
     def once(*parts: object) -> bool:
@@ -68,7 +67,7 @@ def check_configs(cells: Sequence[Cell], root: Path = Path(ROOT)) -> None:
         config = cell.config
         if not once({name: value for name, value in config.items() if name != "seed"}):
             continue
-        with meta:
+        with on_meta():
             model = make(config, "model")
         layers = prunable_layers(config, model)
         with _blamed_on("method", config):
@@ -99,7 +98,7 @@ def check_outputs(cells: Sequence[Cell]) -> None:
 
 def _check_outputs(config: Mapping[str, Any]) -> None:
     dataset = config["dataset"]
-    with torch.device("meta"):
+    with on_meta():
         model = make(config, "model")
     shape, classes = dataset["input_shape"], dataset["num_classes"]
     labels, dtype = dataset.get("label_shape", []), input_dtype(config)
@@ -157,14 +156,18 @@ def load_data(cells: Sequence[Cell], data_dir: Path, download: bool = True) -> d
     Without `download`, a data set that would have to be downloaded is left out.
     """
     loaded: dict[str, Problem] = {}
+    absent: set[str] = set()
     pictures: dict[str, Examples] = {}  # of data sets that differ in their augmentation alone
     for cell in cells:
         config = cell.config["dataset"]
+        if data_key(cell) in absent:
+            continue
         if data_key(cell) not in loaded:
             same = json.dumps(without(config, "augment"), sort_keys=True)
             try:
                 problem = pictures[same] if same in pictures else _data(cell, data_dir, download)
             except NotHereError:
+                absent.add(data_key(cell))
                 continue
             if isinstance(problem, Examples):
                 if same in pictures:
@@ -404,7 +407,7 @@ def check_measurements(cells: Sequence[Cell], measurements: Iterable[Measurement
     """Raise UserError for the first model of the cells that a measurement cannot measure."""
     checks = [check for one in measurements if (check := getattr(one, "check", None))]
     for cell in {json.dumps(cell.config["model"]): cell for cell in cells if checks}.values():
-        with torch.device("meta"):
+        with on_meta():
             model = make(cell.config, "model")
         for check in checks:
             check(model)

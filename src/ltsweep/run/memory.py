@@ -32,7 +32,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ltsweep.engine.plain import make_plainly
+from ltsweep.engine.plain import make_plainly, on_meta
 from ltsweep.engine.plain import step as optimizer_step
 from ltsweep.engine.problem import Problem
 from ltsweep.engine.stack import ACTIVATIONS, Network
@@ -117,7 +117,7 @@ def free_for_stacks(device: torch.device, workers: int, data: Iterable[Problem])
 
 
 def _model(cell: Cell) -> nn.Module:
-    with torch.device("meta"):
+    with on_meta():
         return make(cell.config, "model")  # type: ignore[no-any-return]
 
 

@@ -21,6 +21,7 @@ from ltsweep.run.memory import network_bytes
 from ltsweep.run.packing import count
 from ltsweep.run.settings import Settings
 from ltsweep.run.together import check_together
+from ltsweep.run.workers import prepare_process
 from ltsweep.schema import level_columns
 from ltsweep.store.contents import with_kept_weights
 from ltsweep.store.folder import NOT_BEGUN, CellFolder
@@ -73,6 +74,7 @@ def prepare(cells: Sequence[Cell], settings: Settings, again: bool = False, down
 
     Raises UserError for a mistake in the configs, the data or the settings.
     """
+    prepare_process()
     cells = together(cells)
     devices = find_devices(settings.device)
     stack_size = count(settings.stack_size, "stack_size", 0)

@@ -27,7 +27,10 @@ _FINISHED = "finished"
 
 
 def prepare_process() -> None:
-    """Set this process up to train: one thread, and denormals flushed to zero. Pruning fills Adam's state with them."""
+    """Set this process up to train: one thread, and denormals flushed to zero. Pruning fills Adam's state with them.
+
+    What checks and reckons wants one thread too: on a busy machine several take ten times as long for small operators.
+    """
     torch.set_num_threads(1)
     threadpool_limits(1)  # numpy's too
     for kind in (np.float32, np.float64):

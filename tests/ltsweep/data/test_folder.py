@@ -104,7 +104,7 @@ def refused(root, *arguments, **more):
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
-    assert refused(tmp_path / "none").startswith(f"{tmp_path / 'none'} is no folder or .zip; ")
+    assert refused(tmp_path / "none").startswith(f"{tmp_path / 'none'} is not there; put it there, or set ")
     for missing in (None, " "):
         with pytest.raises(UserError, match=r"^dataset.root is needed: "):
             image_folder(tmp_path, missing, SHAPE)

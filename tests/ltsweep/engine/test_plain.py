@@ -10,13 +10,18 @@ import pytest
 import torch
 from torch import nn
 
-from ltsweep.engine.plain import make_plainly, step
+from ltsweep.engine.plain import make_plainly, on_meta, step
 from ltsweep.engine.stack import on_zeros
 
-# A whole command in one process: layers of either kind, both optimizers, snapshots.
+# Whole commands in one process: layers of every kind, both optimizers, snapshots.
 COMMAND = """
 import sys
+from pathlib import Path
 from ltsweep.command import main
+Path("mine.txt").write_text("to be or not to be " * 50)
+main(["-m", "dataset=tiny_shakespeare", "dataset.file=mine.txt", "dataset.sha256=null", "dataset.num_classes=8",
+      "dataset.context=8", "data_dir=.", "model=lstm,transformer", "model.layers=1", "levels=1", "iterations=3",
+      "batch_size=8", "validation=8", "device=cpu", "workers=1", "study=texts"])
 main(["-m", "dataset=digits", "device=cpu", "workers=1", "model=lenet_300_100,lenet5", "optimizer=adam,sgd",
       "levels=1", "iterations=3", "batch_size=8", "validation=8", "evaluate_test=8", "evaluate_train=false",
       "checkpoint_every=0"])
@@ -39,6 +44,7 @@ def test_nothing_of_a_small_study_imports_the_compiler_or_scikit_learn(tmp_path)
         [sys.executable, "-c", COMMAND], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+    assert "2 done" in ended.stdout
     assert "4 done" in ended.stdout
     assert ended.stdout.endswith("\n\n")  # the names of what is imported: none
 
@@ -111,6 +117,18 @@ class Reads(nn.Linear):
 
     def forward(self, x):
         return super().forward(x) if x.sum() >= 0 else super().forward(-x)
+
+
+def test_a_module_on_the_meta_device_has_its_shapes_and_leaves_the_generator_alone():
+    before = torch.get_rng_state()
+    with on_meta():
+        made = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 3), nn.LayerNorm(3))
+        nn.init.kaiming_normal_(made[1].weight)
+        real = torch.empty(20, device="cpu").normal_()
+    assert [tuple(value.shape) for value in made.state_dict().values()] == [(5, 4), (3, 4), (3,), (3,), (3,)]
+    assert all(value.is_meta for value in made.state_dict().values())
+    torch.set_rng_state(before)
+    assert torch.equal(real, torch.empty(20).normal_())  # drawn as ever, and nothing before it
 
 
 def test_a_model_on_zeros_stays_on_the_meta_device_and_reads_no_number_back():

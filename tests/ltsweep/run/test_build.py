@@ -7,7 +7,7 @@ import torch
 
 from ltsweep.data import Examples, digits
 from ltsweep.engine.problem import Score
-from ltsweep.errors import UserError
+from ltsweep.errors import NotHereError, UserError
 from ltsweep.grid.cell import from_config
 from ltsweep.init import draw, xavier_normal
 from ltsweep.method import IMP
@@ -224,6 +224,18 @@ def test_a_data_set_is_loaded_once_for_all_its_cells(make_cell, tmp_path, monkey
     data = load_data(cells, tmp_path)
     assert loads == [tmp_path] * 2
     assert len(data) == 2
+
+
+def test_a_data_set_that_would_have_to_be_downloaded_is_looked_for_once(make_cell, tmp_path, monkeypatch):
+    asked = []
+
+    def absent(folder, download=True, **fields):
+        asked.append(download)
+        raise NotHereError("digits is not here")
+
+    monkeypatch.setattr("ltsweep.data.digits", absent)
+    assert load_data([make_cell(), make_cell("seed=1"), make_cell("seed=2")], tmp_path, download=False) == {}
+    assert asked == [False]
 
 
 def test_data_sets_that_differ_in_augmentation_alone_are_loaded_once(make_cell, tmp_path, monkeypatch):

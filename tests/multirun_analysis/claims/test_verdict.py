@@ -160,6 +160,7 @@ def test_an_area_is_a_mean_over_log_remaining(mixed: Study) -> None:
         ({"compare": ((XAVIER, Side({"init": "he_n"})),)}, "no cells with init=he_n"),
         ({"compare": ((Side(), Side(arm="random_mask")),)}, "no cells with arm random_mask"),
         ({"remaining": 0.01}, "no level near 0.01; the nearest is 0.26"),
+        ({"remaining": 0.9}, "no level near 0.9; the nearest is 0.8"),  # not the dense network, which is nearer
         ({"remaining": (0.1, 0.0)}, "no level from 0.1 down to 0"),
     ],
 )
@@ -168,6 +169,12 @@ def test_what_a_study_lacks_is_not_tested_and_named(mixed: Study, changes: dict[
     assert set(found["verdict"]) == {"not tested"}
     assert found["why"].str.startswith(why).all()
     assert found["n"].eq(0).all()
+
+
+def test_a_claim_on_pruned_networks_waits_for_the_first_of_them(mixed: Study) -> None:
+    dense = mixed.levels.query("level == 0")
+    assert claims.judge(dense, [claim(remaining=0.95)])["why"].eq("no pruned level yet").all()
+    assert claims.judge(dense, [claim(remaining=1.0)])["n"].gt(0).all()
 
 
 def test_one_seed_none_held_out_and_no_records(write_cell: Callable[..., str], tmp_path: Path) -> None:

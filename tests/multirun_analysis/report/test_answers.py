@@ -1,5 +1,6 @@
 """Effects, dependences and words: against statsmodels' analysis of variance, loops, and the truth of made-up data."""
 
+import dataclasses
 import itertools
 import math
 import statistics as stdlib
@@ -71,6 +72,16 @@ def test_an_effect_over_all_settings_is_that_of_a_loop() -> None:
     wanted = statistics.seeds_needed(row["sd"], row["difference"], tests=3)
     assert math.isnan(row["seeds"]) if row["word"] not in (LEANS, UNDECIDED) else row["seeds"] == wanted
     assert effects["word"].isin([LEANS, UNDECIDED]).any()
+
+
+def test_seeds_are_reckoned_for_no_difference_too_small_to_be_worth_seeing() -> None:
+    table = areas(scores())[0]
+    for seen in (0.0, 0.5):  # below all differences, and above them
+        rows = answers.effects(table, dataclasses.replace(ACCURACY, seen=seen))
+        rows = rows[rows["word"].isin([LEANS, UNDECIDED])]
+        assert len(rows)
+        for sd, size, tests, seeds in rows[["sd", "difference", "tests", "seeds"]].itertuples(index=False):
+            assert seeds == statistics.seeds_needed(sd, max(abs(size), seen), tests=tests)
 
 
 def test_each_question_is_a_family_of_its_own() -> None:
@@ -199,6 +210,11 @@ def one(low: float, high: float, p: float, p_holm: float, p_small: float, **more
             one(-0.1, 0.2, 0.3, 1, 1, word=UNDECIDED),
             "undecided; a difference like this wants 7 seeds",
             "undecided: a less b is 5.00 points [−10.00 to +20.00]; a difference like this wants 7 seeds ",
+        ),
+        (
+            one(-0.0192, 0.02, 0.9, 1, 1, word=UNDECIDED),
+            "undecided; a difference of 0.1 points wants 7 seeds",
+            "undecided: a less b is 0.04 points [−1.92 to +2.00]; a difference of 0.1 points wants 7 seeds ",
         ),
         (
             one(math.nan, math.nan, 1, 1, 1, word=ONE_SEED, difference=0.01, n=1),
