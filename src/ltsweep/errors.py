@@ -48,17 +48,17 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
 def interrupt_kept() -> Iterator[None]:
     """Raise KeyboardInterrupt in place of an error that came after one.
 
-    Hydra can swallow an interrupt on its way to the run mode, and closes, in a `finally`, a file that one kept from
-    being opened.
+    Hydra can swallow an interrupt on its way to the run mode. In a `finally` it closes a file that one kept from being
+    opened, and so OmegaConf, when it is imported, mends a config that one kept from being made. May be nested.
     """
     met = []
+    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: FrameType | None) -> None:
         met.append(number)
-        signal.default_int_handler(number, frame)
+        before(number, frame)  # type: ignore[operator, misc]
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
+    if callable(before):
         signal.signal(signal.SIGINT, note)
     try:
         yield

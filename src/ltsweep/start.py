@@ -11,10 +11,12 @@ def start(main: Callable[[], None], stopped: str) -> None:
     """
     code: object = 0
     try:
+        from ltsweep.errors import interrupt_kept
         from ltsweep.show.streams import is_lost, keep_streams
 
         keep_streams()
-        main()
+        with interrupt_kept():
+            main()
     except KeyboardInterrupt:
         import signal
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -43,6 +45,34 @@ def test_an_error_after_an_interrupt_is_the_interrupt(work):
     with pytest.raises(KeyboardInterrupt), interrupt_kept():
         work()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("work", [opened_by_hydra, wrapped, swallowed])
+def test_so_it_is_where_one_is_within_another(work):
+    def within():
+        with interrupt_kept():
+            work()
+
+    with pytest.raises(KeyboardInterrupt), interrupt_kept():
+        within()
+    with pytest.raises(UserError), interrupt_kept():
+        another()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_program_of_which_an_error_follows_an_interrupt_was_stopped():
+    script = (
+        "import signal\n"
+        "from ltsweep.start import start\n"
+        "def imported():\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    finally:\n"
+        "        {}['a config that is not yet made']\n"
+        "start(imported, 'stopped')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "\nstopped\n")
 
 
 def test_any_other_error_stays_itself():

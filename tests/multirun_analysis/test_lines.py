@@ -34,7 +34,7 @@ def test_bars_go_from_the_least_to_the_greatest_at_each_level(mixed: Study) -> N
 def test_each_metric_has_its_rows_and_its_axis(mixed: Study) -> None:
     table = lines.table(mixed, VIEW, ["test_accuracy", "train_loss"])
     (figure,) = lines.draw(table, VIEW)
-    assert [ax.get_ylabel() for ax in figure.axes] == ["test accuracy"] * 2 + ["train loss"] * 2
+    assert [ax.get_ylabel() for ax in figure.axes] == ["test accuracy"] * 2 + ["train loss (nats)"] * 2
     assert figure.axes[0].get_ylim() != figure.axes[2].get_ylim()
 
 
