@@ -160,13 +160,15 @@ def _said_of(parts: Sequence[metrics.Part]) -> dict[str, str]:
     """Return the words of the page that depend on which scores its parts have."""
     scores = dict.fromkeys(metrics.words(part.metric.name) for part in parts)
     scored = next(iter(scores)) if len(scores) == 1 else "test score"
-    margins = []
+    margins, seen = [], []
     for part in parts:
         known = metrics.of(part.metric.name)
         share = f"{100 * known.margin:g} % of the dense networks' mean" if known.relative else ""
         margins.append(share or f"{form.size(known.margin, known)}{form.unit(known)}")
+        seen += [form.seen(known)] * (known.seen > 0)
     said = " or ".join(dict.fromkeys(margins)) or "a margin"
-    return {"scored": scored.capitalize(), "means": scored.removeprefix("test "), "margins": said}
+    least = " or ".join(dict.fromkeys(seen))
+    return {"scored": scored.capitalize(), "means": scored.removeprefix("test "), "margins": said, "seen": least}
 
 
 def _told(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
