@@ -324,3 +324,14 @@ def test_several_studies_have_one_page(write: Callable[..., str], tmp_path: Path
     links = {unquote(link) for link in read(content).links if link.startswith("..")}
     assert links == {f"../{study}/{key}/" for study, key in keys.items()}
     assert re.findall(r"python -m ltsweep .*?(study=\S+)", text) == ["study=one", "study=two"]
+
+
+@pytest.mark.parametrize(("headline", "least"), [("accuracy", "0.1 points"), ("loss", "0.005 nats"), ("return", "")])
+def test_the_least_difference_worth_seeing_is_that_of_the_scores(
+    headline: str, least: str, write_cell: Callable[..., str], tmp_path: Path
+) -> None:
+    for seed in range(2):
+        for init in ("xavier_u", "kaiming_u"):
+            write_cell(init=init, seed=seed, levels=2, epochs=1, headline=headline)
+    text = page(load(tmp_path / "made_up"), [], tmp_path).decode()
+    assert re.findall(r"worth seeing, below ([^<]*)\.<", text) == ([least] if least else [])
