@@ -28,7 +28,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ltsweep.errors import CannotWriteError, CellFailedError, UserError, interrupt_kept
+from ltsweep.errors import CannotWriteError, CellFailedError, UserError, interrupt_kept, loading
 from ltsweep.grid import cell
 from ltsweep.grid.compose import load_configuration
 from ltsweep.grid.hints import hint
@@ -67,15 +67,15 @@ _COMPOSING = (
 @hydra.main(config_path="pkg://ltsweep.conf", config_name="config", version_base="1.3")
 def task(config: DictConfig) -> float:
     """Return the objective of one cell after running it. Hydra's stock launchers call this for each cell."""
-    # imported here, since torch takes seconds to import
-    from ltsweep.run.objective import outcome
-    from ltsweep.run.prepare import prepare
-    from ltsweep.run.settings import settings_from
-    from ltsweep.run.study import run
-    from ltsweep.show.streams import rest_in
-    from ltsweep.show.table import LiveTable
-    from ltsweep.store.hold import hold
-    from ltsweep.store.records import forget
+    with loading():  # torch, which takes seconds
+        from ltsweep.run.objective import outcome
+        from ltsweep.run.prepare import prepare
+        from ltsweep.run.settings import settings_from
+        from ltsweep.run.study import run
+        from ltsweep.show.streams import rest_in
+        from ltsweep.show.table import LiveTable
+        from ltsweep.store.hold import hold
+        from ltsweep.store.records import forget
 
     one = cell.from_config(config)
     validation, train = one.config["validation"], one.config.get("evaluate_train", True)
@@ -129,7 +129,8 @@ def _run() -> None:
     hydra_runs = cast(Callable[[], None], task)
     if os.environ.get("WORLD_SIZE", "1") == "1" or "TORCHELASTIC_RUN_ID" not in os.environ:
         return hydra_runs()
-    from ltsweep.run.together import follow, joined  # imports torch
+    with loading():  # torch
+        from ltsweep.run.together import follow, joined
 
     with joined() as is_first:
         return hydra_runs() if is_first else follow()

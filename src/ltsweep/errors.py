@@ -45,13 +45,13 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
 
 
 @contextlib.contextmanager
-def interrupt_kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt in place of an error that came after one.
+def interrupt_kept() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt in place of an error that came after one; yield what has the signal once it is met.
 
     Hydra can swallow an interrupt on its way to the run mode. In a `finally` it closes a file that one kept from being
     opened, and so OmegaConf, when it is imported, mends a config that one kept from being made. May be nested.
     """
-    met = []
+    met: list[int] = []
     before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -61,7 +61,7 @@ def interrupt_kept() -> Iterator[None]:
     if callable(before):
         signal.signal(signal.SIGINT, note)
     try:
-        yield
+        yield met
     except Exception as error:
         if met:
             raise KeyboardInterrupt from error
@@ -69,3 +69,15 @@ def interrupt_kept() -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Raise KeyboardInterrupt after the imports of the block where they have lost one.
+
+    PyTorch's library looks for NumPy while it loads, and takes an interrupt that meets it there for NumPy's absence.
+    """
+    with interrupt_kept() as met:
+        yield
+    if met:
+        raise KeyboardInterrupt

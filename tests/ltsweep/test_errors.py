@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ltsweep.errors import UserError, interrupt_kept
+from ltsweep.errors import UserError, interrupt_kept, loading
 
 
 def opened_by_hydra():
@@ -68,6 +68,39 @@ def test_a_program_of_which_an_error_follows_an_interrupt_was_stopped():
         "    finally:\n"
         "        {}['a config that is not yet made']\n"
         "start(imported, 'stopped')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "\nstopped\n")
+
+
+def test_an_interrupt_that_is_lost_while_loading_is_raised_after_it():
+    with pytest.raises(KeyboardInterrupt), loading(), contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_loading_without_an_interrupt_raises_nothing():
+    with loading():
+        import ltsweep.words  # noqa: F401
+
+
+def test_the_interrupt_that_torch_loses_ends_the_program():
+    """The real thing: while it loads, PyTorch's library asks Python for NumPy, and takes any error for its absence."""
+    script = (
+        "import signal, sys\n"
+        "from ltsweep.errors import loading\n"
+        "from ltsweep.start import start\n"
+        "class Met:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'numpy':\n"
+        "            sys.meta_path.remove(Met)\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "def main():\n"
+        "    with loading():\n"
+        "        import torch\n"
+        "    print('goes on')\n"
+        "sys.meta_path.insert(0, Met)\n"
+        "start(main, 'stopped')\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "\nstopped\n")

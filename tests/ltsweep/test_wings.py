@@ -40,7 +40,7 @@ MAY: dict[str, set[str]] = {
     "study": {"cluster", "start"},
     "ticket": {"export", "start"},
     # the start of every program
-    "start": {"show"},
+    "start": {"show", "errors"},
     "__main__": {"command", "start"},
     # names that queued tasks know
     "cell": {"grid"},

@@ -149,13 +149,14 @@ def test_a_relative_claim_of_negative_numbers_has_the_sign_of_the_difference(pro
 def test_studies_of_text_and_of_games_put_the_claims_on_them_to_the_test(
     write_cell: Callable[..., str], tmp_path: Path
 ) -> None:
-    text = {"headline": "loss", "model": "lstm", "dataset": "tiny_shakespeare"}
+    text = {"headline": "loss", "dataset": "tiny_shakespeare"}
     games = {"headline": "return", "model": "mlp", "arms": {"ticket": 1, "reinit": 1, "random_ticket": 1}}
-    for seed in range(2):
+    for seed in range(3):
         made = {"seed": seed, "levels": 10, "epochs": 1}
         for method, rewind in (("imp", "init"), ("imp", "100it"), ("one_shot", "init")):
             arms = {"ticket": 1, **({"reinit": 1} if method == "imp" else {})}
-            write_cell(method=method, method__rewind=rewind, arms=arms, **made, **text)
+            for model in ("lstm", "transformer"):
+                write_cell(model=model, method=method, method__rewind=rewind, arms=arms, **made, **text)
         for dataset in ("cartpole", "acrobot"):
             write_cell(dataset=dataset, **made, **games)
     found = claims.judge(load(tmp_path / "made_up").levels, claims.published())

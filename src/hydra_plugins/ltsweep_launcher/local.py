@@ -7,6 +7,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from ltsweep.errors import loading
 from ltsweep.grid.compose import compose_cells
 from ltsweep.grid.jobs import Jobs, exit_if_grid
 from ltsweep.grid.objective import check_cells
@@ -29,11 +30,12 @@ class LocalLauncher(Launcher):
         cells = compose_cells(self.context, self.config, job_overrides)
         check_cells(cells, self.config)
 
-        from ltsweep.cluster.local import compute, look  # imports torch, so after the checks
-        from ltsweep.run.objective import outcome
-        from ltsweep.run.prepare import prepare
-        from ltsweep.run.settings import settings_from
-        from ltsweep.show.table import closing_table
+        with loading():  # torch, so after the checks
+            from ltsweep.cluster.local import compute, look
+            from ltsweep.run.objective import outcome
+            from ltsweep.run.prepare import prepare
+            from ltsweep.run.settings import settings_from
+            from ltsweep.show.table import closing_table
 
         study = study_folder(self.config.study, self.config.hydra)
         force: bool = self.config.force

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ltsweep.cluster import slurm
 from ltsweep.cluster.options import options_from
+from ltsweep.errors import loading
 from ltsweep.grid.compose import compose_cells
 from ltsweep.grid.jobs import result
 from ltsweep.grid.objective import GRIDS, check_cells
@@ -46,11 +47,12 @@ class SlurmLauncher(Launcher):
         composed = compose_cells(self.context, self.config, job_overrides)
         check_cells(composed, self.config)
 
-        from ltsweep.cluster.study import launch  # imports torch, so after the checks
-        from ltsweep.run.extent import together
-        from ltsweep.run.objective import outcome
-        from ltsweep.run.settings import settings_from
-        from ltsweep.store.folder import statuses_of
+        with loading():  # torch, so after the checks
+            from ltsweep.cluster.study import launch
+            from ltsweep.run.extent import together
+            from ltsweep.run.objective import outcome
+            from ltsweep.run.settings import settings_from
+            from ltsweep.store.folder import statuses_of
 
         cells = together(composed)
         code = launch(cells, settings_from(self.config, study), options, self.config.force)

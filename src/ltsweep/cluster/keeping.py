@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ltsweep.cluster.follow import take_over
 from ltsweep.cluster.looking import compare, list_cells, matching, say
-from ltsweep.errors import UserError
+from ltsweep.errors import UserError, loading
 from ltsweep.schema import STATUS
 from ltsweep.show.ending import exit_after
 from ltsweep.show.labels import bytes_, count_cells, known_labels
@@ -119,7 +119,8 @@ def _rm(given: argparse.Namespace) -> int:
     if not given.yes and not _agrees(f"remove {count_cells(len(keys))} of {folder}, {size}?"):
         say("nothing was removed")
         return 1
-    from ltsweep.store.records import drop_unnamed  # loads torch
+    with loading():  # torch
+        from ltsweep.store.records import drop_unnamed
 
     with hold(folder):
         take_over(folder, keys)

@@ -15,7 +15,7 @@ from typing import NoReturn
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.follow import cancel
 from ltsweep.cluster.watch import Standing, Watch
-from ltsweep.errors import CannotWriteError, UserError
+from ltsweep.errors import CannotWriteError, UserError, loading
 from ltsweep.schema import CONFIG, FAILED, PENDING
 from ltsweep.show.cells import CellTable, Row
 from ltsweep.show.labels import count_cells, known_varying, last_line
@@ -99,7 +99,8 @@ def _run(given: argparse.Namespace) -> None:
         standings, left = cancel(watch, keys)
         notes += [f"task {task} was not cancelled: {why}" for task, why in left.items()]
     if given.resubmit_failed:
-        from ltsweep.cluster.resubmit import given_settings, resubmit  # loads torch, which a look does without
+        with loading():  # torch, which a look does without
+            from ltsweep.cluster.resubmit import given_settings, resubmit
 
         settings, options = given_settings(given.overrides, given.config_dir, given.study)
         failed = [cell for cell in study.cells if standings[cell.key].status == FAILED]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from ltsweep.errors import UserError
+from ltsweep.errors import UserError, loading
 from ltsweep.export.opened import DRAWN, EXAMPLE, Ticket, open_ticket
 from ltsweep.grid.flat import flatten
 from ltsweep.schema import ticket_file
@@ -106,7 +106,8 @@ def _run(given: argparse.Namespace) -> int:
     if given.export is not None:
         _check_folder(given.export, ticket)
     _describe(ticket, given.weights)
-    from ltsweep.export.networks import examples, forms_of, write  # loads torch, which --help and a mistake do without
+    with loading():  # torch, which --help and a mistake do without
+        from ltsweep.export.networks import examples, forms_of, write
 
     model, agrees = _rebuild(ticket, given.allow)
     forms, why = forms_of(ticket, model)
