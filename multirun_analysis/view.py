@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from ltsweep.errors import did_you_mean
@@ -89,12 +90,16 @@ def varying(df: pd.DataFrame, over: tuple[str, ...] = ()) -> list[str]:
     """
     apart = ("seed", *EXTENT, *over, *(f"{name}_sha256" for name in over))  # no level is another by its extent
     names = [name for name in config_columns(df) if name not in apart]
-    values = readable(df)[names].drop_duplicates()
+    values = readable(df)
     kept: list[str] = []
-    groups = 1
+    told = np.zeros(len(values), dtype="int64")  # which group a row is in, by the columns that are kept
     for name in sorted(names, key=_place):
-        if (found := len(values[[*kept, name]].drop_duplicates())) > groups:
-            kept, groups = [*kept, name], found
+        codes, found = pd.factorize(values[name], use_na_sentinel=False)
+        if len(found) < 2:
+            continue
+        groups, finer = np.unique(told * len(found) + codes, return_inverse=True)
+        if len(groups) > told.max() + 1:
+            kept, told = [*kept, name], finer
     return kept
 
 
