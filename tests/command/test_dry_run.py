@@ -96,6 +96,10 @@ def test_what_is_checked_is_on_one_thread(command, small, monkeypatch):
     threads = []
     check = prepare.check_outputs
     monkeypatch.setattr(prepare, "check_outputs", lambda cells: threads.append(torch.get_num_threads()) or check(cells))
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
-    command.inside(*GRID, *small, "dry_run=true")
+    try:
+        command.inside(*GRID, *small, "dry_run=true")
+    finally:
+        torch.set_num_threads(before)
     assert threads == [1]

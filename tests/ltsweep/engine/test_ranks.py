@@ -29,6 +29,7 @@ def levels(program, members):
 
 
 def process(number, folder, run):
+    torch.set_num_threads(1)  # a copy of a process lacks its other threads, and would wait for them
     joined = f"file://{folder / 'join'}"
     patience = timedelta(seconds=100)
     distributed.init_process_group("gloo", init_method=joined, rank=number, world_size=2, timeout=patience)
