@@ -33,6 +33,8 @@ figures: $(READY)  ## redraw what is out of date, for every study under multirun
 	@set -- multirun/*/; [ -d "$$1" ] || { echo "no studies under multirun/; make sweep makes one"; exit 0; }; \
 	  $(RUN) -m multirun_analysis "$$@" $(ARGS)
 
+# The tests start hundreds of processes, which would each compile the package anew where Python is told to keep no bytecode.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)  ## run all tests, one process more than there are cores, up to five (TESTS=tests/ltsweep/prune for some)
 	$(RUN) -m pytest --numprocesses=$$($(RUN) -c 'import os; print(min(5, os.cpu_count() + 1))') --dist=loadfile --no-loadscope-reorder $(TESTS)
 

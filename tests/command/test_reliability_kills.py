@@ -12,8 +12,8 @@ import pytest
 
 LEVELS = 2
 # Four stacks of two cells, and a checkpoint after every step: nearly all of the time something is being written.
-GRID = ("-m", "init=xavier_u,kaiming_n", "lr=1e-3,2e-3", "seed=0,1", f"levels={LEVELS}", "iterations=400")
-GRID = (*GRID, "evaluate_every=200", "stack_size=2")
+GRID = ("-m", "init=xavier_u,kaiming_n", "lr=1e-3,2e-3", "seed=0,1", f"levels={LEVELS}", "iterations=160")
+GRID = (*GRID, "evaluate_every=80", "stack_size=2")
 HASTE = ("checkpoint_every=0",)
 CALM = ("checkpoint_every=1000", "workers=1")
 
