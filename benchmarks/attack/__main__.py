@@ -38,6 +38,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="every Nth mutant, from the Ith on")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--kinds", action="store_true", help="of each change of a file, and each of its readers, one mutant"
+    )
     parser.add_argument("--only", type=int, help="this mutant alone, with all that was said")
     parser.add_argument("--prove", action="store_true", help="break readers on purpose: is every kind of failure seen?")
     parser.add_argument("--out", type=Path, help="folder for the table")
@@ -54,6 +57,8 @@ def main() -> None:
         world = make(folder / "box")
         copies = Copies(world.box)
         truth = truth_of(world, copies)
+        if options.kinds:
+            numbers = mutants.first_of_each_kind(world, copies, numbers, options.seed)
         gc.collect()
         gc.freeze()
         if options.prove:

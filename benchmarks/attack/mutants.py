@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.attack import damage, tensors, texts
 from benchmarks.attack.damage import Change
-from benchmarks.attack.study import CLAIM, World, wipe
+from benchmarks.attack.study import CLAIM, Copies, World, wipe
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,21 @@ def make(world: World, number: int, seed: int) -> Mutant:
         wipe(world.study / "figures/.figures.json")  # which knows a file by its time
     where = str(path.relative_to(world.box))
     return Mutant(number, target.name, change.__name__, where, said, own, sealed, kept, _readers(target, rng))
+
+
+def first_of_each_kind(world: World, copies: Copies, numbers: Sequence[int], seed: int) -> list[int]:
+    """Return the numbers of the mutants whose change of a file, given to one of their readers, no earlier one has."""
+    known: set[tuple[str, str, str]] = set()
+    first = []
+    for number in numbers:
+        copies.put(world.box)
+        mutant = make(world, number, seed)
+        kinds = {(mutant.target, mutant.change, reader) for reader in mutant.readers}
+        if kinds - known:
+            first.append(number)
+            known |= kinds
+    copies.put(world.box)
+    return first
 
 
 def _path(world: World, target: Target, key: str, rng: random.Random) -> Path:
