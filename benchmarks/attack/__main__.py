@@ -42,7 +42,9 @@ def main() -> None:
         "--kinds", action="store_true", help="of each change of a file, and each of its readers, one mutant"
     )
     parser.add_argument("--only", type=int, help="this mutant alone, with all that was said")
-    parser.add_argument("--prove", action="store_true", help="break readers on purpose: is every kind of failure seen?")
+    parser.add_argument(
+        "--prove", action="store_true", help="first break readers on purpose: is every kind of failure seen?"
+    )
     parser.add_argument("--out", type=Path, help="folder for the table")
     options = parser.parse_args()
     which, of = map(int, options.shard.split("/"))
@@ -61,19 +63,18 @@ def main() -> None:
             numbers = mutants.first_of_each_kind(world, copies, numbers, options.seed)
         gc.collect()
         gc.freeze()
+        well = True
         if options.prove:
-            children.HANG = dict.fromkeys(children.HANG, 10.0) | {"status": 10.0}
+            patience, children.HANG = children.HANG, dict.fromkeys(children.HANG, 10.0) | {"status": 10.0}
             well = _prove(lambda numbers, broken: list(attacked(world, copies, truth, numbers, 0, 1, broken)))
-        else:
-            began = time.monotonic()
-            readings: list[Reading] = []
-            with contextlib.suppress(KeyboardInterrupt):  # which ends the campaign with what there is
-                for one in attacked(world, copies, truth, numbers, options.seed, options.processes):
-                    readings.append(one)
-                    _say(one, readings, options.only is not None)
-            seconds = time.monotonic() - began
-    if options.prove:
-        _end(well)
+            children.HANG = patience
+        began = time.monotonic()
+        readings: list[Reading] = []
+        with contextlib.suppress(KeyboardInterrupt):  # which ends the campaign with what there is
+            for one in attacked(world, copies, truth, numbers, options.seed, options.processes):
+                readings.append(one)
+                _say(one, readings, options.only is not None)
+        seconds = time.monotonic() - began
     failed, count = report.failed(readings), len({one.number for one in readings})
     rate = f"{count:,} mutants, {len(readings):,} readings, {seconds / 60:.1f} minutes, "
     rate += f"{count / seconds:.1f} mutants a second in {options.processes} process(es)"
@@ -83,7 +84,7 @@ def main() -> None:
         print(f"never noticed by any reader: {', '.join(unseen)}")
     if options.out:
         _write(options.out, options, lines)
-    _end(not failed and count == len(numbers))
+    _end(well and not failed and count == len(numbers))
 
 
 def _say(one: Reading, readings: Sequence[Reading], whole: bool) -> None:
