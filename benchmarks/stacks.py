@@ -2,10 +2,12 @@
 
     python benchmarks/stacks.py                                     LeNet-300-100 on the first GPU, or the CPU
     python benchmarks/stacks.py --model lenet5 --networks 1 2 4     another model, for the largest_stack of its YAML
+    python benchmarks/stacks.py --model lstm --dataset tiny_shakespeare
     python benchmarks/stacks.py --device cuda --networks 1 8 32 128
 
-Random pictures of MNIST's shape, batches of 60, Adam. Rounds are interleaved; medians are shown. "As written" is the
-same stack without replaying: on a GPU without a CUDA graph. "Reckoned" is what ltsweep.memory takes a stack to need.
+Random pictures of MNIST's shape, or examples of another data set's, batches of 60, Adam. Rounds interleaved; medians
+are shown. "As written" is the same stack without replaying: on a GPU without a CUDA graph. "Reckoned" is what
+ltsweep.memory takes a stack to need.
 """
 
 import argparse
@@ -54,7 +56,7 @@ def loop(cell: Cell, data: Dataset, steps: int) -> Iterator[None]:
     for _ in range(steps):
         index = torch.randint(EXAMPLES, (BATCH,), device=data.train_y.device)
         optimizer.zero_grad()
-        cross_entropy(model(data.train_x[index]), data.train_y[index]).backward()
+        cross_entropy(model(data.train_x[index]).flatten(0, -2), data.train_y[index].flatten()).backward()
         optimizer.step()
         yield
 
@@ -92,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--model", default="lenet_300_100")
+    parser.add_argument("--dataset", default="mnist", help="the data set of whose shapes the random examples are")
     parser.add_argument("--networks", type=int, nargs="+", default=[1, 2, 4, 8], help="stack sizes")
     parser.add_argument("--precision", default="float32", help="float32, tf32, bf16")
     parser.add_argument("--rounds", type=int, default=3)
@@ -105,9 +108,12 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
     register_resolver()
     with initialize_config_module("ltsweep.conf", version_base="1.3"):
-        names = [f"model={options.model}", f"precision={options.precision}"]
+        names = [f"model={options.model}", f"dataset={options.dataset}", f"precision={options.precision}"]
         cell = from_config(compose("config", names))
-    x, y = torch.rand(EXAMPLES, *cell.config["dataset"]["input_shape"]), torch.arange(EXAMPLES) % 10
+    dataset = cell.config["dataset"]
+    kinds, shape = dataset["num_classes"], (EXAMPLES, *dataset["input_shape"])
+    x = torch.randint(kinds, shape) if dataset.get("input_dtype") == "int64" else torch.rand(shape)
+    y = torch.randint(kinds, (EXAMPLES, *dataset.get("label_shape", ())))
     data = Dataset(x, y, x[:10], y[:10]).map(lambda tensor: tensor.to(device))
     replayed = train_module.replayed
     ways: dict[str, tuple[int, Callable[..., object], Callable[[int], Iterator[None]]]] = {
