@@ -38,7 +38,7 @@ def test_changed_code_is_named_finished_cells_are_left_and_begun_ones_refused(co
     assert kept == {f"{digest}.py" for digest in files.values()}
     assert "other code" not in own("levels=1").stdout
 
-    (command.folder / "scale.py").write_text("by = 0.3\n")
+    (command.folder / "scale.py").write_text("by = 0.25\n")
     before = command.study().snapshot()
     out = own("levels=1").stdout
     assert "1 finished cell was made with other code of scale, and is left so; force=true computes again" in out
