@@ -1,4 +1,4 @@
-"""The exceptions that are shown to a user as a line, without a traceback, and the hint that ends such a line."""
+"""Exceptions that a user sees as one line, the hint that ends such a line, and interrupts that other code loses."""
 
 import contextlib
 import difflib
@@ -46,7 +46,7 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
 
 @contextlib.contextmanager
 def interrupt_kept() -> Iterator[list[int]]:
-    """Raise KeyboardInterrupt in place of an error that came after one; yield what has the signal once it is met.
+    """Raise KeyboardInterrupt in place of an error that came after one; yield a list, empty until one comes.
 
     Hydra can swallow an interrupt on its way to the run mode. In a `finally` it closes a file that one kept from being
     opened, and so OmegaConf, when it is imported, mends a config that one kept from being made. May be nested.
@@ -73,7 +73,7 @@ def interrupt_kept() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Raise KeyboardInterrupt after the imports of the block where they have lost one.
+    """Raise KeyboardInterrupt at the end of a block whose imports lost one; for the first import of torch in a command.
 
     PyTorch's library looks for NumPy while it loads, and takes an interrupt that meets it there for NumPy's absence.
     """

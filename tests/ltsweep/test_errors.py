@@ -10,6 +10,14 @@ import pytest
 from ltsweep.errors import UserError, interrupt_kept, loading
 
 
+def run(script, *arguments, folder=None):
+    """Return the exit code, output and errors of a program."""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=folder, text=True, capture_output=True, timeout=60
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
 def opened_by_hydra():
     """Do as Hydra's reader of a config does, where the interrupt meets it in `open`."""
     try:
@@ -69,8 +77,7 @@ def test_a_program_of_which_an_error_follows_an_interrupt_was_stopped():
         "        {}['a config that is not yet made']\n"
         "start(imported, 'stopped')\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, timeout=60)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "\nstopped\n")
+    assert run(script) == (130, "", "\nstopped\n")
 
 
 def test_an_interrupt_that_is_lost_while_loading_is_raised_after_it():
@@ -84,26 +91,26 @@ def test_loading_without_an_interrupt_raises_nothing():
         import ltsweep.words  # noqa: F401
 
 
-def test_the_interrupt_that_torch_loses_ends_the_program():
+@pytest.mark.parametrize(
+    "arguments", [("dry_run=true",), ("hydra/launcher=basic", "levels=0", "iterations=1", "workers=1")], ids=str
+)
+def test_the_interrupt_that_torch_loses_ends_the_command(tmp_path, arguments):
     """The real thing: while it loads, PyTorch's library asks Python for NumPy, and takes any error for its absence."""
     script = (
-        "import signal, sys\n"
-        "from ltsweep.errors import loading\n"
-        "from ltsweep.start import start\n"
+        "import runpy, signal, sys\n"
         "class Met:\n"
         "    def find_spec(name, path=None, target=None):\n"
         "        if name == 'numpy':\n"
         "            sys.meta_path.remove(Met)\n"
+        "            assert 'torch' in sys.modules\n"
         "            signal.raise_signal(signal.SIGINT)\n"
-        "def main():\n"
-        "    with loading():\n"
-        "        import torch\n"
-        "    print('goes on')\n"
         "sys.meta_path.insert(0, Met)\n"
-        "start(main, 'stopped')\n"
+        "runpy.run_module('ltsweep', run_name='__main__', alter_sys=True)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, timeout=60)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "\nstopped\n")
+    assert run(script, *arguments, "dataset=digits", "device=cpu", folder=tmp_path) == (
+        130, "", "\nstopped; the same command goes on from the last finished level\n",
+    )  # fmt: skip
+    assert not list(tmp_path.rglob("status.json"))
 
 
 def test_any_other_error_stays_itself():

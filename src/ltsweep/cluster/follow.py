@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.watch import Standing, Watch
-from ltsweep.errors import BrokenFileError, UserError, loading
+from ltsweep.errors import BrokenFileError, UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.schema import LEVELS_FILE, PENDING, RUNNING, TICKET, headline_of
 from ltsweep.show.events import News
@@ -71,8 +71,7 @@ def follow(watch: Watch, keys: Sequence[str], display: ClusterDisplay, seconds: 
 
 def plan_totals(cells: Sequence[Cell], study: Path) -> dict[str, tuple[int, int]]:
     """Return key -> (trainings in all, those done before), in which the display counts work."""
-    with loading():  # torch
-        from ltsweep.run.extent import trainings
+    from ltsweep.run.extent import trainings  # loads torch
 
     return {cell.key: trainings(cell, CellFolder(study, cell.key).status()) for cell in cells}
 

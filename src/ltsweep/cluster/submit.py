@@ -12,7 +12,7 @@ from submitit import AutoExecutor
 from ltsweep.cluster import ledger, slurm
 from ltsweep.cluster.node import Task
 from ltsweep.cluster.options import Options
-from ltsweep.errors import UserError, loading
+from ltsweep.errors import UserError
 from ltsweep.grid.cell import Cell
 from ltsweep.store.folder import CellFolder, mates_of
 from ltsweep.store.provenance import versions
@@ -96,8 +96,7 @@ def array_sizes(tasks: int) -> list[int]:
 
 def submit(packs: Sequence[Pack], study: Path, settings: Mapping[str, Any], options: Options) -> list[str]:
     """Hand the packs to Slurm, a task each; note and return the names of the tasks. The caller holds the study."""
-    with loading():  # torch
-        from ltsweep.run.extent import described
+    from ltsweep.run.extent import described  # loads torch
 
     ledger.make_folder(study)
     ledger.drop_pickles(study, slurm.jobs())
